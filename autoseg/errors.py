@@ -1,0 +1,63 @@
+"""The errors autoseg raises on purpose. Their texts are for the user and are shown as they stand.
+
+AutosegError
+├── DatasetError            images and masks that cannot be used
+│   └── AmbiguousMasksError     masks that can be read in more than one way: the user must say
+├── ConfigError             an argument or a configuration file
+│   └── BudgetError             too little time for what was asked
+├── EncoderError            an encoder that is unknown, has no weights here, or may not be used
+├── TrainingError           a trial that cannot go on (not a number, out of memory at the smallest)
+├── RunError                a run's folder
+│   ├── RunLockedError          somebody else searches in it
+│   └── RunVersionError         written by another version of autoseg
+├── BundleError             a model's folder
+└── PredictionError         an image that cannot be predicted
+"""
+
+
+class AutosegError(Exception):
+    """Base of all errors for the user; the app and the command line print it without a traceback."""
+
+
+class DatasetError(AutosegError):
+    """Images and masks that cannot be used, with the file and the way out."""
+
+
+class AmbiguousMasksError(DatasetError):
+    """Masks that can be read in more than one way; the text names the choices."""
+
+
+class ConfigError(AutosegError):
+    """An argument or a configuration file that does not hold."""
+
+
+class BudgetError(ConfigError):
+    """A time budget too small for what was asked."""
+
+
+class EncoderError(AutosegError):
+    """An encoder that is unknown, whose weights cannot be had, or whose licence forbids it."""
+
+
+class TrainingError(AutosegError):
+    """A trial that cannot go on."""
+
+
+class RunError(AutosegError):
+    """A run's folder that cannot be used."""
+
+
+class RunLockedError(RunError):
+    """The run is being searched by another process."""
+
+
+class RunVersionError(RunError):
+    """The run was written in a format that this version does not read."""
+
+
+class BundleError(AutosegError):
+    """A model's folder that cannot be loaded or written."""
+
+
+class PredictionError(AutosegError):
+    """An image that cannot be predicted."""

@@ -1,0 +1,69 @@
+"""Image (H, W, 3) uint8 <-> tensor (3, h, w): the one definition that cache and predictor share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from autoseg.config import IGNORE_INDEX, WINDOW_MULTIPLE, Geometry
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything between a decoded image and the network."""
+
+    geometry: Geometry
+    """How images are resized."""
+    mean: tuple[float, float, float]
+    """Per channel, of images in [0, 1], as the encoder was pretrained with."""
+    std: tuple[float, float, float]
+    """Per channel, of images in [0, 1], as the encoder was pretrained with."""
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, h, w) uint8 -> float32 with the encoder's mean and deviation, same device."""
+        mean = torch.tensor(self.mean, device=images.device).mul(255).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).mul(255).view(1, 3, 1, 1)
+        return (images.float() - mean) / std
+
+
+def resize_image(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Image (H, W, 3) uint8 -> (h, w, 3) uint8 at working size, bilinear with antialiasing."""
+    height, width = geometry.resized_shape(*image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Mask (H, W) uint8 -> (h, w) uint8 at working size; the nearest pixel's class."""
+    height, width = geometry.resized_shape(*mask.shape)
+    if (height, width) == mask.shape:
+        return mask
+    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(resized)
+
+
+def pad_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Pad (..., h, w) at the bottom and right to at least that shape, repeating the edge."""
+    pad = (0, max(0, width - image.shape[-1]), 0, max(0, height - image.shape[-2]))
+    if not any(pad):
+        return image
+    # `replicate` wants 3 or 4 dimensions and, on the CPU, floats; indexing has neither wish.
+    rows = torch.arange(image.shape[-2] + pad[3], device=image.device)
+    columns = torch.arange(image.shape[-1] + pad[1], device=image.device)
+    rows = rows.clamp_(max=image.shape[-2] - 1)
+    columns = columns.clamp_(max=image.shape[-1] - 1)
+    return image[..., rows[:, None], columns[None, :]]
+
+
+def pad_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Pad (..., h, w) at the bottom and right to at least that shape with `IGNORE_INDEX`."""
+    pad = (0, max(0, width - mask.shape[-1]), 0, max(0, height - mask.shape[-2]))
+    return torch.nn.functional.pad(mask, pad, value=IGNORE_INDEX) if any(pad) else mask
+
+
+def round_up(side: int, multiple: int = WINDOW_MULTIPLE) -> int:
+    """The smallest multiple that is not below `side`, in pixels."""
+    return -(-side // multiple) * multiple

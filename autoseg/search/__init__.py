@@ -1,0 +1,1 @@
+"""The search: space, budget, study, run folder."""
