@@ -141,8 +141,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.frozen_depth <= MAX_FROZEN_DEPTH:
             raise ConfigError(
-                f"`0 <= frozen_depth <= {MAX_FROZEN_DEPTH}` must hold, but got "
-                f"{self.frozen_depth}."
+                f"`0 <= frozen_depth <= {MAX_FROZEN_DEPTH}` must hold, but got {self.frozen_depth}."
             )
         for name, choices in (
             ("decoder_name", DecoderName),
@@ -258,9 +257,7 @@ def from_dict(cls: type[Config], values: object, where: str) -> Config:
     if missing:
         raise ConfigError(f"{where}: missing field {', '.join(missing)}.")
     return cls(
-        **{
-            name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items()
-        }
+        **{name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items()}
     )
 
 

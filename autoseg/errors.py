@@ -16,7 +16,7 @@ AutosegError
 
 
 class AutosegError(Exception):
-    """Base of all errors for the user; the app and the command line print it without a traceback."""
+    """Base of all errors for the user, who sees the text and no traceback."""
 
 
 class DatasetError(AutosegError):

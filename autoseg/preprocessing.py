@@ -21,7 +21,7 @@ class Preprocessing:
     """Per channel, of images in [0, 1], as the encoder was pretrained with."""
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (N, 3, h, w) uint8 -> float32 with the encoder's mean and deviation, same device."""
+        """Images (N, 3, h, w) uint8 -> float32, standardised as in pretraining, same device."""
         mean = torch.tensor(self.mean, device=images.device).mul(255).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device).mul(255).view(1, 3, 1, 1)
         return (images.float() - mean) / std

@@ -1,0 +1,253 @@
+"""Scores from confusion matrices; pure functions.
+
+A confusion matrix is (..., K, K) int64, [true, predicted], in pixels. A class that is neither in
+the truth nor in the prediction has no score (NaN) and counts in no mean: counting it as 1, as
+many tools do, flatters every image that lacks a rare class.
+
+Three reductions, always named: `micro` pools the pixels of all classes, `macro` is the mean over
+classes of the data set's pooled pixels, `macro-imagewise` is the mean over classes of the mean
+over images. Source of the last: Wang et al. 2023, "Revisiting Evaluation Metrics for Semantic
+Segmentation" (arXiv 2310.19252), mIoU^C.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from autoseg.config import IGNORE_INDEX
+
+BOOTSTRAP_DRAWS = 2000
+CALIBRATION_BINS = 15
+
+
+def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count pixels by class.
+
+    Args:
+        true: Mask, any shape, uint8; `IGNORE_INDEX` is left out.
+        predicted: Mask of the same shape, uint8, in [0, num_classes).
+        num_classes: K, background included.
+
+    Returns:
+        (K, K) int64, [true, predicted].
+
+    Raises:
+        ValueError: The shapes differ, or a value is no class.
+    """
+    if true.shape != predicted.shape:
+        raise ValueError(f"Masks must have one shape, but got {true.shape=}, {predicted.shape=}.")
+    kept = true != IGNORE_INDEX
+    # 255 classes give indices up to 254 * 255 + 254 < 2 ** 16.
+    index = true[kept].astype(np.uint16) * np.uint16(num_classes) + predicted[kept]
+    if kept.any() and (int(true[kept].max()) >= num_classes or predicted.max() >= num_classes):
+        raise ValueError(f"Masks must hold classes below {num_classes}.")
+    counts = np.bincount(index, minlength=num_classes * num_classes)
+    return counts.reshape(num_classes, num_classes)
+
+
+def _parts(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, pixels in the truth and pixels predicted, each (..., K) float64."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    return hits, confusion.sum(-1).astype(np.float64), confusion.sum(-2).astype(np.float64)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient with NaN where the denominator is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotient: np.ndarray = np.where(denominator > 0, numerator / denominator, np.nan)
+    return quotient
+
+
+def iou(confusion: np.ndarray) -> np.ndarray:
+    """Intersection over union, (..., K) in [0, 1]; NaN where a class is absent on both sides."""
+    hits, true, predicted = _parts(confusion)
+    return _ratio(hits, true + predicted - hits)
+
+
+def dice(confusion: np.ndarray) -> np.ndarray:
+    """Dice = F1 = 2 TP / (2 TP + FP + FN), (..., K); NaN where absent on both sides."""
+    hits, true, predicted = _parts(confusion)
+    return _ratio(2 * hits, true + predicted)
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP), (..., K); NaN where the class was never predicted."""
+    hits, _, predicted = _parts(confusion)
+    return _ratio(hits, predicted)
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """TP / (TP + FN), (..., K); NaN where the class is not in the truth."""
+    hits, true, _ = _parts(confusion)
+    return _ratio(hits, true)
+
+
+def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of pixels whose class is right, (...); equals micro precision, recall and F1."""
+    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
+
+
+def mean_present(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean along `axis` over what is not NaN; NaN where nothing is left."""
+    kept = ~np.isnan(values)
+    return _ratio(np.where(kept, values, 0.0).sum(axis), kept.sum(axis))
+
+
+Score = Callable[[np.ndarray], np.ndarray]
+
+
+def macro(score: Score, confusions: np.ndarray) -> float:
+    """Mean over classes of `score` on the pooled pixels of all images; confusions (N, K, K)."""
+    return float(mean_present(score(confusions.sum(0))))
+
+
+def macro_imagewise(score: Score, confusions: np.ndarray) -> float:
+    """Mean over classes of the mean over images where the class is; confusions (N, K, K).
+
+    The objective of the search: unlike the pooled score it is not ruled by the largest objects,
+    and it has a spread over images from which intervals follow.
+    """
+    return float(mean_present(mean_present(score(confusions), axis=0)))
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float],
+    confusions: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    draws: int = BOOTSTRAP_DRAWS,
+    coverage: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a score over images.
+
+    Source: Efron & Tibshirani 1993, chapter 13.
+
+    Args:
+        statistic: Maps confusions (n, K, K) to one number.
+        confusions: One matrix per image, (N, K, K).
+        groups: Group of each image, (N,): images of a group are drawn together, because
+            near-duplicates are no independent evidence. None: every image by itself.
+        seed: Seed of the draws.
+        draws: Number of draws.
+        coverage: Share of draws inside the interval.
+
+    Returns:
+        Lower and upper end; NaN if there is no image.
+    """
+    if len(confusions) == 0:
+        return float("nan"), float("nan")
+    samples = _bootstrap_indices(len(confusions), groups, draws, seed)
+    values = np.array([statistic(confusions[sample]) for sample in samples])
+    tail = (1 - coverage) / 2 * 100
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def bootstrap_probability_better(
+    statistic: Callable[[np.ndarray], float],
+    candidate: np.ndarray,
+    reference: np.ndarray,
+    *,
+    seed: int = 0,
+    draws: int = BOOTSTRAP_DRAWS,
+) -> float:
+    """Share of paired bootstrap draws over images in which the candidate scores higher.
+
+    Args:
+        statistic: Maps confusions (n, K, K) to one number.
+        candidate: One matrix per image, (N, K, K).
+        reference: The same images in the same order, (N, K, K).
+        seed: Seed of the draws.
+        draws: Number of draws.
+    """
+    if candidate.shape != reference.shape:
+        raise ValueError(
+            f"Both sides must score the same images, but got {candidate.shape=}, "
+            f"{reference.shape=}."
+        )
+    samples = _bootstrap_indices(len(candidate), None, draws, seed)
+    gains = np.array([statistic(candidate[s]) - statistic(reference[s]) for s in samples])
+    return float(np.mean(gains > 0) + 0.5 * np.mean(gains == 0))
+
+
+def _bootstrap_indices(
+    n_images: int, groups: np.ndarray | None, draws: int, seed: int
+) -> list[np.ndarray]:
+    """Image indices of each draw: whole groups, with replacement."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return list(rng.integers(0, n_images, size=(draws, n_images)))
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    picks = rng.integers(0, len(members), size=(draws, len(members)))
+    return [np.concatenate([members[k] for k in pick]) for pick in picks]
+
+
+def boundary_counts(
+    true: np.ndarray, predicted: np.ndarray, num_classes: int, width_share: float = 0.02
+) -> np.ndarray:
+    """Intersection and union of the boundary bands of each class in one image.
+
+    The band of a class is what a square erosion by d pixels takes from it, with d a share of the
+    image's diagonal. Source: Cheng et al. 2021, "Boundary IoU" (arXiv 2103.16562), section 4.
+
+    Args:
+        true: Mask (H, W) uint8; `IGNORE_INDEX` is left out on both sides.
+        predicted: Mask (H, W) uint8.
+        num_classes: K, background included.
+        width_share: d as a share of the diagonal.
+
+    Returns:
+        (K, 2) int64: intersection and union in pixels. Sum over images, then divide.
+    """
+    distance = max(1, round(width_share * float(np.hypot(*true.shape))))
+    kept = true != IGNORE_INDEX
+    counts = np.zeros((num_classes, 2), dtype=np.int64)
+    present = np.union1d(np.unique(true[kept]), np.unique(predicted[kept]))
+    for index in present:
+        bands = [_band(mask == index, distance) & kept for mask in (true, predicted)]
+        counts[index] = (bands[0] & bands[1]).sum(), (bands[0] | bands[1]).sum()
+    return counts
+
+
+def _band(region: np.ndarray, distance: int) -> np.ndarray:
+    """Pixels of a region (H, W) within `distance` of its outside; the image's edge is inside."""
+    outside = torch.from_numpy(~region).float()[None, None]
+    side = 2 * distance + 1
+    for kernel, pad in (((side, 1), (distance, 0)), ((1, side), (0, distance))):
+        # -inf padding: beyond the image there is no outside.
+        outside = torch.nn.functional.max_pool2d(outside, kernel, stride=1, padding=pad)
+    band: np.ndarray = region & (outside[0, 0].numpy() > 0)
+    return band
+
+
+def calibration_counts(
+    true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, bins: int = CALIBRATION_BINS
+) -> np.ndarray:
+    """Pixels, summed confidence and right pixels per confidence bin; sum over images.
+
+    Args:
+        true: Mask (H, W) uint8; `IGNORE_INDEX` is left out.
+        predicted: Mask (H, W) uint8.
+        confidence: (H, W) in [0, 1], of the predicted class.
+        bins: Number of bins of equal width.
+
+    Returns:
+        (bins, 3) float64.
+    """
+    kept = true != IGNORE_INDEX
+    sure = confidence[kept].astype(np.float64)
+    index = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    right = (true[kept] == predicted[kept]).astype(np.float64)
+    columns = (None, sure, right)
+    return np.stack([np.bincount(index, weights=w, minlength=bins) for w in columns], axis=1)
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """Mean gap between confidence and accuracy, weighted by pixels, in [0, 1].
+
+    Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning".
+    """
+    pixels, confidence, right = counts.T
+    return float(np.abs(confidence - right).sum() / pixels.sum()) if pixels.sum() else float("nan")

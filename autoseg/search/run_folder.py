@@ -1,0 +1,255 @@
+"""A run on disk: the only thing that search and app share."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from filelock import FileLock, Timeout
+
+from autoseg.config import FORMAT_VERSION, Recipe, SearchConfig, from_dict, read_json, to_dict
+from autoseg.errors import ConfigError, RunError, RunLockedError, RunVersionError
+from autoseg.files import write_json
+
+Status = Literal["running", "interrupted", "done", "failed"]
+Phase = Literal[
+    "checking data", "preparing data", "calibrating", "searching", "final training",
+    "evaluating", "finished",
+]  # fmt: skip
+TrialStatus = Literal["running", "complete", "pruned", "failed"]
+Record = TypeVar("Record")
+STALE_AFTER_S = 30.0
+"""A running search writes its state at least this often, in seconds, or it is gone."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run searches; written once, at its start (`search.json`)."""
+
+    config: SearchConfig
+    """What the user asked."""
+    source: str
+    """Data set as given: folder or zip."""
+    data_fingerprint: str
+    """Content of the data set; a resumed run must find the same."""
+    versions: dict[str, str]
+    """Versions of autoseg and the libraries that decide the result."""
+    format_version: int = FORMAT_VERSION
+    """Format of the run's folder."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands; rewritten as it goes (`state.json`)."""
+
+    status: Status
+    phase: Phase
+    budget_s: float
+    elapsed_s: float
+    """Wall-clock time used, all attempts together, in seconds."""
+    updated_at: float
+    """Unix time of this record, in seconds."""
+    pid: int
+    message: str = ""
+    """One sentence for the user."""
+    error: str = ""
+    """Text of the error that ended the run."""
+    best_trial: int | None = None
+    best_score: float | None = None
+    """Best validation score so far (macro-imagewise IoU), in [0, 1]."""
+    progress: float = 0.0
+    """Share of the present phase that is done, in [0, 1]."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process is still working on the run."""
+        return self.status == "running" and time.time() - self.updated_at < STALE_AFTER_S
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One evaluation on the validation split."""
+
+    epochs: float
+    """Windows seen per training image."""
+    seconds: float
+    """Since the trial's start, in seconds."""
+    train_loss: float
+    score: float
+    """macro-imagewise IoU on the validation split, in [0, 1]."""
+    phase: str = "fine-tuning"
+    """"decoder", "fine-tuning" or "final"."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the leaderboard shows it (`trials/<n>/trial.json`)."""
+
+    number: int
+    status: TrialStatus
+    recipe: Recipe
+    origin: str
+    """Where the recipe came from: "default", "portfolio", "sampler"."""
+    curve: tuple[CurvePoint, ...] = ()
+    score: float | None = None
+    """Best score of the curve."""
+    seconds: float = 0.0
+    reason: str = ""
+    """Why the trial ended, for people."""
+    images_per_s: float | None = None
+    peak_memory_bytes: int | None = None
+    parameters: int | None = None
+    tags: tuple[str, ...] = field(default=())
+    """E.g. "winner"."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and records of one run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run: that of its folder."""
+        return self.path.name
+
+    @property
+    def model(self) -> Path:
+        """The bundle: there once the run is done."""
+        return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        """The evaluation."""
+        return self.path / "report"
+
+    @property
+    def log(self) -> Path:
+        """What a search started by the app printed."""
+        return self.path / "log.txt"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal."""
+        return self.path / "study.journal"
+
+    def trial(self, number: int) -> Path:
+        """Folder of one trial."""
+        return self.path / "trials" / str(number)
+
+    # Reading: every function returns None for what is not written yet.
+
+    def exists(self) -> bool:
+        """Whether this folder is a run."""
+        return (self.path / "search.json").is_file()
+
+    def info(self) -> RunInfo | None:
+        """What the run searches.
+
+        Raises:
+            RunVersionError: Another version's format.
+            RunError: The record is damaged.
+        """
+        file = self.path / "search.json"
+        if not file.is_file():
+            return None
+        values = self._read(file)
+        found = values.get("format_version") if isinstance(values, dict) else None
+        if found != FORMAT_VERSION:
+            raise RunVersionError(
+                f"{file} has format version {found}, but this autoseg reads {FORMAT_VERSION}. "
+                f"Use the autoseg that wrote it, or start a new run under another name."
+            )
+        return self._parse(RunInfo, values, file)
+
+    def state(self) -> RunState | None:
+        """Where the run stands; "running" without a live process is reported as "interrupted"."""
+        file = self.path / "state.json"
+        if not file.is_file():
+            return None
+        state = self._parse(RunState, self._read(file), file)
+        if state.status == "running" and not state.is_live:
+            return replace(state, status="interrupted", message="The search was interrupted.")
+        return state
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials so far, by number."""
+        files = (self.path / "trials").glob("*/trial.json")
+        ordered = sorted(files, key=lambda file: int(file.parent.name))
+        return tuple(self._parse(TrialRecord, self._read(file), file) for file in ordered)
+
+    def json(self, name: str) -> Any:
+        """Content of `verdict.json`, `splits.json`, `plan.json` or `report/report.json`."""
+        file = self.path / name
+        return self._read(file) if file.is_file() else None
+
+    def _read(self, file: Path) -> Any:
+        try:
+            return read_json(file)
+        except ConfigError as error:
+            raise RunError(f"The run's folder is damaged: {error}") from error
+
+    def _parse(self, cls: type[Record], values: Any, file: Path) -> Record:
+        try:
+            return from_dict(cls, values, str(file))
+        except ConfigError as error:
+            raise RunError(f"The run's folder is damaged: {error}") from error
+
+    # Writing: for the search alone, under `locked()`.
+
+    def write_info(self, info: RunInfo) -> None:
+        """Record what the run searches."""
+        write_json(self.path / "search.json", to_dict(info))
+
+    def write_state(self, state: RunState) -> None:
+        """Record where the run stands."""
+        write_json(self.path / "state.json", to_dict(state))
+
+    def write_trial(self, record: TrialRecord) -> None:
+        """Record one trial."""
+        write_json(self.trial(record.number) / "trial.json", to_dict(record))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go when the process ends, however.
+
+        Raises:
+            RunLockedError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            state = self.state()
+            holder = f" (process {state.pid})" if state else ""
+            raise RunLockedError(
+                f"{self.path} is being searched by another process{holder}. "
+                f"Wait for it, stop it, or choose another run name."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # Stopping: anyone may ask, the search listens.
+
+    @property
+    def _stop_file(self) -> Path:
+        return self.path / "stop"
+
+    def request_stop(self) -> None:
+        """Ask the search to finish now with the best so far, evaluated and bundled."""
+        self._stop_file.touch()
+
+    def clear_stop(self) -> None:
+        """Forget an earlier request."""
+        self._stop_file.unlink(missing_ok=True)
+
+    def stop_requested(self) -> bool:
+        """Whether somebody asked."""
+        return os.path.exists(self._stop_file)
