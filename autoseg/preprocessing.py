@@ -1,10 +1,11 @@
-"""Image (H, W, 3) uint8 <-> tensor (3, h, w): the one definition that cache and predictor share."""
+"""Images as tensors: normalising and padding, as training and predictor share them.
+
+Resizing stands in `resizing`, which worker processes import without torch.
+"""
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
 
 from autoseg.config import IGNORE_INDEX, WINDOW_MULTIPLE, Geometry
 
@@ -25,24 +26,6 @@ class Preprocessing:
         mean = torch.tensor(self.mean, device=images.device).mul(255).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device).mul(255).view(1, 3, 1, 1)
         return (images.float() - mean) / std
-
-
-def resize_image(image: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Image (H, W, 3) uint8 -> (h, w, 3) uint8 at working size, bilinear with antialiasing."""
-    height, width = geometry.resized_shape(*image.shape[:2])
-    if (height, width) == image.shape[:2]:
-        return image
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
-
-
-def resize_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Mask (H, W) uint8 -> (h, w) uint8 at working size; the nearest pixel's class."""
-    height, width = geometry.resized_shape(*mask.shape)
-    if (height, width) == mask.shape:
-        return mask
-    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(resized)
 
 
 def pad_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
