@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autoseg.preprocessing import Preprocessing, pad_image, resize_image, round_up
+from autoseg.preprocessing import Preprocessing, pad_image, round_up
+from autoseg.resizing import resize_image
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Images (N, 3, h, w) float32, standardised -> logits (N, K, h, w)."""
