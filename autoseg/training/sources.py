@@ -1,0 +1,105 @@
+"""Where a trainer's batches come from: augmented windows, or cached features of frozen stages."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from autoseg.data.augmentation import Augmenter
+from autoseg.data.batches import Windows
+from autoseg.preprocessing import Preprocessing
+from autoseg.training.hardware import Precision
+
+
+class BatchSource(Protocol):
+    """Batches for `Trainer`; `forward` turns the inputs of a batch into logits."""
+
+    def draw(self, count: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The next `count` samples: inputs, each (count, ...), and masks (count, h, w) uint8."""
+        ...
+
+
+class WindowSource:
+    """Augmented, standardised windows: inputs are `[images (N, 3, h, w)]`."""
+
+    def __init__(self, windows: Windows, augment: Augmenter, preprocessing: Preprocessing) -> None:
+        self.windows = windows
+        self.augment = augment
+        self.preprocessing = preprocessing
+
+    def draw(self, count: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The next `count` windows, channels last."""
+        images, masks = self.windows.draw(count)
+        images, masks = self.augment(images, masks)
+        normal = self.preprocessing.normalize(images)
+        return [normal.contiguous(memory_format=torch.channels_last)], masks
+
+
+class FeatureSource:
+    """Features of frozen stages, computed once per window and drawn many times.
+
+    Args:
+        source: Windows to compute features of.
+        head: The frozen stages: images (N, 3, h, w) -> feature maps (N, C, h', w').
+        precision: Device and autocast of the head.
+        seed: Seed of the order in which features are drawn.
+    """
+
+    def __init__(
+        self,
+        source: WindowSource,
+        head: Callable[[torch.Tensor], list[torch.Tensor]],
+        precision: Precision,
+        seed: int,
+    ) -> None:
+        self._source = source
+        self._head = head
+        self._precision = precision
+        self._rng = np.random.default_rng(seed)
+        self._features: list[list[torch.Tensor]] = []
+        self._masks: list[torch.Tensor] = []
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def fill(
+        self,
+        count: int,
+        batch_size: int,
+        max_bytes: int,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Compute features of `count` windows, or as many as fit into `max_bytes`.
+
+        Args:
+            count: Windows wanted.
+            batch_size: Windows per forward pass.
+            max_bytes: Memory for features and masks.
+            keep_going: Asked before each pass but the first; False ends the filling.
+        """
+        used = 0
+        while len(self) < count and (used == 0 or keep_going()):
+            inputs, masks = self._source.draw(min(batch_size, count - len(self)))
+            with torch.no_grad(), self._precision.autocast():
+                features = self._head(inputs[0])
+            for k in range(len(masks)):
+                # Clones: a view would keep the whole batch alive.
+                self._features.append([feature[k].clone() for feature in features])
+                self._masks.append(masks[k].clone())
+            bytes_each = sum(f[0].nbytes for f in features) + masks[0].nbytes
+            used += bytes_each * len(masks)
+            if used + bytes_each * batch_size > max_bytes:
+                break
+
+    def draw(self, count: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The next `count` cached windows: every one comes once before any comes again."""
+        while len(self._order) < count:
+            self._order = np.concatenate([self._order, self._rng.permutation(len(self))])
+        chosen, self._order = self._order[:count].tolist(), self._order[count:]
+        columns = zip(*(self._features[k] for k in chosen), strict=True)
+        inputs = [
+            torch.stack(column).contiguous(memory_format=torch.channels_last) for column in columns
+        ]
+        return inputs, torch.stack([self._masks[k] for k in chosen])

@@ -1,0 +1,234 @@
+"""The training loop of one network; it knows nothing of searches."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from autoseg.errors import TrainingError
+from autoseg.metrics import iou, macro_imagewise
+from autoseg.training.average import WeightAverage
+from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
+from autoseg.training.loss import segmentation_loss
+from autoseg.training.schedule import Schedule
+from autoseg.training.sources import BatchSource
+
+Forward = Callable[[list[torch.Tensor]], torch.Tensor]
+EndReason = Literal["complete", "pruned", "stopped"]
+
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The averaged weights on the validation split."""
+
+    progress: float
+    """Share of the schedule, in [0, 1]."""
+    windows: int
+    """Windows seen in this phase."""
+    seconds: float
+    """Wall-clock time of this phase so far, evaluations included, in seconds."""
+    train_loss: float
+    """Mean since the last evaluation."""
+    confusions: np.ndarray
+    """(n, K, K) int64, one per validation image."""
+
+    @property
+    def score(self) -> float:
+        """macro-imagewise IoU, in [0, 1]: the objective of the search."""
+        return macro_imagewise(iou, self.confusions)
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """How one phase went; the best averaged weights are in the network."""
+
+    reason: EndReason
+    evaluations: tuple[Evaluation, ...]
+    best: Evaluation | None
+    """The evaluation whose weights the network now has; None if there was none."""
+    windows: int
+    seconds: float
+    step_seconds: float
+    """Time in steps alone, without evaluations, in seconds."""
+
+
+class Trainer:
+    """Steps of AdamW on a network, with averaged weights, in as many passes as memory takes.
+
+    Args:
+        model: Network on its device, in channels-last.
+        parameter_groups: AdamW groups, each with its peak `lr`.
+        set_train_mode: Puts the network into training mode, frozen stages aside.
+        precision: Device and autocast.
+        batch_size: Windows per step.
+        evaluate: Confusion matrices of the validation images under the present weights.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        parameter_groups: list[dict[str, object]],
+        set_train_mode: Callable[[], None],
+        precision: Precision,
+        batch_size: int,
+        evaluate: Callable[[], np.ndarray],
+    ) -> None:
+        self.model = model
+        self.precision = precision
+        self.batch_size = batch_size
+        self.passes = 1
+        self.shrink = 1.0
+        self._set_train_mode = set_train_mode
+        self._evaluate = evaluate
+        self._optimizer = torch.optim.AdamW(
+            parameter_groups, fused=precision.device.type in ("cuda", "cpu")
+        )
+        self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self.average = WeightAverage(model)
+
+    def run(
+        self,
+        source: BatchSource,
+        forward: Forward,
+        schedule: Schedule,
+        *,
+        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> PhaseResult:
+        """Train over one schedule; afterwards the network has its best averaged weights.
+
+        Args:
+            source: Batches.
+            forward: Inputs of a batch -> logits.
+            schedule: Length, learning rate and evaluations.
+            on_evaluation: Told of every evaluation; False ends the phase as "pruned".
+            keep_going: Asked before every step; False ends the phase as "stopped", with a last
+                evaluation unless there is one already.
+
+        Raises:
+            TrainingError: The loss is not a number, or not even one small window fits.
+        """
+        started = time.monotonic()
+        windows, step_seconds = 0, 0.0
+        losses: list[torch.Tensor] = []
+        evaluations: list[Evaluation] = []
+        best_weights: dict[str, torch.Tensor] = {}
+        best: Evaluation | None = None
+        pending = list(schedule.evaluations)
+        reason: EndReason = "complete"
+        self._set_train_mode()
+        while pending:
+            step_started = time.monotonic()
+            progress = schedule.progress(windows, step_started - started)
+            if progress < 1.0:
+                if not keep_going():
+                    reason = "stopped"
+                    if evaluations:
+                        break
+                    pending = [progress]
+                else:
+                    self._set_rates(schedule.factor(progress))
+                    losses.append(self._step(source, forward))
+                    windows += self.batch_size
+                    step_seconds += time.monotonic() - step_started
+                    progress = schedule.progress(windows, time.monotonic() - started)
+            if progress < pending[0]:
+                continue
+            pending = [share for share in pending if share > progress]
+            evaluation = self._score(progress, windows, started, losses)
+            losses.clear()
+            evaluations.append(evaluation)
+            if best is None or evaluation.score >= best.score:
+                best, best_weights = evaluation, self._averaged_weights()
+            if not on_evaluation(evaluation):
+                reason = "pruned"
+                break
+        if best_weights:
+            self.model.load_state_dict(best_weights)
+        return PhaseResult(
+            reason, tuple(evaluations), best, windows, time.monotonic() - started, step_seconds
+        )
+
+    def _set_rates(self, factor: float) -> None:
+        for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+
+    def _score(
+        self, progress: float, windows: int, started: float, losses: list[torch.Tensor]
+    ) -> Evaluation:
+        """Score the averaged weights; the one place where the device is waited for."""
+        loss = float(torch.stack(losses).mean()) if losses else float("nan")
+        if losses and not math.isfinite(loss):
+            raise TrainingError("The loss became not a number: the learning rate is too high.")
+        self.model.eval()
+        with self.average.in_place():
+            confusions = self._evaluate()
+        self._set_train_mode()
+        return Evaluation(progress, windows, time.monotonic() - started, loss, confusions)
+
+    def _averaged_weights(self) -> dict[str, torch.Tensor]:
+        with self.average.in_place():
+            return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def _step(self, source: BatchSource, forward: Forward) -> torch.Tensor:
+        """One optimizer step on one batch; memory that runs out costs passes, then size."""
+        inputs, masks = source.draw(self.batch_size)
+        while True:
+            try:
+                loss = self._accumulate(inputs, masks, forward)
+                break
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside the handler: its traceback would keep the tensors of the failed pass.
+            self._recover(inputs)
+        torch.nn.utils.clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.average.update()
+        return loss
+
+    def _accumulate(
+        self, inputs: list[torch.Tensor], masks: torch.Tensor, forward: Forward
+    ) -> torch.Tensor:
+        """Gradients of the batch's loss in `passes` parts; returns the detached loss."""
+        total = torch.zeros((), device=masks.device)
+        for part in torch.arange(len(masks)).tensor_split(self.passes):
+            span = slice(int(part[0]), int(part[-1]) + 1)
+            parts, targets = self._shrunk([tensor[span] for tensor in inputs], masks[span])
+            with self.precision.autocast():
+                logits = forward(parts)
+            loss = segmentation_loss(logits, targets) * (len(part) / len(masks))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _shrunk(
+        self, inputs: list[torch.Tensor], masks: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The top left part of windows, where whole ones no longer fit into memory."""
+        if self.shrink == 1.0:
+            return inputs, masks
+        height, width = (max(64, int(s * self.shrink) // 32 * 32) for s in masks.shape[-2:])
+        return [inputs[0][..., :height, :width]], masks[..., :height, :width]
+
+    def _recover(self, inputs: list[torch.Tensor]) -> None:
+        """Make the next attempt smaller."""
+        self._optimizer.zero_grad(set_to_none=True)
+        free_memory(self.precision.device)
+        if self.passes < self.batch_size:
+            self.passes = min(2 * self.passes, self.batch_size)
+        elif len(inputs) == 1 and self.shrink > 0.3:
+            self.shrink *= 0.75
+        else:
+            raise TrainingError(
+                "Memory ran out even with one small window per pass. Choose a smaller encoder "
+                "or `max_side`, or close other programs that use the device."
+            )

@@ -1,0 +1,248 @@
+"""One recipe on one data set: the decoder alone on cached features, then the whole network."""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.data.augmentation import Augmenter
+from autoseg.data.batches import Windows
+from autoseg.data.cache import Cache
+from autoseg.encoders import find_encoder
+from autoseg.model import (
+    build_model,
+    freeze_stages,
+    parameter_groups,
+    split_forward,
+    splittable_depths,
+    train_mode,
+)
+from autoseg.preprocessing import Preprocessing
+from autoseg.training.hardware import (
+    Precision,
+    free_memory,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
+from autoseg.training.schedule import Schedule
+from autoseg.training.sources import FeatureSource, WindowSource
+from autoseg.training.trainer import EndReason, Evaluation, PhaseResult, Trainer
+from autoseg.training.validation import validation_confusions
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What every trial of a search trains and is scored on."""
+
+    cache: Cache
+    """Images and masks at working size."""
+    train: tuple[int, ...]
+    """Images to train on."""
+    val: tuple[int, ...]
+    """Images to score."""
+    num_classes: int
+    """K, background included."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network and how it got there."""
+
+    recipe: Recipe
+    reason: EndReason
+    """Why it ended."""
+    evaluations: tuple[Evaluation, ...]
+    """The curve, in order."""
+    best: Evaluation | None
+    """The evaluation that `weights` had."""
+    weights: Weights
+    """Averaged weights of the best evaluation, float32, on the CPU."""
+    windows: int
+    """Windows trained on."""
+    seconds: float
+    """Wall-clock time, evaluations included, in seconds."""
+    images_per_s: float
+    """Windows per second of training steps."""
+    peak_memory_bytes: int | None
+    """Of the GPU; None on a CPU."""
+    parameters: int
+    """Parameters of the network."""
+    passes: int
+    """Passes one step was cut into because memory was short."""
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """How a recipe's network sees images."""
+    encoder = find_encoder(recipe.encoder_name)
+    return Preprocessing(recipe.geometry, encoder.mean, encoder.std)
+
+
+def build_network(recipe: Recipe, num_classes: int, *, pretrained: bool) -> torch.nn.Module:
+    """The network of a recipe, on the CPU."""
+    return build_model(
+        recipe.encoder_name,
+        recipe.decoder_name,
+        num_classes,
+        pretrained=pretrained,
+        drop_path=recipe.drop_path,
+    )
+
+
+class Trial:
+    """A network in training; phases may follow one another.
+
+    Args:
+        recipe: What to train.
+        data: What to train on.
+        precision: Device and autocast.
+        seed: Seed of weights, windows and augmentation.
+        weights: Weights to start from; None: pretrained encoder, new decoder.
+        resident_bytes: GPU memory that windows may be kept in.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        precision: Precision,
+        seed: int,
+        weights: Weights | None = None,
+        resident_bytes: int = 0,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.recipe = recipe
+        self.data = data
+        self.precision = precision
+        self.preprocessing = preprocessing_of(recipe)
+        self._seed = seed
+        model = build_network(recipe, data.num_classes, pretrained=weights is None)
+        if weights is not None:
+            model.load_state_dict(weights)
+        self.model = model.to(precision.device, memory_format=torch.channels_last)
+        windows = Windows(
+            data.cache,
+            data.train,
+            recipe.geometry.window,
+            precision.device,
+            seed,
+            resident_bytes,
+        )
+        self._source = WindowSource(
+            windows, Augmenter(recipe.augmentation, recipe.flip, seed), self.preprocessing
+        )
+        reset_peak_memory(precision.device)
+
+    @property
+    def can_cache_features(self) -> bool:
+        """Whether the decoder can be trained on features of the frozen encoder."""
+        return MAX_FROZEN_DEPTH in splittable_depths(self.model)
+
+    def train_decoder(
+        self,
+        schedule: Schedule,
+        n_features: int,
+        max_bytes: int,
+        *,
+        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> TrainResult:
+        """Train decoder and head on features of the frozen encoder, computed once.
+
+        Starting fine-tuning from such a decoder keeps its first random gradients from spoiling
+        the pretrained features (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features",
+        arXiv 2202.10054).
+
+        Args:
+            schedule: Length and evaluations.
+            n_features: Windows whose features are cached.
+            max_bytes: Memory for them.
+            on_evaluation: See `Trainer.run`.
+            keep_going: See `Trainer.run`.
+        """
+        freeze_stages(self.model, MAX_FROZEN_DEPTH)
+        self.model.eval()
+        head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
+        features = FeatureSource(self._source, head, self.precision, self._seed)
+        features.fill(n_features, self.recipe.batch_size, max_bytes, keep_going)
+        window = self.recipe.geometry.window
+        trainer = self._trainer(MAX_FROZEN_DEPTH)
+        phase = trainer.run(
+            features,
+            lambda inputs: tail(inputs, window),
+            schedule,
+            on_evaluation=on_evaluation,
+            keep_going=keep_going,
+        )
+        return self._result(trainer, phase)
+
+    def fine_tune(
+        self,
+        schedule: Schedule,
+        *,
+        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> TrainResult:
+        """Train all but the recipe's frozen stages; arguments as `Trainer.run`."""
+        freeze_stages(self.model, self.recipe.frozen_depth)
+        trainer = self._trainer(self.recipe.frozen_depth)
+        phase = trainer.run(
+            self._source,
+            lambda inputs: self.model(inputs[0]),
+            schedule,
+            on_evaluation=on_evaluation,
+            keep_going=keep_going,
+        )
+        return self._result(trainer, phase)
+
+    def evaluate(self, indices: Sequence[int]) -> np.ndarray:
+        """Confusion matrices of cached images under the present weights, (n, K, K)."""
+        self.model.eval()
+        return validation_confusions(
+            self.model,
+            self.data.cache,
+            indices,
+            self.preprocessing,
+            self.data.num_classes,
+            self.precision,
+        )
+
+    def close(self) -> None:
+        """Give all memory back."""
+        del self.model, self._source
+        gc.collect()
+        free_memory(self.precision.device)
+
+    def _trainer(self, frozen_depth: int) -> Trainer:
+        return Trainer(
+            self.model,
+            parameter_groups(self.model, self.recipe),
+            lambda: train_mode(self.model, frozen_depth, self.recipe.train_norm),
+            self.precision,
+            self.recipe.batch_size,
+            lambda: self.evaluate(self.data.val),
+        )
+
+    def _result(self, trainer: Trainer, phase: PhaseResult) -> TrainResult:
+        weights = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in self.model.state_dict().items()
+        }
+        epochs = phase.windows / max(1, len(self.data.train))
+        return TrainResult(
+            recipe=replace(self.recipe, epochs=epochs) if epochs else self.recipe,
+            reason=phase.reason,
+            evaluations=phase.evaluations,
+            best=phase.best,
+            weights=weights,
+            windows=phase.windows,
+            seconds=phase.seconds,
+            images_per_s=phase.windows / max(1e-9, phase.step_seconds),
+            peak_memory_bytes=peak_memory_bytes(self.precision.device),
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            passes=trainer.passes,
+        )
