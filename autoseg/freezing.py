@@ -8,12 +8,19 @@ smp's own `freeze_encoder` is not used: afterwards `model.eval()` skips the enco
 and stochastic depth stay on while predicting.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.encoders import TimmUniversalEncoder, TimmViTEncoder
+from segmentation_models_pytorch.encoders.inceptionresnetv2 import InceptionResNetV2Encoder
+from segmentation_models_pytorch.encoders.inceptionv4 import InceptionV4Encoder
+from timm.models import FeatureListNet, VisionTransformer
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import nn
 
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
@@ -39,15 +46,31 @@ class _Step:
     """Stride of the feature map that leaves the encoder here; None where none leaves."""
 
 
+# The forward pass of `InceptionResNetV2Encoder`: module, stride of the map that leaves behind it.
+_INCEPTION_RESNET: tuple[tuple[str, int | None], ...] = (
+    *(("conv2d_1a", None), ("conv2d_2a", None), ("conv2d_2b", 2)),
+    *(("maxpool_3a", None), ("conv2d_3b", None), ("conv2d_4a", 4)),
+    *(("maxpool_5a", None), ("mixed_5b", None), ("repeat", 8)),
+    *(("mixed_6a", None), ("repeat_1", 16)),
+    *(("mixed_7a", None), ("repeat_2", None), ("block8", None), ("conv2d_7b", 32)),
+)
+
+
 def _steps(encoder: nn.Module) -> list[_Step]:
     """The forward pass of a pyramid encoder as a line of modules."""
+    if isinstance(encoder, InceptionV4Encoder):
+        strides = dict(zip(encoder._out_indexes, (2, 4, 8, 16, 32), strict=True))
+        return [_Step(module, strides.get(i)) for i, module in enumerate(encoder.features)]
+    if isinstance(encoder, InceptionResNetV2Encoder):
+        return [_Step(getattr(encoder, name), stride) for name, stride in _INCEPTION_RESNET]
+    if not isinstance(encoder, TimmUniversalEncoder):
+        raise ValueError(f"Cannot tell the stages of a {type(encoder).__name__}.")
     network: Any = encoder.model
-    strides = list(network.feature_info.reduction())
-    if hasattr(network, "return_layers"):  # FeatureListNet
+    if isinstance(network, FeatureListNet):
         tapped = [(module, name in network.return_layers) for name, module in network.items()]
-    elif hasattr(network, "_stage_out_idx"):  # EfficientNetFeatures, MobileNetV3Features
+    elif isinstance(network, EfficientNetFeatures | MobileNetV3Features):
         stem = [network.conv_stem, network.bn1]
-        stem += [network.act1] if hasattr(network, "act1") else []
+        stem += [network.act1] if isinstance(network, MobileNetV3Features) else []
         tapped = [(module, False) for module in stem[:-1]]
         tapped.append((stem[-1], 0 in network._stage_out_idx))
         tapped += [
@@ -56,7 +79,7 @@ def _steps(encoder: nn.Module) -> list[_Step]:
         ]
     else:
         raise ValueError(f"Cannot tell the stages of a {type(network).__name__}.")
-    remaining = iter(strides)
+    remaining = iter(network.feature_info.reduction())
     steps = [_Step(module, next(remaining) if is_tap else None) for module, is_tap in tapped]
     assert next(remaining, None) is None, "timm names a feature that no module yields"
     return steps
@@ -69,7 +92,7 @@ def _stage_steps(encoder: nn.Module) -> list[list[_Step]]:
     cuts = [tap_at[2] + 1 if 2 in tap_at else tap_at[4]]
     cuts += [tap_at[2 ** (stage + 1)] + 1 for stage in range(1, N_STAGES - 1)]
     edges = [0, *cuts, len(steps)]
-    return [steps[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    return [steps[low:high] for low, high in itertools.pairwise(edges)]
 
 
 def encoder_stages(encoder: nn.Module) -> list[list[nn.Module]]:
@@ -78,19 +101,20 @@ def encoder_stages(encoder: nn.Module) -> list[list[nn.Module]]:
     Raises:
         ValueError: The encoder is built in a way that is not known here.
     """
-    if isinstance(encoder, TimmViTEncoder):
-        network: Any = encoder.model
-        quarter = len(network.blocks) // MAX_FROZEN_DEPTH
-        stem = [network.patch_embed, network.pos_drop, network.norm_pre]
-        blocks = [list(network.blocks[i * quarter : (i + 1) * quarter]) for i in range(4)]
-        return [stem, *blocks]
-    if isinstance(encoder, TimmUniversalEncoder):
+    if not isinstance(encoder, TimmViTEncoder):
         return [[step.module for step in stage] for stage in _stage_steps(encoder)]
-    raise ValueError(f"Cannot tell the stages of a {type(encoder).__name__}.")
+    children = dict(cast(nn.Module, encoder.model).named_children())
+    names = list(children)
+    blocks = list(cast(nn.Sequential, children["blocks"]))
+    edges = [len(blocks) * quarter // MAX_FROZEN_DEPTH for quarter in range(N_STAGES)]
+    stages = [blocks[low:high] for low, high in itertools.pairwise(edges)]
+    before, after = names[: names.index("blocks")], names[names.index("blocks") + 1 :]
+    stages[-1] = stages[-1] + [children[name] for name in after]
+    return [[children[name] for name in before], *stages]
 
 
 def _stage_parameters(encoder: nn.Module) -> list[list[tuple[str, nn.Parameter]]]:
-    """Every parameter of the encoder, by stage; what is in no module (embeddings) is stage 0."""
+    """Every parameter of the encoder, by stage; a ViT's embeddings, in no module, are stage 0."""
     stage_of = {
         id(parameter): stage
         for stage, modules in enumerate(encoder_stages(encoder))
@@ -99,8 +123,7 @@ def _stage_parameters(encoder: nn.Module) -> list[list[tuple[str, nn.Parameter]]
     }
     grouped: list[list[tuple[str, nn.Parameter]]] = [[] for _ in range(N_STAGES)]
     for name, parameter in encoder.named_parameters():
-        last = N_STAGES - 1 if ".norm." in f".{name}" else 0
-        grouped[stage_of.get(id(parameter), last)].append((name, parameter))
+        grouped[stage_of.get(id(parameter), 0)].append((name, parameter))
     return grouped
 
 
@@ -205,9 +228,10 @@ def _groups(
 
 def splittable_depths(model: nn.Module) -> tuple[int, ...]:
     """The frozen depths at which `split_forward` can cut this model."""
-    if isinstance(model.encoder, TimmUniversalEncoder):
-        return tuple(range(MAX_FROZEN_DEPTH + 1))
-    return (0, MAX_FROZEN_DEPTH)
+    encoder: Any = model.encoder
+    if isinstance(encoder, TimmViTEncoder) and not isinstance(encoder.model, VisionTransformer):
+        return (0, MAX_FROZEN_DEPTH)  # rotary embeddings go from block to block
+    return tuple(range(N_STAGES))
 
 
 def split_forward(model: nn.Module, frozen_depth: int) -> tuple[Head, Tail]:
@@ -228,45 +252,89 @@ def split_forward(model: nn.Module, frozen_depth: int) -> tuple[Head, Tail]:
             f"This encoder can be cut at {splittable_depths(model)}, but got {frozen_depth=}."
         )
     if frozen_depth == 0:
-        return lambda images: [images], lambda features, shape: cast(
-            torch.Tensor, model(features[0])
-        )
-    return _split_pyramid(model, frozen_depth)
+        return lambda images: [images], lambda kept, shape: cast(torch.Tensor, model(kept[0]))
+    is_vit = isinstance(model.encoder, TimmViTEncoder)
+    run_head, tail = (_split_vit if is_vit else _split_pyramid)(model, frozen_depth)
+    frozen = _frozen_modules(model, frozen_depth)
+
+    @torch.no_grad()
+    def head(images: torch.Tensor) -> list[torch.Tensor]:
+        for module in frozen:
+            if module.training:
+                module.eval()
+        return run_head(images)
+
+    return head, tail
 
 
 def _split_pyramid(model: nn.Module, frozen_depth: int) -> tuple[Head, Tail]:
-    """`split_forward` for encoders that are a line of modules."""
+    """`split_forward` for encoders that are a line of modules; keeps one map per stride."""
     network: Any = model
     stages = _stage_steps(network.encoder)
     frozen = [step for stage in stages[: frozen_depth + 1] for step in stage]
     rest = [step for stage in stages[frozen_depth + 1 :] for step in stage]
-    is_nhwc = network.encoder._is_channel_last
-    lowest_stride = 4 if type(model).__name__ == "FPN" else 2
+    is_nhwc = getattr(network.encoder, "_is_channel_last", False)
+    lowest_stride = 4 if isinstance(model, smp.FPN) else 2
 
-    def run(
-        steps: list[_Step], x: torch.Tensor, features: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def run(steps: list[_Step], x: torch.Tensor) -> list[torch.Tensor]:
+        maps = []
         for step in steps:
             x = step.module(x)
             if step.stride is not None and step.stride >= lowest_stride:
-                features.append(x.permute(0, 3, 1, 2).contiguous() if is_nhwc else x)
-        return features
+                maps.append(x.permute(0, 3, 1, 2).contiguous() if is_nhwc else x)
+        return maps
 
-    @torch.no_grad()
     def head(images: torch.Tensor) -> list[torch.Tensor]:
-        for step in frozen:
-            if step.module.training:
-                step.module.eval()
-        return run(frozen, images, [])
+        return run(frozen, images)
 
-    def tail(features: list[torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
-        deepest = features[-1].permute(0, 2, 3, 1) if is_nhwc else features[-1]
-        maps = run(rest, deepest, list(features))
-        # Decoders read only the shape of the image and of a missing stride 2.
-        for stride in (2, 1):
-            if len(maps) < 6 - stride // 2:
-                size = (maps[0].shape[0], 0, shape[0] // stride, shape[1] // stride)
-                maps.insert(0, maps[0].new_empty(size))
+    def tail(kept: list[torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
+        deepest = kept[-1].permute(0, 2, 3, 1) if is_nhwc else kept[-1]
+        maps = [*kept, *run(rest, deepest)]
+        # Of the image, and of a stride 2 that an encoder lacks, decoders read only the shape.
+        for stride in (2, 1)[len(maps) - 4 :]:
+            size = (len(maps[0]), 0, shape[0] // stride, shape[1] // stride)
+            maps.insert(0, maps[0].new_empty(size))
         return cast(torch.Tensor, network.segmentation_head(network.decoder(maps)))
+
+    return head, tail
+
+
+def _split_vit(model: nn.Module, frozen_depth: int) -> tuple[Head, Tail]:
+    """`split_forward` for plain ViTs; keeps a map and prefix tokens per quarter of the blocks."""
+    network: Any = model
+    vit: Any = network.encoder.model
+    n_prefix = network.encoder._num_prefix_tokens
+    quarters = [[b for b in stage if b in vit.blocks] for stage in encoder_stages(network.encoder)]
+
+    def run(blocks: list[nn.Module], x: torch.Tensor) -> torch.Tensor:
+        for block in blocks:
+            x = block(x)
+        return x
+
+    def pair(x: torch.Tensor, height: int, width: int) -> list[torch.Tensor]:
+        tokens = x[:, n_prefix:].reshape(len(x), height, width, -1)
+        return [tokens.permute(0, 3, 1, 2).contiguous(), x[:, :n_prefix]]
+
+    def head(images: torch.Tensor) -> list[torch.Tensor]:
+        if frozen_depth == MAX_FROZEN_DEPTH:
+            maps, prefixes = network.encoder(images)
+            return [tensor for both in zip(maps, prefixes, strict=True) for tensor in both]
+        height, width = vit.patch_embed.dynamic_feat_size(images.shape[-2:])
+        x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        kept = []
+        for blocks in quarters[1 : frozen_depth + 1]:
+            x = run(blocks, x)
+            kept += pair(x, height, width)
+        return kept
+
+    def tail(kept: list[torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
+        pairs = list(kept)
+        height, width = kept[-2].shape[-2:]
+        x = torch.cat([kept[-1], kept[-2].flatten(2).transpose(1, 2)], dim=1)
+        for blocks in quarters[frozen_depth + 1 :]:
+            x = run(blocks, x)
+            pairs += pair(x, height, width)
+        decoded = network.decoder(pairs[0::2], pairs[1::2])
+        return cast(torch.Tensor, network.segmentation_head(decoded))
 
     return head, tail

@@ -119,12 +119,13 @@ def build_model(
 
 
 def _load_encoder(model: nn.Module, encoder: Encoder, weights: dict[str, torch.Tensor]) -> None:
-    """Copy weights under full-timm-model names into the feature extractor."""
-    network: Any = model.encoder
-    wanted = network.model.state_dict()
+    """Copy weights under the full timm model's names into the feature extractor."""
+    module: Any = model.encoder
+    network = module if encoder.smp_native else module.model
+    # timm's feature extractors take Sequentials apart: "stages.0.x" becomes "stages_0.x".
     flattened = {name.replace(".", "_", 1): tensor for name, tensor in weights.items()}
     chosen = {}
-    for name, tensor in wanted.items():
+    for name, tensor in network.state_dict().items():
         found = weights.get(name, flattened.get(name))
         if found is None or found.shape != tensor.shape:
             state = "missing" if found is None else f"of shape {tuple(found.shape)}"
@@ -133,4 +134,4 @@ def _load_encoder(model: nn.Module, encoder: Encoder, weights: dict[str, torch.T
                 f"expected shape {tuple(tensor.shape)}."
             )
         chosen[name] = found
-    network.model.load_state_dict(chosen)
+    network.load_state_dict(chosen)
