@@ -14,6 +14,8 @@ AutosegError
 └── PredictionError         an image that cannot be predicted
 """
 
+from collections.abc import Sequence
+
 
 class AutosegError(Exception):
     """Base of all errors for the user, who sees the text and no traceback."""
@@ -25,6 +27,11 @@ class DatasetError(AutosegError):
 
 class AmbiguousMasksError(DatasetError):
     """Masks that can be read in more than one way; the text names the choices."""
+
+    def __init__(self, message: str, values: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.values = tuple(values)
+        """Raw values or colours to give a class, most frequent first."""
 
 
 class ConfigError(AutosegError):

@@ -1,0 +1,114 @@
+"""What the user said about mask values: a mapping, or a class list with values."""
+
+from collections.abc import Iterable, Mapping
+
+from autoseg.config import IGNORE_INDEX
+from autoseg.data.class_files import DeclaredClasses
+from autoseg.data.coding import Totals, pack_color
+from autoseg.data.meaning import Meaning, in_order, listed
+from autoseg.errors import DatasetError
+
+
+def from_declared_values(
+    totals: Totals, declared: DeclaredClasses, values: tuple[int, ...]
+) -> Meaning:
+    """A class list that gives each name its value."""
+    meaning = in_order(list(values), declared.names, f"value given in {declared.file_name}")
+    for value, name in zip(values, declared.names, strict=True):
+        if name.lower() in ("ignore", "void", "unlabeled", "unlabelled") and value == IGNORE_INDEX:
+            meaning = in_order(
+                [v for v in values if v != value],
+                tuple(n for n in declared.names if n != name),
+                f"value given in {declared.file_name}",
+            )
+            meaning.targets[value] = IGNORE_INDEX
+            meaning.whys[value] = f"called {name} in {declared.file_name}"
+    small = max(v for v in values if v != IGNORE_INDEX) < 64
+    if IGNORE_INDEX in totals.values and IGNORE_INDEX not in meaning.targets and small:
+        meaning.targets[IGNORE_INDEX] = IGNORE_INDEX
+        meaning.whys[IGNORE_INDEX] = "255 beside the values of the class list: void"
+    return meaning
+
+
+def from_mapping(
+    totals: Totals, declared: DeclaredClasses | None, mapping: Mapping[str, str | int]
+) -> Meaning:
+    """The user's answer."""
+    wanted = {_parse_raw(key, totals): target for key, target in mapping.items()}
+    names = _mapped_names(wanted.values(), declared)
+    places = {name: place for place, name in enumerate(names)}
+
+    def index(target: str | int) -> int:
+        if isinstance(target, str) and target.lower() == "ignore":
+            return IGNORE_INDEX
+        return target if isinstance(target, int) else places[target]
+
+    targets = {raw: index(target) for raw, target in wanted.items() if raw is not None}
+    rest = index(wanted[None]) if None in wanted else None
+    meaning = Meaning(targets, names, dict.fromkeys(targets, "as you said"), rest=rest)
+    if rest is not None:
+        meaning.notes.append(
+            f"Every value that the mapping does not name became "
+            f"{'ignored' if rest == IGNORE_INDEX else names[rest]}, as you said."
+        )
+    return meaning
+
+
+def _mapped_names(
+    targets: Iterable[str | int], declared: DeclaredClasses | None
+) -> tuple[str, ...]:
+    """Class names in the order of the class list, else in the order of the mapping."""
+    wanted = list(targets)
+    words = [t for t in wanted if isinstance(t, str) and t.lower() != "ignore"]
+    numbers = [t for t in wanted if isinstance(t, int)]
+    if declared is not None:
+        for word in words:
+            if word not in declared.names:
+                raise DatasetError(
+                    f"The mapping names the class {word!r}, which the class list does not have: "
+                    f"{', '.join(declared.names)}."
+                )
+        if any(not 0 <= n < len(declared.names) and n != IGNORE_INDEX for n in numbers):
+            raise DatasetError(
+                f"The mapping's class numbers must lie in [0, {len(declared.names) - 1}], "
+                f"but are {sorted(set(numbers))}."
+            )
+        return declared.names
+    if words and numbers:
+        raise DatasetError(
+            "The mapping gives both class names and class numbers. Use one kind for all."
+        )
+    if numbers:
+        used = sorted({n for n in numbers if n != IGNORE_INDEX})
+        if used != list(range(len(used))):
+            raise DatasetError(f"The mapping's class numbers must be 0, 1, 2 ..., but are {used}.")
+        return tuple(f"class_{n}" for n in used)
+    return tuple(dict.fromkeys(words))
+
+
+def _parse_raw(key: str, totals: Totals) -> int | None:
+    """A key of the mapping -> raw value; "*" -> None."""
+    text = str(key).strip()
+    if text == "*":
+        return None
+    try:
+        if text.startswith("#") and len(text) == 7:
+            value, is_color = int(text[1:], 16), True
+        elif text.count(",") == 2:
+            red, green, blue = (int(part) for part in text.split(","))
+            value, is_color = pack_color((red, green, blue)), True
+        else:
+            value, is_color = int(text), False
+    except ValueError:
+        value, is_color = -1, False
+    if value < 0:
+        raise DatasetError(
+            f"{key!r} in the mapping is no mask value. Write 17, #ff0000, 255,0,0 or * (the rest)."
+        )
+    if is_color != (totals.space == "colors"):
+        kind = "colours" if totals.space == "colors" else "numbers"
+        raise DatasetError(
+            f"The masks hold {kind}, but the mapping has {key!r}. They hold "
+            f"{listed([int(v) for v in totals.values], totals)}."
+        )
+    return value

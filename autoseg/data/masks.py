@@ -1,0 +1,160 @@
+"""What each raw mask value means. What can be meant in two ways is asked, never guessed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autoseg.config import IGNORE_INDEX, MAX_CLASSES, ClassInfo, Color
+from autoseg.data.class_files import DeclaredClasses
+from autoseg.data.coding import MaskCoding, Totals, format_raw, sum_up, unpack_color
+from autoseg.data.mapping import from_declared_values, from_mapping
+from autoseg.data.meaning import MAX_ROWS, Meaning, listed, looks_like_instances, one_class
+from autoseg.data.rules import read_colors, read_gray
+from autoseg.data.scan import PairFacts
+from autoseg.data.verdict import VerdictRow
+from autoseg.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a set's masks are read."""
+
+    coding: MaskCoding
+    """Raw values to classes."""
+    classes: ClassInfo
+    """Names and colours."""
+    rows: tuple[VerdictRow, ...]
+    """One row per raw value."""
+    notes: tuple[str, ...]
+    """Sentences for the verdict."""
+
+
+def read_values(
+    facts: Sequence[PairFacts],
+    files: Sequence[str],
+    declared: DeclaredClasses | None = None,
+    mapping: Mapping[str, str | int] | None = None,
+) -> Reading:
+    """Decide what the values of all masks mean.
+
+    Args:
+        facts: One per mask.
+        files: Name of each mask, for errors.
+        declared: The class list, if there is one.
+        mapping: The user's answer, raw value or colour to class name, index or "ignore"; "*"
+            stands for every other value. It overrides everything else.
+
+    Raises:
+        AmbiguousMasksError: The values can be read in more than one way.
+        DatasetError: One class only, or a value without a class.
+    """
+    totals = sum_up(facts, files)
+    if mapping:
+        meaning = from_mapping(totals, declared, mapping)
+    elif len(totals.values) == 1 and not totals.other_pixels:
+        raise one_class(totals)
+    elif declared is not None and declared.values is not None and totals.space == "values":
+        meaning = from_declared_values(totals, declared, declared.values)
+    elif totals.space == "colors":
+        meaning = read_colors(totals, declared)
+    else:
+        meaning = read_gray(totals, facts, None if declared is None else declared.names)
+    _check_known(totals, meaning)
+    return _finish(totals, meaning, declared)
+
+
+def _check_known(totals: Totals, meaning: Meaning) -> None:
+    """Every value has a class, and at least two classes occur."""
+    unknown = [int(v) for v in totals.values if int(v) not in meaning.targets]
+    if unknown and meaning.rest is None and not meaning.snap:
+        raise DatasetError(
+            f"{totals.file_of(unknown[0])} holds the value "
+            f"{format_raw(unknown[0], totals.space)}, which has no class. The masks hold "
+            f"{listed(unknown, totals)} beyond those with a class: add them to the class list or "
+            f"the mapping, or correct the masks."
+        )
+    if totals.other_pixels and meaning.rest is None and not meaning.snap:
+        raise looks_like_instances(totals)
+    found = {meaning.targets[int(v)] for v in totals.values if int(v) in meaning.targets}
+    if unknown and meaning.rest is not None:
+        found.add(meaning.rest)
+    if len(found - {IGNORE_INDEX}) < 2:
+        raise one_class(totals)
+
+
+def _finish(totals: Totals, meaning: Meaning, declared: DeclaredClasses | None) -> Reading:
+    known = sorted(meaning.targets)
+    coding = MaskCoding(
+        totals.space,
+        tuple(known),
+        tuple(meaning.targets[value] for value in known),
+        meaning.snap,
+        meaning.rest,
+    )
+    names = meaning.names
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise DatasetError(
+            f"There must be 2 to {MAX_CLASSES} classes, background included, but there are "
+            f"{len(names)}: {', '.join(names[:8]) or 'none'}."
+        )
+    classes = ClassInfo(names, _palette(totals, meaning, declared))
+    return Reading(coding, classes, _rows(totals, meaning, coding), tuple(meaning.notes))
+
+
+def _palette(
+    totals: Totals, meaning: Meaning, declared: DeclaredClasses | None
+) -> tuple[Color, ...]:
+    if declared is not None and declared.colors is not None and declared.names == meaning.names:
+        return declared.colors
+    colors = list(default_palette(len(meaning.names)))
+    source = totals.palette
+    if totals.space == "colors":
+        source = {value: value for value in meaning.targets}
+    if len({source[value] for value in meaning.targets if value in source}) > 1:
+        for value, target in meaning.targets.items():
+            if value in source and target != IGNORE_INDEX:
+                colors[target] = unpack_color(source[value])
+    return tuple(colors)
+
+
+def default_palette(number: int) -> tuple[Color, ...]:
+    """Colours that differ well: Pascal VOC's colour map, whose first is black."""
+    colors = []
+    for index in range(number):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+        colors.append((channels[0], channels[1], channels[2]))
+    return tuple(colors)
+
+
+def _rows(totals: Totals, meaning: Meaning, coding: MaskCoding) -> tuple[VerdictRow, ...]:
+    """One row per known value, and one for all others of a class."""
+    targets = coding.classes_of(totals.values, "")
+    rows: list[VerdictRow] = []
+    others: dict[int, list[int]] = {}
+    for place, raw in enumerate(totals.values.tolist()):
+        target = int(targets[place])
+        if raw not in meaning.whys or len(rows) >= MAX_ROWS:
+            others.setdefault(target, []).append(place)
+            continue
+        rows.append(
+            VerdictRow(
+                format_raw(raw, totals.space),
+                float(totals.shares[place]),
+                int(totals.images[place]),
+                _target_name(target, meaning),
+                meaning.whys[raw],
+            )
+        )
+    for target, places in sorted(others.items()):
+        why = "nearest class" if meaning.snap else "every other value"
+        share = float(totals.shares[places].sum())
+        most = int(totals.images[places].max())
+        raw_text = f"{len(places)} other values"
+        rows.append(VerdictRow(raw_text, share, most, _target_name(target, meaning), why))
+    return tuple(rows)
+
+
+def _target_name(target: int, meaning: Meaning) -> str:
+    return "ignore" if target == IGNORE_INDEX else meaning.names[target]
