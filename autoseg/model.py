@@ -7,6 +7,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
+from autoseg.config import DecoderName
 from autoseg.encoders import Encoder, find_encoder, load_weights
 from autoseg.errors import EncoderError
 from autoseg.freezing import (
@@ -33,7 +34,7 @@ __all__ = [
 _MODEL_CLASSES = {"fpn": "FPN", "unet": "Unet", "segformer": "Segformer", "dpt": "DPT"}
 
 
-def decoders_for(encoder_name: str) -> tuple[str, ...]:
+def decoders_for(encoder_name: str) -> tuple[DecoderName, ...]:
     """The decoders that fit an encoder, the default first."""
     return ("dpt",) if find_encoder(encoder_name).kind == "vit" else ("fpn", "unet", "segformer")
 
