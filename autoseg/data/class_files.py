@@ -1,6 +1,7 @@
 """Class lists that lie beside images: names, and colours or mask values where they are given."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def read_class_file(path: Path) -> DeclaredClasses:
         del lines[0]
     if not lines:
         raise DatasetError(f"{path.name} is empty. Write one class name per line, or remove it.")
-    colored = [pair for line in lines if (pair := _with_color(line)) is not None]
+    colored = [found for line in lines if (found := _with_color(line)) is not None]
     valued = [pair for line in lines if (pair := _with_value(line)) is not None]
     if len(colored) == len(lines):
         names, colors = zip(*colored, strict=True)
@@ -63,7 +64,7 @@ def read_class_file(path: Path) -> DeclaredClasses:
         declared = DeclaredClasses(path.name, tuple(line.strip("\"'") for line in lines))
     for given in (declared.names, declared.colors, declared.values):
         if given is not None and len(set(given)) != len(given):
-            twice = next(one for one in given if given.count(one) > 1)  # type: ignore[arg-type]
+            twice = Counter[object](given).most_common(1)[0][0]
             raise DatasetError(f"{path.name} gives {twice!r} more than once. Classes must differ.")
     return declared
 

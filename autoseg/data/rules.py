@@ -90,8 +90,8 @@ def _named_values(
     )
     raise DatasetError(
         f"{totals.file_of(missing)} holds the value {missing}, which has no class name: the "
-        f"class list has {number} names ({', '.join(names[:8])}{', ...' if number > 8 else ''}) for the values 0 to "
-        f"{number - 1}.{advice}",
+        f"class list has {number} names for the values 0 to {number - 1} "
+        f"({', '.join(names[:8])}{', ...' if number > 8 else ''}).{advice}"
     )
 
 
@@ -226,8 +226,9 @@ def _declared_colors(totals: Totals, names: tuple[str, ...], colors: tuple[Color
         value = int(odd[0]) if len(odd) else int(totals.values[unknown][0])
         raise DatasetError(
             f"{totals.file_of(value)} holds the colour {format_raw(value, 'colors')} "
-            f"{unpack_color(value)}, which the class list does not have ({format_share(share)} of all pixels have such colours). Add a "
-            f"line `name red green blue` for it.",
+            f"{unpack_color(value)}, which the class list does not "
+            f"have ({format_share(share)} of all pixels have such colours). Add a line"
+            f" `name red green blue` for it.",
         )
     meaning.snap = True
     meaning.notes.append(
