@@ -13,7 +13,6 @@ Segmentation" (arXiv 2310.19252), mIoU^C.
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from autoseg.config import IGNORE_INDEX
 
@@ -97,91 +96,81 @@ def mean_present(values: np.ndarray, axis: int = -1) -> np.ndarray:
 Score = Callable[[np.ndarray], np.ndarray]
 
 
-def macro(score: Score, confusions: np.ndarray) -> float:
-    """Mean over classes of `score` on the pooled pixels of all images; confusions (N, K, K)."""
-    return float(mean_present(score(confusions.sum(0))))
+def macro(score: Score, confusions: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Mean over classes of `score` on the pooled pixels of all images.
+
+    Args:
+        score: One of the scores above.
+        confusions: One matrix per image, (N, K, K).
+        weights: How often each image counts, (draws, N); None: once.
+
+    Returns:
+        (draws,), or a scalar array without weights.
+    """
+    if weights is None:
+        return mean_present(score(confusions.sum(0)))
+    pooled = weights @ confusions.reshape(len(confusions), -1)
+    return mean_present(score(pooled.reshape(-1, *confusions.shape[1:])))
 
 
-def macro_imagewise(score: Score, confusions: np.ndarray) -> float:
-    """Mean over classes of the mean over images where the class is; confusions (N, K, K).
+def macro_imagewise(
+    score: Score, confusions: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean over classes of the mean over images where the class is; arguments as `macro`.
 
     The objective of the search: unlike the pooled score it is not ruled by the largest objects,
     and it has a spread over images from which intervals follow.
     """
-    return float(mean_present(mean_present(score(confusions), axis=0)))
+    values = score(confusions)
+    if weights is None:
+        return mean_present(mean_present(values, axis=0))
+    known = ~np.isnan(values)
+    sums, counts = weights @ np.where(known, values, 0.0), weights @ known.astype(np.float64)
+    return mean_present(_ratio(sums, counts))
 
 
-def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float],
-    confusions: np.ndarray,
+def bootstrap_weights(
+    n_images: int,
     groups: np.ndarray | None = None,
     *,
     seed: int = 0,
     draws: int = BOOTSTRAP_DRAWS,
-    coverage: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a score over images.
+) -> np.ndarray:
+    """How often each image is in each bootstrap draw.
 
-    Source: Efron & Tibshirani 1993, chapter 13.
+    Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap".
 
     Args:
-        statistic: Maps confusions (n, K, K) to one number.
-        confusions: One matrix per image, (N, K, K).
+        n_images: N.
         groups: Group of each image, (N,): images of a group are drawn together, because
             near-duplicates are no independent evidence. None: every image by itself.
         seed: Seed of the draws.
         draws: Number of draws.
-        coverage: Share of draws inside the interval.
 
     Returns:
-        Lower and upper end; NaN if there is no image.
+        (draws, N) float64.
     """
-    if len(confusions) == 0:
+    rng = np.random.default_rng(seed)
+    index = np.arange(n_images) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(index.max()) + 1
+    picks = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
+    return picks.astype(np.float64)[:, index]
+
+
+def interval(draws: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of a score's draws; NaN where no draw has a score."""
+    known = draws[~np.isnan(draws)]
+    if len(known) == 0:
         return float("nan"), float("nan")
-    samples = _bootstrap_indices(len(confusions), groups, draws, seed)
-    values = np.array([statistic(confusions[sample]) for sample in samples])
     tail = (1 - coverage) / 2 * 100
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    low, high = np.percentile(known, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def bootstrap_probability_better(
-    statistic: Callable[[np.ndarray], float],
-    candidate: np.ndarray,
-    reference: np.ndarray,
-    *,
-    seed: int = 0,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> float:
-    """Share of paired bootstrap draws over images in which the candidate scores higher.
-
-    Args:
-        statistic: Maps confusions (n, K, K) to one number.
-        candidate: One matrix per image, (N, K, K).
-        reference: The same images in the same order, (N, K, K).
-        seed: Seed of the draws.
-        draws: Number of draws.
-    """
-    if candidate.shape != reference.shape:
-        raise ValueError(
-            f"Both sides must score the same images, but got {candidate.shape=}, "
-            f"{reference.shape=}."
-        )
-    samples = _bootstrap_indices(len(candidate), None, draws, seed)
-    gains = np.array([statistic(candidate[s]) - statistic(reference[s]) for s in samples])
+def probability_better(candidate: np.ndarray, reference: np.ndarray) -> float:
+    """Share of paired draws in which the candidate scores higher; ties count half."""
+    gains = candidate - reference
     return float(np.mean(gains > 0) + 0.5 * np.mean(gains == 0))
-
-
-def _bootstrap_indices(
-    n_images: int, groups: np.ndarray | None, draws: int, seed: int
-) -> list[np.ndarray]:
-    """Image indices of each draw: whole groups, with replacement."""
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        return list(rng.integers(0, n_images, size=(draws, n_images)))
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    picks = rng.integers(0, len(members), size=(draws, len(members)))
-    return [np.concatenate([members[k] for k in pick]) for pick in picks]
 
 
 def boundary_counts(
@@ -213,12 +202,15 @@ def boundary_counts(
 
 def _band(region: np.ndarray, distance: int) -> np.ndarray:
     """Pixels of a region (H, W) within `distance` of its outside; the image's edge is inside."""
-    outside = torch.from_numpy(~region).float()[None, None]
-    side = 2 * distance + 1
-    for kernel, pad in (((side, 1), (distance, 0)), ((1, side), (0, distance))):
-        # -inf padding: beyond the image there is no outside.
-        outside = torch.nn.functional.max_pool2d(outside, kernel, stride=1, padding=pad)
-    band: np.ndarray = region & (outside[0, 0].numpy() > 0)
+    height, width = region.shape
+    # Counts of outside pixels above and left of each corner, so that a square costs four reads.
+    sums = np.zeros((height + 1, width + 1), dtype=np.int32)
+    np.cumsum(np.cumsum(~region, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+    rows, columns = np.arange(height), np.arange(width)
+    top, bottom = np.maximum(rows - distance, 0), np.minimum(rows + distance + 1, height)
+    left, right = np.maximum(columns - distance, 0), np.minimum(columns + distance + 1, width)
+    tall = sums[bottom] - sums[top]
+    band: np.ndarray = region & (tall[:, right] - tall[:, left] > 0)
     return band
 
 

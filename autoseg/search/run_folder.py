@@ -77,7 +77,7 @@ class CurvePoint:
     """Windows seen per training image."""
     seconds: float
     """Since the trial's start, in seconds."""
-    train_loss: float
+    train_loss: float | None
     score: float
     """macro-imagewise IoU on the validation split, in [0, 1]."""
     phase: str = "fine-tuning"

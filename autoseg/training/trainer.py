@@ -18,6 +18,9 @@ from autoseg.training.schedule import Schedule
 from autoseg.training.sources import BatchSource
 
 Forward = Callable[[list[torch.Tensor]], torch.Tensor]
+OnEvaluation = Callable[["Evaluation"], bool]
+OnBest = Callable[[dict[str, torch.Tensor]], None]
+KeepGoing = Callable[[], bool]
 EndReason = Literal["complete", "pruned", "stopped"]
 
 MAX_GRADIENT_NORM = 1.0
@@ -41,7 +44,7 @@ class Evaluation:
     @property
     def score(self) -> float:
         """macro-imagewise IoU, in [0, 1]: the objective of the search."""
-        return macro_imagewise(iou, self.confusions)
+        return float(macro_imagewise(iou, self.confusions))
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,9 @@ class Trainer:
         forward: Forward,
         schedule: Schedule,
         *,
-        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
-        keep_going: Callable[[], bool] = lambda: True,
+        on_evaluation: OnEvaluation = lambda _: True,
+        on_best: OnBest = lambda _: None,
+        keep_going: KeepGoing = lambda: True,
     ) -> PhaseResult:
         """Train over one schedule; afterwards the network has its best averaged weights.
 
@@ -109,6 +113,7 @@ class Trainer:
             forward: Inputs of a batch -> logits.
             schedule: Length, learning rate and evaluations.
             on_evaluation: Told of every evaluation; False ends the phase as "pruned".
+            on_best: Given the averaged weights whenever they score best so far.
             keep_going: Asked before every step; False ends the phase as "stopped", with a last
                 evaluation unless there is one already.
 
@@ -147,6 +152,7 @@ class Trainer:
             evaluations.append(evaluation)
             if best is None or evaluation.score >= best.score:
                 best, best_weights = evaluation, self._averaged_weights()
+                on_best(best_weights)
             if not on_evaluation(evaluation):
                 reason = "pruned"
                 break
@@ -155,6 +161,17 @@ class Trainer:
         return PhaseResult(
             reason, tuple(evaluations), best, windows, time.monotonic() - started, step_seconds
         )
+
+    def time_steps(self, source: BatchSource, forward: Forward, n_steps: int) -> list[float]:
+        """Seconds of each of `n_steps` + 1 steps, the first of which warms up."""
+        self._set_train_mode()
+        self._set_rates(0.01)
+        times = []
+        for _ in range(n_steps + 1):
+            started = time.monotonic()
+            float(self._step(source, forward))  # Waits for the device.
+            times.append(time.monotonic() - started)
+        return times
 
     def _set_rates(self, factor: float) -> None:
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):

@@ -1,12 +1,14 @@
 """One recipe on one data set: the decoder alone on cached features, then the whole network."""
 
 import gc
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.data.augmentation import Augmenter
 from autoseg.data.batches import Windows
@@ -29,10 +31,16 @@ from autoseg.training.hardware import (
 )
 from autoseg.training.schedule import Schedule
 from autoseg.training.sources import FeatureSource, WindowSource
-from autoseg.training.trainer import EndReason, Evaluation, PhaseResult, Trainer
+from autoseg.training.trainer import (
+    EndReason,
+    Evaluation,
+    KeepGoing,
+    OnBest,
+    OnEvaluation,
+    PhaseResult,
+    Trainer,
+)
 from autoseg.training.validation import validation_confusions
-
-Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class Trial:
         model = build_network(recipe, data.num_classes, pretrained=weights is None)
         if weights is not None:
             model.load_state_dict(weights)
-        self.model = model.to(precision.device, memory_format=torch.channels_last)
+        self.model = model.to(precision.device).to(memory_format=torch.channels_last)
         windows = Windows(
             data.cache,
             data.train,
@@ -148,8 +156,9 @@ class Trial:
         n_features: int,
         max_bytes: int,
         *,
-        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
-        keep_going: Callable[[], bool] = lambda: True,
+        on_evaluation: OnEvaluation = lambda _: True,
+        on_best: OnBest = lambda _: None,
+        keep_going: KeepGoing = lambda: True,
     ) -> TrainResult:
         """Train decoder and head on features of the frozen encoder, computed once.
 
@@ -162,6 +171,7 @@ class Trial:
             n_features: Windows whose features are cached.
             max_bytes: Memory for them.
             on_evaluation: See `Trainer.run`.
+            on_best: See `Trainer.run`.
             keep_going: See `Trainer.run`.
         """
         freeze_stages(self.model, MAX_FROZEN_DEPTH)
@@ -176,16 +186,18 @@ class Trial:
             lambda inputs: tail(inputs, window),
             schedule,
             on_evaluation=on_evaluation,
+            on_best=on_best,
             keep_going=keep_going,
         )
-        return self._result(trainer, phase)
+        return self._result(phase, trainer.passes)
 
     def fine_tune(
         self,
         schedule: Schedule,
         *,
-        on_evaluation: Callable[[Evaluation], bool] = lambda _: True,
-        keep_going: Callable[[], bool] = lambda: True,
+        on_evaluation: OnEvaluation = lambda _: True,
+        on_best: OnBest = lambda _: None,
+        keep_going: KeepGoing = lambda: True,
     ) -> TrainResult:
         """Train all but the recipe's frozen stages; arguments as `Trainer.run`."""
         freeze_stages(self.model, self.recipe.frozen_depth)
@@ -195,9 +207,10 @@ class Trial:
             lambda inputs: self.model(inputs[0]),
             schedule,
             on_evaluation=on_evaluation,
+            on_best=on_best,
             keep_going=keep_going,
         )
-        return self._result(trainer, phase)
+        return self._result(phase, trainer.passes)
 
     def evaluate(self, indices: Sequence[int]) -> np.ndarray:
         """Confusion matrices of cached images under the present weights, (n, K, K)."""
@@ -210,6 +223,40 @@ class Trial:
             self.data.num_classes,
             self.precision,
         )
+
+    def time_step(self, n_steps: int) -> tuple[float, int]:
+        """Seconds of a fine-tuning step per window, best of `n_steps` after one that warms up,
+        and the passes it took. Changes the weights: for calibration.
+        """
+        freeze_stages(self.model, self.recipe.frozen_depth)
+        trainer = self._trainer(self.recipe.frozen_depth)
+        times = trainer.time_steps(self._source, lambda inputs: self.model(inputs[0]), n_steps)
+        return min(times[1:]) / self.recipe.batch_size, trainer.passes
+
+    def time_decoder(self, n_steps: int) -> tuple[float, float]:
+        """Seconds per window of the frozen encoder's forward pass and of a decoder step on
+        cached features; a decoder that cannot be cut off costs a whole forward pass each.
+        """
+        batch = self.recipe.batch_size
+        if not self.can_cache_features:
+            return 0.0, self.time_step(n_steps)[0]
+        freeze_stages(self.model, MAX_FROZEN_DEPTH)
+        self.model.eval()
+        head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
+        features = FeatureSource(self._source, head, self.precision, self._seed)
+        started = time.monotonic()
+        features.fill(batch, batch, 2**62)
+        head_s = (time.monotonic() - started) / batch
+        trainer = self._trainer(MAX_FROZEN_DEPTH)
+        window = self.recipe.geometry.window
+        times = trainer.time_steps(features, lambda inputs: tail(inputs, window), n_steps)
+        return head_s, min(times[1:]) / batch
+
+    def scored(self) -> TrainResult:
+        """The present weights and their score, without training."""
+        evaluation = Evaluation(1.0, 0, 0.0, float("nan"), self.evaluate(self.data.val))
+        phase = PhaseResult("complete", (evaluation,), evaluation, 0, 0.0, 0.0)
+        return self._result(phase, passes=1)
 
     def close(self) -> None:
         """Give all memory back."""
@@ -227,7 +274,7 @@ class Trial:
             lambda: self.evaluate(self.data.val),
         )
 
-    def _result(self, trainer: Trainer, phase: PhaseResult) -> TrainResult:
+    def _result(self, phase: PhaseResult, passes: int) -> TrainResult:
         weights = {
             name: tensor.detach().to("cpu", copy=True).contiguous()
             for name, tensor in self.model.state_dict().items()
@@ -244,5 +291,5 @@ class Trial:
             images_per_s=phase.windows / max(1e-9, phase.step_seconds),
             peak_memory_bytes=peak_memory_bytes(self.precision.device),
             parameters=sum(p.numel() for p in self.model.parameters()),
-            passes=trainer.passes,
+            passes=passes,
         )

@@ -1,0 +1,22 @@
+"""Weights on disk as safetensors: whole or not there, and never a pickle."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from autoseg.files import replacing
+
+Weights = dict[str, torch.Tensor]
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write a state dict; a full disk leaves what was there before."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read a state dict."""
+    return load_file(path)

@@ -1,0 +1,224 @@
+"""The test split, once: every score with its interval, beside the default recipe's."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg.config import FORMAT_VERSION, ClassInfo
+from autoseg.data.dataset import CheckedDataset
+from autoseg.inference import Forward, segment
+from autoseg.metrics import (
+    bootstrap_weights,
+    boundary_counts,
+    calibration_counts,
+    confusion_matrix,
+    dice,
+    expected_calibration_error,
+    interval,
+    iou,
+    macro,
+    macro_imagewise,
+    mean_present,
+    pixel_accuracy,
+    precision,
+    probability_better,
+    recall,
+)
+from autoseg.preprocessing import Preprocessing
+from autoseg.training.hardware import Precision
+
+_DRAWS_AT_ONCE = 100
+"""Bootstrap draws scored together; with 150 classes that is 18 MB."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model did on a split, image by image, at each image's own size."""
+
+    confusions: np.ndarray
+    """(N, K, K) int64, [true, predicted]."""
+    boundaries: np.ndarray
+    """(N, K, 2) int64, intersection and union of boundary bands."""
+    calibration: np.ndarray
+    """(bins, 3) float64, see `calibration_counts`."""
+
+
+def predict_split(
+    forward: Forward,
+    dataset: CheckedDataset,
+    indices: Sequence[int],
+    preprocessing: Preprocessing,
+    precision_: Precision,
+    tile: tuple[int, int] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Score a network on original images against original masks.
+
+    Args:
+        forward: Images (N, 3, h, w) float32, standardised -> logits.
+        dataset: The checked data set.
+        indices: Images to score; at least one.
+        preprocessing: The network's.
+        precision_: Device and autocast.
+        tile: Largest input, see `segment`.
+        on_progress: Told after every image.
+    """
+    num_classes = dataset.classes.num_classes
+    confusions, boundaries, calibration = [], [], []
+    for done, i in enumerate(indices, start=1):
+        true = dataset.mask(i)
+        with precision_.autocast():
+            found = segment(
+                forward, dataset.image(i), preprocessing, device=precision_.device, tile=tile
+            )
+        confusions.append(confusion_matrix(true, found.mask, num_classes))
+        boundaries.append(boundary_counts(true, found.mask, num_classes))
+        calibration.append(calibration_counts(true, found.mask, found.confidence))
+        on_progress(done, len(indices))
+    return Predictions(np.stack(confusions), np.stack(boundaries), np.sum(calibration, axis=0))
+
+
+Draws = Callable[[Predictions, np.ndarray | None], np.ndarray]
+
+
+def _boundary_iou(predictions: Predictions, weights: np.ndarray | None) -> np.ndarray:
+    """Mean over classes of the boundary IoU of all images pooled."""
+    counts = predictions.boundaries.astype(np.float64)
+    pooled = counts.sum(0) if weights is None else np.einsum("dn,nkc->dkc", weights, counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return mean_present(np.where(pooled[..., 1] > 0, pooled[..., 0] / pooled[..., 1], np.nan))
+
+
+def _accuracy(predictions: Predictions, weights: np.ndarray | None) -> np.ndarray:
+    """Pixel accuracy of all images pooled."""
+    matrices = predictions.confusions
+    pooled = matrices.sum(0) if weights is None else np.einsum("dn,nij->dij", weights, matrices)
+    return pixel_accuracy(pooled)
+
+
+SCORES: dict[str, Draws] = {
+    "pixel_accuracy": _accuracy,
+    "macro_iou": lambda p, w: macro(iou, p.confusions, w),
+    "macro_dice": lambda p, w: macro(dice, p.confusions, w),
+    "macro_precision": lambda p, w: macro(precision, p.confusions, w),
+    "macro_recall": lambda p, w: macro(recall, p.confusions, w),
+    "macro_imagewise_iou": lambda p, w: macro_imagewise(iou, p.confusions, w),
+    "macro_imagewise_dice": lambda p, w: macro_imagewise(dice, p.confusions, w),
+    "macro_boundary_iou": _boundary_iou,
+}
+"""Scores of a report, by name; "macro" pools the pixels of all images, "imagewise" does not."""
+
+
+def _draws(score: Draws, predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """A score's value in every bootstrap draw."""
+    parts = [
+        np.atleast_1d(score(predictions, weights[k : k + _DRAWS_AT_ONCE]))
+        for k in range(0, len(weights), _DRAWS_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def score_table(
+    predictions: Predictions, classes: ClassInfo, weights: np.ndarray
+) -> dict[str, Any]:
+    """Scores with 95 % intervals, and a row per class, as the report stores them."""
+    scores = {}
+    for name, score in SCORES.items():
+        low, high = interval(_draws(score, predictions, weights))
+        value = float(score(predictions, None))
+        scores[name] = {"value": _number(value), "low": _number(low), "high": _number(high)}
+    pooled = predictions.confusions.sum(0)
+    columns = {
+        "iou": iou(pooled),
+        "dice": dice(pooled),
+        "precision": precision(pooled),
+        "recall": recall(pooled),
+        "imagewise_iou": mean_present(iou(predictions.confusions), axis=0),
+    }
+    bands = predictions.boundaries.sum(0)
+    per_class = [
+        {
+            "name": name,
+            **{column: _number(values[k]) for column, values in columns.items()},
+            "boundary_iou": _number(bands[k, 0] / bands[k, 1]) if bands[k, 1] else None,
+            "pixels": int(pooled[k].sum()),
+            "images": int((predictions.confusions[:, k].sum(1) > 0).sum()),
+        }
+        for k, name in enumerate(classes.names)
+    ]
+    return {"scores": scores, "per_class": per_class}
+
+
+def make_report(
+    model: Predictions,
+    default: Predictions | None,
+    classes: ClassInfo,
+    *,
+    split: str,
+    untouched: bool,
+    note: str,
+    default_note: str,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    facts: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The report of a run (`report.json`).
+
+    Args:
+        model: The chosen model's predictions.
+        default: The default recipe's on the same images; None: there is no other model.
+        classes: Class names.
+        split: "test" or "validation".
+        untouched: Whether nothing was chosen by these images.
+        note: What the numbers are worth, for people.
+        default_note: How the default was trained.
+        groups: Near-duplicate group of each image, (N,).
+        seed: Seed of the bootstrap.
+        facts: More fields, such as the number of trials.
+    """
+    weights = bootstrap_weights(len(model.confusions), groups, seed=seed)
+    difference = None
+    if default is not None:
+        objective = SCORES["macro_imagewise_iou"]
+        ours, theirs = _draws(objective, model, weights), _draws(objective, default, weights)
+        low, high = interval(ours - theirs)
+        gain = float(objective(model, None)) - float(objective(default, None))
+        difference = {
+            "name": "macro_imagewise_iou",
+            "value": _number(gain),
+            "low": _number(low),
+            "high": _number(high),
+            "probability_better": _number(probability_better(ours, theirs)),
+        }
+    return {
+        "format_version": FORMAT_VERSION,
+        "split": split,
+        "n_images": len(model.confusions),
+        "untouched": untouched,
+        "note": note,
+        "class_names": list(classes.names),
+        "confusion": model.confusions.sum(0).tolist(),
+        "model": score_table(model, classes, weights),
+        "default_recipe": None if default is None else score_table(default, classes, weights),
+        "default_note": default_note,
+        "difference": difference,
+        "calibration_error": _number(expected_calibration_error(model.calibration)),
+        **(facts or {}),
+    }
+
+
+def tile_for(encoder_kind: str, preprocessing: Preprocessing) -> tuple[int, int] | None:
+    """Largest network input: a plain ViT wants the size it was trained at."""
+    return preprocessing.geometry.window if encoder_kind == "vit" else None
+
+
+def forward_of(model: torch.nn.Module) -> Forward:
+    """The network's forward pass in the memory format it was trained in."""
+    return lambda images: model(images.contiguous(memory_format=torch.channels_last))

@@ -1,0 +1,153 @@
+"""The clock and the plan: how a wall-clock budget is spent."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoseg.errors import BudgetError
+from autoseg.search.space import SearchSpace
+
+RESERVE_SHARE = 0.02
+"""Share of the budget kept back for what cannot be foreseen."""
+
+RESERVE_S = 3.0
+"""The same, in seconds: writing the bundle, reading clocks."""
+
+MIN_STEPS = 4
+"""Optimizer steps below which a budget is refused."""
+
+
+@dataclass
+class Clock:
+    """Wall-clock time of one run, all attempts together."""
+
+    budget_s: float
+    """Whole budget, in seconds."""
+    started_at: float = field(default_factory=time.monotonic)
+    """`time.monotonic()` when this attempt's process began."""
+    spent_before_s: float = 0.0
+    """Time used by earlier attempts, in seconds."""
+    reserve_s: float = 0.0
+    """Time at the end that training may not use, in seconds."""
+
+    def elapsed(self) -> float:
+        """Time used so far, in seconds."""
+        return self.spent_before_s + time.monotonic() - self.started_at
+
+    def left(self) -> float:
+        """Time left for training, the reserve taken off; negative once it is used up."""
+        return self.budget_s - self.reserve_s - self.elapsed()
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """What one encoder costs on this machine, measured."""
+
+    step_s: float
+    """One fine-tuning step with nothing frozen, in seconds per window."""
+    head_s: float
+    """The frozen encoder's forward pass, in seconds per window."""
+    decoder_s: float
+    """One decoder step on cached features, in seconds per window."""
+    validation_s: float
+    """Scoring, in seconds per image."""
+    bf16: bool
+    """Whether bfloat16 was the faster precision."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the time after calibration is spent (`plan.json`)."""
+
+    space: SearchSpace
+    """What is searched."""
+    costs: dict[str, EncoderCost]
+    """Per admissible encoder."""
+    reference_epochs: float
+    """U: epochs of the reference recipe that the time after calibration would hold."""
+    search_s: float
+    """Time for search trials; 0: the budget is better spent on one recipe, in seconds."""
+    max_trials: int
+    """Trials the search may start."""
+    decoder_windows: int
+    """Length of the decoder phase, in windows."""
+    decoder_features: int
+    """Windows whose features the decoder phase caches."""
+    val: tuple[int, ...]
+    """Validation images scored while searching."""
+    reserve_s: float
+    """Time for evaluation and bundle, in seconds."""
+
+    @property
+    def frozen_only(self) -> bool:
+        """Whether there is only time for a decoder on the frozen encoder."""
+        return self.reference_epochs < FROZEN_ONLY_EPOCHS
+
+
+FROZEN_ONLY_EPOCHS = 1.0
+"""Below this many epochs only the decoder is trained."""
+
+SEARCH_FROM_EPOCHS = 20.0
+"""Below this many epochs a search costs as much as it finds (simulated regret 6.6 against 6.6)."""
+
+
+def search_share(reference_epochs: float) -> float:
+    """Share of the time that goes to search trials.
+
+    Source: Monte-Carlo on synthetic learning curves (the project's notes on the algorithm): at
+    15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
+    """
+    if reference_epochs < SEARCH_FROM_EPOCHS:
+        return 0.0
+    if reference_epochs < 150:
+        return 0.3
+    return 0.5 if reference_epochs < 1500 else 0.6
+
+
+def trial_epochs(reference_epochs: float) -> float:
+    """Length of one search trial, in windows per training image, on a coarse grid.
+
+    The grid keeps two runs on one machine at the same plan although their timings differ a bit.
+    """
+    wanted = min(15.0, max(4.0, 0.05 * reference_epochs))
+    return max(step for step in (4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0) if step <= wanted)
+
+
+def check_enough(clock: Clock, step_s: float) -> None:
+    """Refuse a budget in which nothing can be trained.
+
+    Raises:
+        BudgetError: With the budget that would do.
+    """
+    needed = MIN_STEPS * step_s
+    if clock.left() < needed:
+        least = clock.elapsed() + clock.reserve_s + needed
+        raise BudgetError(
+            f"A budget of {clock.budget_s:.0f} s is too small: preparing took "
+            f"{clock.elapsed():.0f} s, evaluating will take {clock.reserve_s:.0f} s, and a few "
+            f"training steps {needed:.0f} s. Give it at least {_round_up(least):.0f} s."
+        )
+
+
+def _round_up(seconds: float) -> float:
+    return -(-seconds * 1.2 // 10) * 10
+
+
+def admissible(
+    costs: Mapping[str, EncoderCost], n_train: int, epochs: float, search_s: float
+) -> list[str]:
+    """Encoders one of whose trials takes at most 12 % of the search, the cheapest always.
+
+    Args:
+        costs: Per encoder.
+        n_train: Training images.
+        epochs: Length of a trial.
+        search_s: Time of the search, in seconds.
+    """
+    ordered = sorted(costs, key=lambda name: (costs[name].step_s, name))
+    limit = 0.12 * search_s
+    return [
+        name
+        for k, name in enumerate(ordered)
+        if k == 0 or costs[name].step_s * n_train * epochs <= limit
+    ]

@@ -1,0 +1,207 @@
+"""Measuring what encoders cost on this machine, and the plan that follows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from autoseg.config import FlipName, Geometry, Recipe, SearchConfig
+from autoseg.encoders import find_encoder
+from autoseg.errors import TrainingError
+from autoseg.model import decoders_for
+from autoseg.search.budget import (
+    RESERVE_S,
+    RESERVE_SHARE,
+    SEARCH_FROM_EPOCHS,
+    Clock,
+    EncoderCost,
+    Plan,
+    admissible,
+    check_enough,
+    search_share,
+    trial_epochs,
+)
+from autoseg.search.space import SearchSpace
+from autoseg.training.hardware import Precision, free_memory, has_fast_bf16
+from autoseg.training.trial import TrainingData, Trial
+
+TIMED_STEPS = 2
+"""Steps timed per encoder and precision, after one that warms up."""
+
+_TIMED_IMAGES = 4
+"""Validation images scored to learn what scoring costs."""
+
+VALIDATION_SHARE = 0.03
+"""Share of the budget that one pass over the validation images may take."""
+
+LEAST_VALIDATION = 24
+"""Validation images scored while searching, if there are as many, whatever they cost."""
+
+DECODER_SHARE = 0.15
+"""Share of the training time that goes to the decoder phase where there is no search."""
+
+DECODER_EPOCHS = 5
+"""Times the decoder phase sees each cached window."""
+
+MAX_TRIALS = 200
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a run has to do, before it is known how fast this machine does it."""
+
+    data: TrainingData
+    geometry: Geometry
+    flip: FlipName
+    n_test: int
+    """Images of the final evaluation."""
+    test_pixels: float
+    """Mean pixels of a test image relative to those of its cached copy."""
+    encoder_names: tuple[str, ...]
+    """Encoders with weights at hand, by rising size."""
+
+
+def first_recipe(encoder_name: str, work: Workload, batch_size: int) -> Recipe:
+    """The recipe whose step is measured: nothing frozen, the default decoder."""
+    return Recipe(
+        encoder_name=encoder_name,
+        geometry=work.geometry,
+        decoder_name=decoders_for(encoder_name)[0],
+        flip=work.flip,
+        batch_size=batch_size,
+    )
+
+
+def measure(
+    encoder_name: str, work: Workload, device: torch.device, batch_size: int, seed: int
+) -> EncoderCost:
+    """Time one encoder in the precisions this device offers.
+
+    Raises:
+        TrainingError: Not even one small window fits into memory.
+    """
+    recipe = first_recipe(encoder_name, work, batch_size)
+    choices = [True, False] if has_fast_bf16(device) else [False]
+    if device.type == "cuda":
+        choices = choices[:1]
+    costs = []
+    for bf16 in choices:
+        trial = Trial(recipe, work.data, Precision(device, bf16), seed)
+        try:
+            head_s, decoder_s = trial.time_decoder(1)
+            step_s, _ = trial.time_step(TIMED_STEPS)
+            images = work.data.val[:_TIMED_IMAGES] or work.data.train[:_TIMED_IMAGES]
+            trial.evaluate(images[:1])
+            started = time.monotonic()
+            trial.evaluate(images)
+            validation_s = (time.monotonic() - started) / len(images)
+        finally:
+            trial.close()
+            free_memory(device)
+        costs.append(EncoderCost(step_s, head_s, decoder_s, validation_s, bf16))
+    return min(costs, key=lambda cost: cost.step_s)
+
+
+def choose_batch_size(n_train: int, device: torch.device, window: tuple[int, int]) -> int:
+    """Windows per step: 8 of 256x256 on a CPU, up to 16 on a GPU, at least 20 steps an epoch."""
+    if device.type == "cpu":
+        return max(2, min(8, 8 * 256 * 256 // (window[0] * window[1])))
+    return max(2, min(16, n_train // 20))
+
+
+def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock: Clock) -> Plan:
+    """Measure encoders and divide the time that is left.
+
+    Raises:
+        BudgetError: Too little time to train at all.
+    """
+    n_train = len(work.data.train)
+    batch_size = choose_batch_size(n_train, device, work.geometry.window)
+    reference, *others = work.encoder_names
+    costs = {reference: measure(reference, work, device, batch_size, config.seed)}
+    reserve_s = _reserve(work, costs[reference], clock)
+    clock.reserve_s = reserve_s
+    check_enough(clock, costs[reference].decoder_s * batch_size)
+    epoch_s = costs[reference].step_s * n_train
+    # Measuring others pays only if there will be a search between them.
+    calibration_ends = clock.elapsed() + 0.05 * clock.budget_s
+    for name in others:
+        if clock.left() / epoch_s < SEARCH_FROM_EPOCHS or clock.elapsed() > calibration_ends:
+            break
+        try:
+            costs[name] = measure(name, work, device, batch_size, config.seed)
+        except TrainingError:
+            break  # Larger ones will not fit either.
+    epochs_left = max(0.0, clock.left()) / epoch_s
+    search_s = search_share(epochs_left) * max(0.0, clock.left())
+    epochs = trial_epochs(epochs_left)
+    names = admissible(costs, n_train, epochs, search_s) if search_s else [reference]
+    expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
+    space = SearchSpace(
+        encoders=tuple(names),
+        geometry=work.geometry,
+        decoder_names=decoders_for(reference),
+        vit_encoders=tuple(n for n in names if find_encoder(n).kind == "vit"),
+        flip=work.flip,
+        augmentation="strong" if n_train < 100 else "medium",
+        batch_size=batch_size,
+        epochs=epochs,
+        expected_trials=expected,
+    )
+    decoder_windows, decoder_features = _decoder_phase(
+        costs[reference], n_train, clock.left(), epochs_left, bool(search_s)
+    )
+    return Plan(
+        space=space,
+        costs={name: costs[name] for name in names},
+        reference_epochs=epochs_left,
+        search_s=search_s,
+        max_trials=config.n_trials or (MAX_TRIALS if search_s else 1),
+        decoder_windows=decoder_windows,
+        decoder_features=decoder_features,
+        val=_validation_subset(work, costs[reference], clock.budget_s),
+        reserve_s=reserve_s,
+    )
+
+
+def _reserve(work: Workload, cost: EncoderCost, clock: Clock) -> float:
+    """Time for scoring the test images twice (the model and the default), and for the bundle."""
+    per_image = cost.validation_s * (1 + 0.5 * work.test_pixels)
+    scoring = 2 * work.n_test * per_image
+    return RESERVE_S + RESERVE_SHARE * clock.budget_s + scoring
+
+
+def _validation_subset(work: Workload, cost: EncoderCost, budget_s: float) -> tuple[int, ...]:
+    """Validation images scored while searching: the first of the (shuffled) split."""
+    affordable = int(VALIDATION_SHARE * budget_s / max(1e-9, cost.validation_s))
+    return work.data.val[: max(LEAST_VALIDATION, affordable)]
+
+
+def _decoder_phase(
+    cost: EncoderCost, n_train: int, left_s: float, epochs_left: float, searches: bool
+) -> tuple[int, int]:
+    """Windows of the decoder phase and how many of them have their features cached."""
+    features = 2 * n_train
+    windows = DECODER_EPOCHS * features
+    full_s = features * cost.head_s + windows * cost.decoder_s
+    if searches:
+        # Done once per encoder: at most a quarter of one trial's fine-tuning.
+        limit_s = 0.25 * cost.step_s * n_train * trial_epochs(epochs_left)
+    else:
+        limit_s = DECODER_SHARE * left_s
+    share = min(1.0, limit_s / max(1e-9, full_s))
+    # Two digits are enough, and two calibrations of one machine then plan alike.
+    return _coarse(windows * share), _coarse(features * share)
+
+
+def _coarse(count: float) -> int:
+    """Round down to one and a half significant digits; at least 8."""
+    value = max(8, int(count))
+    step = 10 ** max(0, len(str(value)) - 2) * 5
+    return max(8, value // step * step) if step <= value else value
+
+
+def with_val(data: TrainingData, val: Sequence[int]) -> TrainingData:
+    """The same data, scored on fewer images."""
+    return replace(data, val=tuple(val))

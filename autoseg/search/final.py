@@ -1,0 +1,117 @@
+"""The final phase: the winner goes on with a schedule tied to the time that is left."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.checkpoint import Weights, load_weights, save_weights
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.search.bench import Bench
+from autoseg.search.journal import Journal
+from autoseg.search.loop import described
+from autoseg.training.schedule import Schedule
+from autoseg.training.trainer import Evaluation
+from autoseg.training.trial import TrainResult
+
+COOLDOWN_SHARE = 0.4
+"""Share of the final phase in which the learning rate falls to 0."""
+
+EVALUATION_SHARE = 0.06
+"""Share of the final phase that scoring may take."""
+
+MAX_EVALUATIONS = 6
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """What goes into the bundle."""
+
+    number: int
+    """Its trial."""
+    recipe: Recipe
+    weights: Weights
+    confusions: np.ndarray
+    """On the validation images, (n, K, K)."""
+
+
+def train_final(
+    bench: Bench,
+    journal: Journal,
+    number: int,
+    recipe: Recipe,
+    weights: Weights | None,
+    time_left: Callable[[], float],
+) -> FinalModel:
+    """Continue one trial until the time is up, and keep the best weights seen.
+
+    An interrupted final phase goes on from its last evaluation.
+
+    Args:
+        bench: Data, costs and decoder starts.
+        journal: The run's records.
+        number: The trial.
+        recipe: Its recipe.
+        weights: Its weights; None: it has not been trained yet.
+        time_left: Seconds until training must be over.
+    """
+    checkpoint = journal.folder.path / "final" / "weights.safetensors"
+    if checkpoint.is_file():
+        weights = load_weights(checkpoint)
+    if weights is None and recipe.frozen_depth < MAX_FROZEN_DEPTH:
+        start = bench.decoder_start(recipe)
+        if start is not None:
+            weights = start.weights
+            for evaluation in start.evaluations:
+                journal.add_point(number, evaluation, len(bench.data.train), "decoder")
+    trial = bench.open_trial(recipe, bench.seed + 1, weights)
+
+    def on_evaluation(evaluation: Evaluation) -> bool:
+        journal.add_point(number, evaluation, len(bench.data.train), "final")
+        journal.progress(evaluation.progress, 1.0)
+        return True
+
+    def on_best(averaged: Weights) -> None:
+        save_weights(checkpoint, averaged)
+
+    try:
+        before = trial.scored() if weights is not None else None
+        schedule = _schedule(bench, recipe, time_left())
+        if schedule is None or not bench.keep_going():
+            result = before or trial.scored()
+        elif recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
+            result = bench.train_decoder(trial, schedule, on_evaluation, on_best)
+        else:
+            result = trial.fine_tune(
+                schedule,
+                on_evaluation=on_evaluation,
+                on_best=on_best,
+                keep_going=bench.keep_going,
+            )
+    finally:
+        trial.close()
+    chosen = _better(before, result)
+    assert chosen.best is not None
+    record = described(journal.trials[number], result, "complete", "")
+    journal.record(record)
+    return FinalModel(number, result.recipe, chosen.weights, chosen.best.confusions)
+
+
+def _better(before: TrainResult | None, after: TrainResult) -> TrainResult:
+    """The final phase's weights, unless they are worse than those it began with."""
+    if before is None or before.best is None or after.best is None:
+        return after
+    return after if after.best.score >= before.best.score else before
+
+
+def _schedule(bench: Bench, recipe: Recipe, left_s: float) -> Schedule | None:
+    """As long as there is time, the last evaluation included; None if there is none."""
+    cost = bench.plan.costs[recipe.encoder_name]
+    scoring_s = cost.validation_s * len(bench.data.val)
+    seconds = left_s - scoring_s
+    if seconds < 2 * cost.step_s * recipe.batch_size:
+        return None
+    affordable = EVALUATION_SHARE * seconds / max(1e-9, scoring_s)
+    count = int(min(MAX_EVALUATIONS, max(1.0, affordable)))
+    shares = tuple(float(share) for share in np.linspace(0, 1, count + 1)[1:])
+    return Schedule(seconds=seconds, cooldown_share=COOLDOWN_SHARE, evaluations=shares)

@@ -1,0 +1,125 @@
+"""The working size: how far images can be shrunk before what matters in them is lost."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.config import Geometry
+from autoseg.preprocessing import round_up
+
+OBJECT_WIDTH_PX = 32.0
+"""Width that the thinnest class should keep at working size, in pixels."""
+
+SCALE_RANGE = (0.125, 2.0)
+"""Images are not shrunk or enlarged beyond this."""
+
+WINDOW_PIXELS = {"cpu": 256 * 256, "cuda": 512 * 512, "mps": 384 * 384}
+"""Size of a training window, by device."""
+
+MAX_WORKING_PIXELS = {"cpu": 1024 * 1024, "cuda": 2048 * 2048, "mps": 1024 * 1024}
+"""Mean image at working size: beyond it scoring takes longer than training."""
+
+_SAME_SIZE_RATIO = 1.5
+"""Image sizes within this factor count as one size."""
+
+_CLEARLY_SMALLER = 0.8
+"""Share below which one spread is taken to be smaller than another."""
+
+_LEAST_CLASS_SHARE = 1e-4
+"""Rarer classes do not decide the working size."""
+
+
+@dataclass(frozen=True)
+class ObjectWidths:
+    """How wide objects are, from areas and boundaries."""
+
+    thinnest_px: float
+    """Typical (median over images) width of the thinnest class, in pixels of the original."""
+    spread_in_pixels: float
+    """Standard deviation over images of the log width, of the class with most spread."""
+    spread_relative: float
+    """The same for widths relative to the image's size."""
+
+
+def object_widths(
+    sizes: np.ndarray, class_pixels: np.ndarray, class_boundary: np.ndarray
+) -> ObjectWidths:
+    """Measure widths as 4 area / boundary: the diameter of a disk, twice the width of a strip.
+
+    Args:
+        sizes: (N, 2), height and width of each image.
+        class_pixels: (N, K), area of each class.
+        class_boundary: (N, K), pixel edges between each class and others.
+    """
+    shares = class_pixels.sum(0) / class_pixels.sum()
+    classes = [k for k in np.argsort(-shares)[1:] if shares[k] >= _LEAST_CLASS_SHARE]
+    medians, absolute, relative = [], [], []
+    for k in classes:
+        present = class_boundary[:, k] > 0
+        if not present.any():
+            continue
+        widths = 4 * class_pixels[present, k] / class_boundary[present, k]
+        medians.append(float(np.median(widths)))
+        absolute.append(float(np.std(np.log(widths))))
+        sides = np.sqrt(sizes[present].astype(np.float64).prod(1))
+        relative.append(float(np.std(np.log(widths / sides))))
+    if not medians:
+        return ObjectWidths(float(np.median(sizes)), 0.0, 0.0)
+    return ObjectWidths(min(medians), float(np.mean(absolute)), float(np.mean(relative)))
+
+
+def plan_geometry(
+    sizes: np.ndarray,
+    widths: ObjectWidths,
+    device_type: str,
+    max_side: int | None = None,
+) -> Geometry:
+    """Choose working size and window.
+
+    Images are scaled so that the thinnest class keeps `OBJECT_WIDTH_PX`. Images of many sizes are
+    brought to one size only where their objects grow with them; else one factor serves all.
+
+    Args:
+        sizes: (N, 2), height and width of each image, in pixels.
+        widths: Of the same images.
+        device_type: "cpu", "cuda" or "mps".
+        max_side: Most pixels of the longer side at working size.
+    """
+    low, high = SCALE_RANGE
+    scale = float(np.clip(OBJECT_WIDTH_PX / widths.thinnest_px, low, high))
+    mean_pixels = float(sizes.astype(np.float64).prod(1).mean())
+    limit = MAX_WORKING_PIXELS.get(device_type, MAX_WORKING_PIXELS["cpu"])
+    scale = min(scale, float(np.sqrt(limit / mean_pixels)))
+    if max_side is not None:
+        scale = min(scale, max_side / float(np.median(sizes.max(1))))
+    # Shrinking by a little only blurs.
+    scale = 1.0 if 0.9 < scale < 1.1 else round(scale, 3)
+    areas = sizes.astype(np.float64).prod(1)
+    one_size = areas.max() <= _SAME_SIZE_RATIO * areas.min()
+    grows = widths.spread_relative < _CLEARLY_SMALLER * widths.spread_in_pixels
+    typical = np.median(sizes, axis=0) * scale
+    window = _window(typical, WINDOW_PIXELS.get(device_type, WINDOW_PIXELS["cpu"]))
+    if not one_size and grows:
+        box = tuple(int(round(side)) for side in typical)
+        return Geometry(window=window, box=(box[0], box[1]))
+    return Geometry(window=window, scale=scale)
+
+
+def _window(typical: np.ndarray, pixels: int) -> tuple[int, int]:
+    """The whole typical image if it is not much larger than the window, else a square of it."""
+    height, width = (round_up(int(round(side))) for side in typical)
+    if height * width <= 1.5 * pixels:
+        return height, width
+    side = int(np.sqrt(pixels))
+    short, long = sorted((height, width))
+    if short < side:
+        return (
+            (short, round_up(pixels // short))
+            if height < width
+            else (
+                round_up(pixels // short),
+                short,
+            )
+        )
+    assert long >= side
+    return side, side

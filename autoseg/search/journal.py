@@ -1,0 +1,143 @@
+"""Writing a run's progress: state with a heartbeat, trials with their weights."""
+
+import shutil
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from autoseg.checkpoint import Weights, load_weights, save_weights
+from autoseg.config import Recipe
+from autoseg.files import replacing
+from autoseg.search.budget import Clock
+from autoseg.search.run_folder import CurvePoint, Phase, RunFolder, RunState, Status, TrialRecord
+from autoseg.training.trainer import Evaluation
+
+HEARTBEAT_S = 2.0
+KEPT_WEIGHTS = 3
+"""Best trials whose weights stay on disk, beside the default's."""
+
+
+class Journal:
+    """The run's records, written by the one process that searches.
+
+    A heartbeat thread rewrites the state, so that a reader can tell a long step from a dead
+    process and the time used survives a kill.
+    """
+
+    def __init__(self, folder: RunFolder, clock: Clock, pid: int) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.trials: dict[int, TrialRecord] = {t.number: t for t in folder.trials()}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._state = RunState(
+            status="running",
+            phase="checking data",
+            budget_s=clock.budget_s,
+            elapsed_s=clock.elapsed(),
+            updated_at=time.time(),
+            pid=pid,
+        )
+        self._write()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def close(self, status: Status, message: str, error: str = "") -> None:
+        """Write the last state."""
+        self._closed.set()
+        self._thread.join()
+        with self._lock:
+            phase: Phase = "finished" if status == "done" else self._state.phase
+            self._state = replace(
+                self._state, status=status, phase=phase, message=message, error=error, progress=1.0
+            )
+            self._write()
+
+    def enter(self, phase: Phase, message: str = "") -> None:
+        """Begin a phase."""
+        with self._lock:
+            self._state = replace(self._state, phase=phase, message=message, progress=0.0)
+            self._write()
+
+    def progress(self, done: float, total: float) -> None:
+        """Note how far the phase is; the next heartbeat writes it."""
+        with self._lock:
+            self._state = replace(self._state, progress=min(1.0, done / max(total, 1e-9)))
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_S):
+            with self._lock:
+                if not self._closed.is_set():
+                    self._write()
+
+    def _write(self) -> None:
+        self._state = replace(self._state, elapsed_s=self.clock.elapsed(), updated_at=time.time())
+        self.folder.write_state(self._state)
+
+    # Trials
+
+    def begin_trial(self, number: int, recipe: Recipe, origin: str) -> None:
+        """Show a trial as running."""
+        self.record(TrialRecord(number, "running", recipe, origin))
+
+    def add_point(self, number: int, evaluation: Evaluation, n_train: int, phase: str) -> None:
+        """Append one evaluation to a trial's curve."""
+        record = self.trials[number]
+        before = [p for p in record.curve if p.phase != phase]
+        epochs = (before[-1].epochs if before else 0.0) + evaluation.windows / max(1, n_train)
+        seconds = (before[-1].seconds if before else 0.0) + evaluation.seconds
+        loss = evaluation.train_loss if np.isfinite(evaluation.train_loss) else None
+        point = CurvePoint(epochs, seconds, loss, evaluation.score, phase)
+        score = max(evaluation.score, record.score or 0.0)
+        self.record(replace(record, curve=(*record.curve, point), score=score, seconds=seconds))
+
+    def record(self, record: TrialRecord) -> None:
+        """Write a trial and, with it, the best so far."""
+        self.trials[record.number] = record
+        self.folder.write_trial(record)
+        scored = [t for t in self.trials.values() if t.score is not None]
+        if scored:
+            best = max(scored, key=lambda t: t.score or 0.0)
+            with self._lock:
+                self._state = replace(self._state, best_trial=best.number, best_score=best.score)
+                self._write()
+
+    # Weights and per-image scores of trials
+
+    def save_result(self, number: int, weights: Weights, confusions: np.ndarray) -> None:
+        """Keep a trial's weights and confusion matrices; drop those of trials no longer best."""
+        folder = self.folder.trial(number)
+        save_weights(folder / "weights.safetensors", weights)
+        with replacing(folder / "confusions.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, confusions, allow_pickle=False)
+        ranked = sorted(
+            (t for t in self.trials.values() if self.has_weights(t.number)),
+            key=lambda t: -(t.score or 0.0),
+        )
+        for record in ranked[KEPT_WEIGHTS:]:
+            if record.origin != "default" and record.number != number:
+                self.folder.trial(record.number).joinpath("weights.safetensors").unlink()
+
+    def has_weights(self, number: int) -> bool:
+        """Whether a trial's weights are on disk."""
+        return self.folder.trial(number).joinpath("weights.safetensors").is_file()
+
+    def weights(self, number: int) -> Weights:
+        """A trial's weights."""
+        return load_weights(self.folder.trial(number) / "weights.safetensors")
+
+    def confusions(self, number: int) -> np.ndarray | None:
+        """A trial's confusion matrices on the validation split, (n, K, K)."""
+        file = self.folder.trial(number) / "confusions.npy"
+        if not file.is_file():
+            return None
+        matrices: np.ndarray = np.load(file, allow_pickle=False)
+        return matrices
+
+    def drop_weights(self) -> None:
+        """Remove what only a resumed search would need, once the bundle is on disk."""
+        for number in self.trials:
+            self.folder.trial(number).joinpath("weights.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(self.folder.path / "decoders", ignore_errors=True)

@@ -1,0 +1,182 @@
+"""The trials of a search, one after another, until its time is up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import optuna
+
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.errors import TrainingError
+from autoseg.search.bench import Bench
+from autoseg.search.journal import Journal
+from autoseg.search.run_folder import TrialRecord, TrialStatus
+from autoseg.search.space import Params
+from autoseg.search.study import RUNG_SHARES, Study
+from autoseg.training.schedule import Schedule
+from autoseg.training.trainer import Evaluation
+from autoseg.training.trial import TrainResult
+
+MIN_STEPS_BEFORE_RUNG = 30
+"""Optimizer steps after unfreezing before which a score says nothing."""
+
+PATIENCE = 12
+"""Sampled trials in a row without an improvement that end the search."""
+
+MIN_IMPROVEMENT = 0.0025
+"""Smaller gains of the best score count as none."""
+
+
+class SearchLoop:
+    """Asks the study, trains, reports, records.
+
+    Args:
+        study: Where points come from.
+        bench: Data and decoder starts.
+        journal: The run's records.
+        time_left: Seconds that search trials may still use.
+    """
+
+    def __init__(
+        self, study: Study, bench: Bench, journal: Journal, time_left: Callable[[], float]
+    ) -> None:
+        self.study = study
+        self.bench = bench
+        self.journal = journal
+        self.time_left = time_left
+        self._since_improvement = 0
+
+    def run(self) -> None:
+        """Run trials until the time, the number of trials or the hope is used up."""
+        self.study.retry_interrupted()
+        while (
+            self.bench.keep_going()
+            and self.study.finished() < self.bench.plan.max_trials
+            and self._since_improvement < PATIENCE
+            and self.time_left() > self._least_time()
+        ):
+            self.run_one()
+
+    def _least_time(self) -> float:
+        """Time of the reference encoder's first rung, in seconds."""
+        plan = self.bench.plan
+        reference = plan.costs[plan.space.encoders[0]]
+        return reference.step_s * plan.space.epochs * len(self.bench.data.train) * RUNG_SHARES[1]
+
+    def run_one(self) -> None:
+        """Ask for one trial and see it through."""
+        best_before = max((t.score or 0.0 for t in self.journal.trials.values()), default=0.0)
+        trial, params, origin = self.study.ask()
+        recipe = self.bench.plan.space.recipe(params)
+        self.journal.begin_trial(trial.number, recipe, origin)
+        try:
+            result, reason = self._train(trial, params, recipe)
+        except TrainingError as error:
+            self._fail(trial, params, str(error))
+            return
+        self._finish(trial, result, reason)
+        if origin == "sampler":
+            gained = (self.journal.trials[trial.number].score or 0.0) - best_before
+            self._since_improvement = 0 if gained > MIN_IMPROVEMENT else self._since_improvement + 1
+
+    def _train(
+        self, trial: optuna.Trial, params: Params, recipe: Recipe
+    ) -> tuple[TrainResult, str]:
+        """Train one recipe; the result and, if it was pruned, why."""
+        if recipe.frozen_depth == MAX_FROZEN_DEPTH:
+            return self._train_frozen(trial.number, recipe), ""
+        start = self.bench.decoder_start(recipe)
+        if start and start.best:
+            self._add_point(trial.number, start.best, "decoder")
+        reason = ""
+
+        def on_evaluation(evaluation: Evaluation) -> bool:
+            nonlocal reason
+            self._add_point(trial.number, evaluation, "fine-tuning")
+            if not self.study.report(trial, params, evaluation.progress, evaluation.score):
+                return True
+            reason = (
+                f"scored {100 * evaluation.score:.1f} after {100 * evaluation.progress:.0f} % of "
+                f"its length: not among the best third at that point"
+            )
+            return False
+
+        network = self.bench.open_trial(
+            recipe, self.bench.seed + trial.number, start.weights if start else None
+        )
+        try:
+            result = network.fine_tune(
+                self._schedule(recipe), on_evaluation=on_evaluation, keep_going=self._keep_going
+            )
+        finally:
+            network.close()
+        return result, reason
+
+    def _train_frozen(self, number: int, recipe: Recipe) -> TrainResult:
+        """The wholly frozen encoder: the shared decoder start, unless the rate is another."""
+        start = self.bench.decoder_start(recipe)
+        if start is not None and recipe.decoder_lr == start.recipe.decoder_lr:
+            result = start
+        else:
+            network = self.bench.open_trial(recipe, self.bench.seed + number)
+            try:
+                if network.can_cache_features:
+                    schedule = self.bench.decoder_schedule()
+                    result = self.bench.train_decoder(network, schedule)
+                else:
+                    schedule = self._schedule(recipe)
+                    result = network.fine_tune(schedule, keep_going=self._keep_going)
+            finally:
+                network.close()
+        for evaluation in result.evaluations:
+            self._add_point(number, evaluation, "decoder")
+        return replace(result, recipe=recipe)
+
+    def _schedule(self, recipe: Recipe) -> Schedule:
+        """A trial's length, with rungs where there are enough steps behind them."""
+        windows = round(recipe.epochs * len(self.bench.data.train))
+        least = MIN_STEPS_BEFORE_RUNG * recipe.batch_size
+        rungs = tuple(s for s in RUNG_SHARES if s == 1.0 or s * windows >= least)
+        return Schedule(windows=windows, evaluations=rungs)
+
+    def _keep_going(self) -> bool:
+        return self.bench.keep_going() and self.time_left() > 0
+
+    def _add_point(self, number: int, evaluation: Evaluation, phase: str) -> None:
+        self.journal.add_point(number, evaluation, len(self.bench.data.train), phase)
+
+    def _finish(self, trial: optuna.Trial, result: TrainResult, pruned_because: str) -> None:
+        status: TrialStatus = "complete" if result.reason == "complete" else "pruned"
+        reason = pruned_because
+        if result.reason == "stopped":
+            reason = "the time of the search was up"
+        record = self.journal.trials[trial.number]
+        self.journal.record(described(record, result, status, reason))
+        if result.best is not None:
+            self.journal.save_result(trial.number, result.weights, result.best.confusions)
+        if status == "complete":
+            self.study.complete(trial, record.score or 0.0)
+        else:
+            self.study.prune(trial)
+
+    def _fail(self, trial: optuna.Trial, params: Params, why: str) -> None:
+        """Record a failed trial; one whose rate was too high comes back with a third of it."""
+        record: TrialRecord = self.journal.trials[trial.number]
+        self.journal.record(replace(record, status="failed", reason=why))
+        self.study.fail(trial)
+        if "not a number" in why:
+            self.study.retry_slower(trial, params)
+
+
+def described(
+    record: TrialRecord, result: TrainResult, status: TrialStatus, reason: str
+) -> TrialRecord:
+    """A trial's record with what its training measured."""
+    return replace(
+        record,
+        status=status,
+        recipe=result.recipe,
+        reason=reason,
+        images_per_s=result.images_per_s or None,
+        peak_memory_bytes=result.peak_memory_bytes,
+        parameters=result.parameters,
+    )

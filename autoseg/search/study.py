@@ -1,0 +1,126 @@
+"""The Optuna study of a run: its journal, its sampler and its pruner."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from autoseg.config import MAX_FROZEN_DEPTH
+from autoseg.search.space import DECODER_LR, Params, SearchSpace
+
+STUDY_NAME = "autoseg"
+REDUCTION_FACTOR = 3
+"""eta of successive halving: of three trials at a rung one goes on."""
+
+RUNG_SHARES = (1 / 9, 1 / 3, 1.0)
+"""Rungs as shares of a trial; the step reported to Optuna is the share in permille."""
+
+ORIGIN = "autoseg:origin"
+RETRY_OF = "autoseg:retry_of"
+
+
+class Study:
+    """One run's study on disk.
+
+    Args:
+        journal: Optuna's journal file; made if missing.
+        space: What is searched.
+        seed: Seed of the sampler.
+    """
+
+    def __init__(self, journal: Path, space: SearchSpace, seed: int) -> None:
+        logging.getLogger("optuna").setLevel(logging.WARNING)
+        self.space = space
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        pruner = optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=step_of(RUNG_SHARES[0]),
+            reduction_factor=REDUCTION_FACTOR,
+            bootstrap_count=0,  # More would prune the portfolio.
+        )
+        known = STUDY_NAME in optuna.get_all_study_names(storage)
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY_NAME,
+            direction="maximize",
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        done = len(self._study.trials)
+        # A resumed sampler must not repeat the draws it made before.
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done)
+        if not known:
+            for k, params in enumerate(space.portfolio()):
+                origin = "default" if k == 0 else "portfolio"
+                self._study.enqueue_trial(params, user_attrs={ORIGIN: origin})
+
+    def retry_interrupted(self) -> list[int]:
+        """Queue again what a killed process left running; the numbers of those trials."""
+        lost = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in lost:
+            origin = trial.user_attrs.get(ORIGIN, "sampler")
+            params = dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            if params:
+                self._study.enqueue_trial(
+                    params, user_attrs={ORIGIN: origin, RETRY_OF: trial.number}
+                )
+        return [trial.number for trial in lost]
+
+    def ask(self) -> tuple[optuna.Trial, Params, str]:
+        """The next trial, its point and where the point came from."""
+        trial = self._study.ask()
+        with warnings.catch_warnings():
+            # A retried point of an older plan may lie on the edge of today's ranges.
+            warnings.simplefilter("ignore", UserWarning)
+            params = self.space.suggest(trial)
+        return trial, params, str(trial.user_attrs.get(ORIGIN, "sampler"))
+
+    def report(self, trial: optuna.Trial, params: Params, share: float, score: float) -> bool:
+        """Report a rung; whether the trial should be pruned.
+
+        A trial on the wholly frozen encoder learns fast and saturates early, so it is never
+        compared with fine-tuned ones at a rung.
+        """
+        if params["frozen_depth"] == MAX_FROZEN_DEPTH:
+            return False
+        trial.report(score, step=step_of(share))
+        return bool(trial.should_prune())
+
+    def complete(self, trial: optuna.Trial, score: float) -> None:
+        """Record a finished trial."""
+        self._study.tell(trial, score)
+
+    def prune(self, trial: optuna.Trial) -> None:
+        """Record a pruned trial; its value is its last report."""
+        self._study.tell(trial, state=TrialState.PRUNED)
+
+    def fail(self, trial: optuna.Trial) -> None:
+        """Record a trial without a score."""
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def retry_slower(self, trial: optuna.Trial, params: Params) -> None:
+        """Queue a point again with a third of its learning rate, once."""
+        if RETRY_OF in trial.user_attrs or params["decoder_lr"] / 3 < DECODER_LR[0]:
+            return
+        slower = {**params, "decoder_lr": params["decoder_lr"] / 3}
+        origin = trial.user_attrs.get(ORIGIN, "sampler")
+        self._study.enqueue_trial(slower, user_attrs={ORIGIN: origin, RETRY_OF: trial.number})
+
+    def finished(self) -> int:
+        """Trials that came to an end by themselves."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return len(self._study.get_trials(deepcopy=False, states=states))
+
+    def best(self) -> optuna.trial.FrozenTrial | None:
+        """The complete trial with the highest score."""
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(complete, key=lambda trial: trial.value or 0.0, default=None)
+
+
+def step_of(share: float) -> int:
+    """Optuna's step of a share of a trial."""
+    return round(900 * share)
