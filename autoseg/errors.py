@@ -9,7 +9,8 @@ AutosegError
 ├── TrainingError           a trial that cannot go on (not a number, out of memory at the smallest)
 ├── RunError                a run's folder
 │   ├── RunLockedError          somebody else searches in it
-│   └── RunVersionError         written by another version of autoseg
+│   ├── RunVersionError         written by another version of autoseg
+│   └── StoppedEarlyError       stopped before there was anything to keep
 ├── BundleError             a model's folder
 └── PredictionError         an image that cannot be predicted
 """
@@ -60,6 +61,10 @@ class RunLockedError(RunError):
 
 class RunVersionError(RunError):
     """The run was written in a format that this version does not read."""
+
+
+class StoppedEarlyError(RunError):
+    """The search was stopped before anything was trained."""
 
 
 class BundleError(AutosegError):

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 
+def autoseg_home() -> Path:
+    """Folder of data sets, runs and caches: `AUTOSEG_HOME`, else `~/.autoseg`."""
+    return Path(os.environ.get("AUTOSEG_HOME") or "~/.autoseg").expanduser().absolute()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is flushed and renamed to `path`.

@@ -67,6 +67,8 @@ class Plan:
     """U: epochs of the reference recipe that the time after calibration would hold."""
     search_s: float
     """Time for search trials; 0: the budget is better spent on one recipe, in seconds."""
+    search_until_s: float
+    """Time used by the run when the search must end, in seconds."""
     max_trials: int
     """Trials the search may start."""
     decoder_windows: int

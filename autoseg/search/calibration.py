@@ -1,13 +1,13 @@
 """Measuring what encoders cost on this machine, and the plan that follows."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from autoseg.config import FlipName, Geometry, Recipe, SearchConfig
-from autoseg.encoders import find_encoder
+from autoseg.encoders import available_encoders, find_encoder, weights_at_hand
 from autoseg.errors import TrainingError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
@@ -157,10 +157,11 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
         costs={name: costs[name] for name in names},
         reference_epochs=epochs_left,
         search_s=search_s,
+        search_until_s=clock.elapsed() + search_s,
         max_trials=config.n_trials or (MAX_TRIALS if search_s else 1),
         decoder_windows=decoder_windows,
         decoder_features=decoder_features,
-        val=_validation_subset(work, costs[reference], clock.budget_s),
+        val=_validation_subset(work, costs[reference], clock.budget_s, config.seed),
         reserve_s=reserve_s,
     )
 
@@ -172,10 +173,13 @@ def _reserve(work: Workload, cost: EncoderCost, clock: Clock) -> float:
     return RESERVE_S + RESERVE_SHARE * clock.budget_s + scoring
 
 
-def _validation_subset(work: Workload, cost: EncoderCost, budget_s: float) -> tuple[int, ...]:
-    """Validation images scored while searching: the first of the (shuffled) split."""
+def _validation_subset(
+    work: Workload, cost: EncoderCost, budget_s: float, seed: int
+) -> tuple[int, ...]:
+    """Validation images scored while searching: all, or as many as there is time for."""
     affordable = int(VALIDATION_SHARE * budget_s / max(1e-9, cost.validation_s))
-    return work.data.val[: max(LEAST_VALIDATION, affordable)]
+    shuffled = np.random.default_rng(seed).permutation(np.array(work.data.val))
+    return tuple(sorted(shuffled[: max(LEAST_VALIDATION, affordable)].tolist()))
 
 
 def _decoder_phase(
@@ -202,6 +206,33 @@ def _coarse(count: float) -> int:
     return max(8, value // step * step) if step <= value else value
 
 
-def with_val(data: TrainingData, val: Sequence[int]) -> TrainingData:
-    """The same data, scored on fewer images."""
-    return replace(data, val=tuple(val))
+DEFAULT_ENCODERS = {
+    "cpu": (
+        "tf_efficientnet_lite0.in1k",
+        "tf_efficientnet_lite1.in1k",
+        "tf_efficientnet_lite2.in1k",
+        "resnet18.a1_in1k",
+    ),
+    "cuda": (
+        "tf_efficientnet_lite0.in1k",
+        "tf_efficientnet_lite1.in1k",
+        "tf_efficientnet_lite2.in1k",
+        "resnet18.a1_in1k",
+        "resnet50.a1_in1k",
+        "convnext_tiny.in12k_ft_in1k",
+    ),
+}
+"""Encoders searched when none are named, the reference first, then by rising size."""
+
+
+def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, ...]:
+    """The encoders of a search: those asked for, else those of this device with weights here.
+
+    Raises:
+        EncoderError: A name is unknown, or weights cannot be had or used.
+    """
+    if config.encoders:
+        asked = available_encoders(config.allow_noncommercial, config.encoders)
+        return tuple(e.name for e in sorted(asked, key=lambda e: e.params))
+    names = DEFAULT_ENCODERS.get(device.type, DEFAULT_ENCODERS["cpu"])
+    return tuple(name for name in names if weights_at_hand(find_encoder(name)))

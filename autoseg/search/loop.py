@@ -47,7 +47,14 @@ class SearchLoop:
 
     def run(self) -> None:
         """Run trials until the time, the number of trials or the hope is used up."""
-        self.study.retry_interrupted()
+        for number in self.study.retry_interrupted():
+            if number in self.journal.trials:
+                record = replace(
+                    self.journal.trials[number],
+                    status="failed",
+                    reason="interrupted; tried again as a new trial",
+                )
+                self.journal.record(record)
         while (
             self.bench.keep_going()
             and self.study.finished() < self.bench.plan.max_trials
