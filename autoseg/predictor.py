@@ -1,0 +1,199 @@
+"""A trained model at work: any image in, its mask at the image's own size out."""
+
+import io
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from autoseg.bundle import CONFIG_FILE, Bundle, load_bundle
+from autoseg.data.images import decode_image, read_image
+from autoseg.encoders import find_encoder
+from autoseg.errors import BundleError, DatasetError, PredictionError
+from autoseg.inference import segment
+from autoseg.prediction import Prediction
+from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, is_out_of_memory
+
+ImageLike = Path | str | np.ndarray | Image.Image
+"""A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model, ready to predict."""
+
+    bundle: Bundle
+    """The model and what is known of it."""
+    precision: Precision
+    """Where and how it computes."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        device: str = "auto",
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> "Predictor":
+        """Load a model.
+
+        Args:
+            path_or_repo_id: Folder of a model, or of a finished run.
+            device: torch device, or "auto": the first GPU, else the CPU.
+            revision: Branch, tag or commit on the Hub; not for folders.
+            token: For private repositories on the Hub; not for folders.
+
+        Raises:
+            BundleError: There is no sound model.
+            ConfigError: `device` is none of this machine.
+        """
+        folder = find_bundle(path_or_repo_id)
+        if revision is not None or token is not None:
+            raise BundleError(
+                f"{folder} is a folder: `revision` and `token` are for models on the Hub."
+            )
+        bundle = load_bundle(folder)
+        chosen = choose_device(device)
+        # On a CPU bf16 is sometimes slower and never more exact; on a GPU it is twice as fast.
+        precision = Precision(chosen, bf16=chosen.type == "cuda" and has_fast_bf16(chosen))
+        bundle.model.to(chosen)
+        if chosen.type in ("cpu", "cuda"):
+            bundle.model.to(memory_format=torch.channels_last)
+        return cls(bundle, precision)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class; the position is the mask value."""
+        return self.bundle.info.classes.names
+
+    def predict(
+        self, image: ImageLike, *, flip: bool = False, with_probabilities: bool = False
+    ) -> Prediction:
+        """Predict the class of every pixel of one image.
+
+        An image larger than a tile is cut into overlapping tiles whose seams are blended, so
+        memory does not grow with the image beyond the image itself and what is returned.
+
+        Args:
+            image: A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image.
+            flip: Average with the mirrored image: twice the time, a little better.
+            with_probabilities: Keep the probabilities of all classes: K times the memory.
+
+        Raises:
+            PredictionError: The image does not decode, is no image, or memory ran out.
+        """
+        start = time.perf_counter()
+        pixels = _pixels(image)
+        info = self.bundle.info
+        is_vit = find_encoder(info.recipe.encoder_name).kind == "vit"
+        try:
+            result = segment(
+                self._forward,
+                pixels,
+                info.preprocessing,
+                device=self.precision.device,
+                # A plain ViT works best at the size it was trained with.
+                tile=info.preprocessing.geometry.window if is_vit else None,
+                flip=flip,
+                with_probabilities=with_probabilities,
+            )
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise PredictionError(
+                f"There is not enough memory on {self.precision.device} for an image of "
+                f'{pixels.shape[1]}x{pixels.shape[0]} pixels. Use device="cpu".'
+            ) from error
+        return Prediction(
+            mask=result.mask,
+            confidence=result.confidence,
+            class_names=info.classes.names,
+            palette=info.classes.palette,
+            source=Path(image) if isinstance(image, str | Path) else None,
+            seconds=time.perf_counter() - start,
+            probabilities=result.probabilities,
+        )
+
+    def predict_many(
+        self, images: Iterable[ImageLike], *, flip: bool = False
+    ) -> Iterator[Prediction]:
+        """Predict one image after the other, as they are asked for.
+
+        Raises:
+            PredictionError: An image cannot be predicted; the ones before it were.
+        """
+        for image in images:
+            yield self.predict(image, flip=flip)
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, h, w) float32, standardised -> logits (N, K, h, w)."""
+        with self.precision.autocast():
+            logits: torch.Tensor = self.bundle.model(
+                images.contiguous(memory_format=torch.channels_last)
+            )
+        return logits
+
+
+def find_bundle(path: str | Path) -> Path:
+    """The folder of the model: itself, or `model/` in the folder of a run.
+
+    Raises:
+        BundleError: There is none.
+    """
+    folder = Path(path).expanduser()
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    if (folder / "model" / CONFIG_FILE).is_file():
+        return folder / "model"
+    if (folder / "search.json").is_file():
+        raise BundleError(
+            f"The run {folder} has no model yet: it is still going or was interrupted. "
+            f"The same `autoseg search` command takes it to its end."
+        )
+    if folder.is_dir():
+        raise BundleError(f"{folder} holds neither a model ({CONFIG_FILE}) nor a run.")
+    raise BundleError(
+        f"{folder} does not exist. Give the folder of a model, or of a run that has finished; "
+        f"models on the Hub cannot be loaded yet."
+    )
+
+
+def _pixels(image: ImageLike) -> np.ndarray:
+    """Any image -> (H, W, 3) uint8 RGB."""
+    try:
+        if isinstance(image, str | Path):
+            return read_image(Path(image))
+        if isinstance(image, Image.Image):
+            return _from_pillow(image)
+    except DatasetError as error:
+        raise PredictionError(str(error)) from error
+    if not isinstance(image, np.ndarray):
+        raise PredictionError(
+            f"An image must be a path, an array or a Pillow image, but got {type(image).__name__}."
+        )
+    if image.dtype == np.uint8 and image.size:
+        if image.ndim == 2:
+            return np.repeat(image[:, :, None], 3, axis=2)
+        if image.ndim == 3 and image.shape[2] == 3:
+            return image
+    raise PredictionError(
+        f"An array must be (H, W, 3) or (H, W) of uint8 with at least one pixel, but got "
+        f"{image.shape} of {image.dtype}."
+    )
+
+
+def _from_pillow(image: Image.Image) -> np.ndarray:
+    """A Pillow image -> (H, W, 3) uint8 RGB, upright, by the rules for files."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        buffer = io.BytesIO()
+        image.save(buffer, format="TIFF")
+        return decode_image(buffer.getvalue(), Path("image"))
+    if image.mode in ("P", "PA", "La", "RGBa", "LA"):
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
