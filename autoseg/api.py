@@ -1,0 +1,65 @@
+"""What `autoseg.search(...)` does."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.config import FlipName, SearchConfig, parse_duration
+from autoseg.pipeline import run_search
+from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.pipeline import SearchResult
+
+
+def search(
+    source: str | Path,
+    *,
+    budget: str | float,
+    run: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    encoders: Sequence[str] = (),
+    n_trials: int | None = None,
+    max_side: int | None = None,
+    flip: FlipName | None = None,
+    allow_noncommercial: bool = False,
+) -> "SearchResult":
+    """Find and train the best model for a data set within a time budget; blocks until it is there.
+
+    The same call after an interruption goes on where the run stood.
+
+    Args:
+        source: Folder or zip of images and masks.
+        budget: Wall-clock time from now to the model on disk, such as "6m", "1h30m" or seconds.
+        run: Name or folder of the run; None: the interrupted run of the same search, else a new
+            one, under `AUTOSEG_HOME`.
+        seed: Seed of splits, sampler and training.
+        device: torch device, or "auto": the first GPU, else the CPU.
+        encoders: Encoders or families to search; empty: what this machine has weights for.
+        n_trials: Most trials to start; None: as many as the budget holds.
+        max_side: Most pixels of an image's longer side at working size; None: from the data.
+        flip: Flips that keep every class what it is; None: from the class names.
+        allow_noncommercial: Whether weights that forbid commercial use may be searched.
+
+    Raises:
+        DatasetError: The data set cannot be used.
+        ConfigError: An argument does not hold, or the budget is too small.
+        RunError: The run's folder cannot be used.
+    """
+    started_at = time.monotonic()
+    config = SearchConfig(
+        budget_s=parse_duration(budget),
+        seed=seed,
+        device=device,
+        encoders=tuple(encoders),
+        n_trials=n_trials,
+        max_side=max_side,
+        flip=flip,
+        allow_noncommercial=allow_noncommercial,
+    )
+    workspace = Workspace()
+    path = Path(source)
+    folder = workspace.run(run).path if run else workspace.name_run(path, config)
+    return run_search(path, config, folder, started_at=started_at)

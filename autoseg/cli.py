@@ -1,0 +1,298 @@
+"""The command line: reads options, calls autoseg, prints what it says.
+
+Everything that loads torch or more is imported inside its command, so that `--help` answers at
+once.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autoseg import __version__
+from autoseg.config import FlipName, SearchConfig, parse_duration, to_dict
+from autoseg.errors import AutosegError, ConfigError, PredictionError
+
+if TYPE_CHECKING:
+    from autoseg.data.dataset import CheckedDataset
+    from autoseg.data.splits import Splits
+    from autoseg.prediction import OutputFormat
+
+_MAX_ERRORS_SHOWN = 20
+
+app = typer.Typer(
+    name="autoseg",
+    help="The best segmentation model that transfer learning can give in the minutes you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(started_at: float) -> None:
+    """Run the command line; errors meant for the user end it with status 1 and no traceback.
+
+    Args:
+        started_at: `time.monotonic()` when the process started, in seconds.
+    """
+    try:
+        app(obj=started_at)
+    except AutosegError as error:
+        _print_error(str(error))
+        sys.exit(1)
+
+
+def _print_error(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(text)}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _autoseg(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Progress]:
+    """A bar on stderr while it is a terminal, gone when done."""
+    console = Console(stderr=True)
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield bar
+
+
+@app.command()
+def check(
+    source: Annotated[Path, typer.Argument(help="Folder or zip of images and masks.")],
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="VALUE=CLASS", help="What a mask value or colour means; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the splits shown.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how a data set is read: its classes, what was mended or skipped, its splits."""
+    from autoseg.data.dataset import check_dataset  # noqa: PLC0415 - numpy, Pillow
+    from autoseg.data.splits import make_splits  # noqa: PLC0415 - numpy
+
+    choices = dict(_parse_choice(text) for text in mapping or ())
+    with _progress("Reading masks") as bar:
+        task = bar.add_task("", total=None)
+        dataset = check_dataset(
+            source,
+            mapping=choices or None,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    splits = make_splits(dataset, seed)
+    if as_json:
+        value = {
+            "root": str(dataset.root),
+            "fingerprint": dataset.fingerprint,
+            "classes": to_dict(dataset.classes),
+            "verdict": to_dict(dataset.verdict),
+            "splits": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "notes": list(splits.notes),
+        }
+        typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    else:
+        _print_check(dataset, splits)
+
+
+def _parse_choice(text: str) -> tuple[str, str]:
+    value, sign, name = text.rpartition("=")
+    if not (sign and value.strip() and name.strip()):
+        raise ConfigError(f"--map wants VALUE=CLASS, such as 255=ignore, but got {text!r}.")
+    return value.strip(), name.strip()
+
+
+def _print_check(dataset: "CheckedDataset", splits: "Splits") -> None:
+    """The verdict as a table and sentences."""
+    from autoseg.data.verdict import TABLE_HEADER  # noqa: PLC0415 - numpy, Pillow
+
+    console, verdict = Console(), dataset.verdict
+    console.print(f"[bold]{verdict.pairs:,}[/] pairs of image and mask, {escape(verdict.sizes)}")
+    table = Table(title="What the mask values mean", title_justify="left")
+    for column, name in enumerate(TABLE_HEADER):
+        table.add_column(name, justify="right" if column in (1, 2) else "left")
+    for row in verdict.table():
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for title, sentences in (
+        ("Mended", verdict.mended),
+        ("Could be meant differently", verdict.ambiguous),
+        ("Notes", (*verdict.notes, *splits.notes)),
+    ):
+        if sentences:
+            console.print(f"[bold]{title}[/]")
+            for sentence in sentences:
+                console.print(f"  {escape(sentence)}")
+    if verdict.skipped_count:
+        console.print(f"[bold]Left out[/] {verdict.skipped_count:,} files, such as")
+        for skipped in verdict.skipped[:5]:
+            console.print(f"  {escape(f'{skipped.path}: {skipped.why}')}")
+    sizes = ", ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
+    console.print(f"[bold]Splits[/] {sizes}")
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="Folder or zip of images and masks.")],
+    budget: Annotated[
+        str, typer.Option(help="Time from now to the model on disk: 90s, 6m, 1h30m.")
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option(help="Name or folder of the run (else an interrupted one, else a new one)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of splits, sampler and training.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    encoders: Annotated[
+        list[str] | None,
+        typer.Option(help="Encoders or families, with commas (else all with weights here)."),
+    ] = None,
+    n_trials: Annotated[int | None, typer.Option("--trials", help="Most trials to start.")] = None,
+    max_side: Annotated[
+        int | None, typer.Option(help="Most pixels of the longer side at working size.")
+    ] = None,
+    flip: Annotated[
+        FlipName | None,
+        typer.Option(help="Flips that keep every class what it is (else from class names)."),
+    ] = None,
+    allow_noncommercial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-noncommercial", help="Also search weights that forbid commercial use."
+        ),
+    ] = False,
+) -> None:
+    """Find and train the best model for a data set in the time given.
+
+    Ctrl-C once finishes with the best so far; twice leaves at once. The same command goes on with
+    a run that was interrupted.
+    """
+    config = SearchConfig(
+        budget_s=parse_duration(budget),
+        seed=seed,
+        device=device,
+        encoders=tuple(
+            name.strip() for text in encoders or () for name in text.split(",") if name.strip()
+        ),
+        n_trials=n_trials,
+        max_side=max_side,
+        flip=flip,
+        allow_noncommercial=allow_noncommercial,
+    )
+    from autoseg import console  # noqa: PLC0415 - torch, optuna
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
+
+    workspace = Workspace()
+    folder = workspace.run(run).path if run else workspace.name_run(source, config)
+    console.run(source, config, folder, context.obj)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A run (name or folder) or the folder of a model.")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, patterns such as '*.tif'.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="With commas: index, color, overlay, coco, polygons.")
+    ] = "index",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+) -> None:
+    """Write the masks of images; by default NAME.png with class indices as grey values."""
+    wanted = _parse_formats(formats)
+    from autoseg.inputs import find_images, plan_outputs  # noqa: PLC0415 - numpy, Pillow
+
+    plan = plan_outputs(find_images(images, leave_out=out), out, wanted)
+    from autoseg.predictor import Predictor  # noqa: PLC0415 - torch
+
+    predictor = Predictor.from_pretrained(_find_model(model), device=device)
+    errors: list[str] = []
+    with _progress("Predicting") as bar:
+        for image, targets in bar.track(plan.items(), total=len(plan)):
+            try:
+                prediction = predictor.predict(image.path, flip=flip)
+                for output_format, target in targets.items():
+                    prediction.save(target, output_format)
+            except PredictionError as error:
+                errors.append(str(error))
+    typer.echo(f"Predicted {len(plan) - len(errors):,} of {len(plan):,} images into {out}.")
+    if errors:
+        for text in errors[:_MAX_ERRORS_SHOWN]:
+            _print_error(text)
+        if len(errors) > _MAX_ERRORS_SHOWN:
+            _print_error(f"{len(errors) - _MAX_ERRORS_SHOWN:,} more images were not predicted.")
+        raise typer.Exit(1)
+
+
+def _parse_formats(text: str) -> "list[OutputFormat]":
+    from autoseg.prediction import OUTPUT_FORMATS  # noqa: PLC0415 - numpy, Pillow
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    chosen = [known for name in names for known in OUTPUT_FORMATS if known == name]
+    if not names or len(chosen) != len(names):
+        raise ConfigError(f"--format wants some of {', '.join(OUTPUT_FORMATS)}, but got {text!r}.")
+    return chosen
+
+
+def _find_model(text: str) -> Path:
+    """A path as it is, else the run of that name."""
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
+
+    path = Path(text).expanduser()
+    if path.exists() or len(path.parts) != 1:
+        return path
+    run = Workspace().folder / "runs" / text
+    return run if run.is_dir() else path
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A run (name or folder) or the folder of a model.")],
+    out: Annotated[Path, typer.Option(help="The file.")] = Path("model.onnx"),
+) -> None:
+    """Write a model as ONNX, checked against the original."""
+    from autoseg.bundle import load_bundle  # noqa: PLC0415 - torch
+    from autoseg.export import export_onnx  # noqa: PLC0415 - torch
+    from autoseg.predictor import find_bundle  # noqa: PLC0415 - torch
+
+    path = export_onnx(load_bundle(find_bundle(_find_model(model))), out)
+    typer.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
+
+
+@app.command(name="app")
+def start_app(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port (else the first free from 7860).")] = None,
+    share: Annotated[bool, typer.Option("--share", help="Also make a public link.")] = False,
+) -> None:
+    """Open the app in the browser."""
+    from autoseg.ui.app import main  # noqa: PLC0415 - gradio
+
+    main(host=host, port=port, share=share)
