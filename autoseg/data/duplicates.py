@@ -4,7 +4,7 @@ import numpy as np
 
 from autoseg.data.dataset import CheckedDataset
 
-_STEPS = ((6, 0.97), (3, 0.99), (0, 0.995))
+_STEPS = ((8, 0.97), (3, 0.99), (0, 0.995))
 """Most hash bits that differ and least correlation of thumbnails, from loose to strict."""
 
 _MAX_GROUP_SHARE = 0.1

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from autoseg.data.archives import is_junk
@@ -16,8 +16,8 @@ _IMAGE_WORDS = frozenset(
     "image images img imgs jpegimages input inputs photo photos picture pictures rgb".split()
 )
 _MASK_WORDS = frozenset(
-    "mask masks label labels labeled annotation annotations annot gt groundtruth target targets"
-    " segmentation segmentations segmentationclass seg".split()
+    "mask masks label labels labeled annotation annotations annot gt ground truth target targets"
+    " segmentation segmentations segmentationclass seg groundtruth".split()
 )
 _SPLIT_WORDS = {
     "train": "train",
@@ -115,6 +115,10 @@ def find_samples(source: Path) -> Layout:
     files, class_files, skipped = _list_files(source)
     images, masks, strays = _assign_roles(files)
     samples, unpaired = _pair(images, masks)
+    if not samples and _unique_stems(images) and _unique_stems(masks):
+        # images/all/1.png beside masks/1.png: nothing but the stems can pair them.
+        images, masks = _out_of_place(images), _out_of_place(masks)
+        samples, unpaired = _pair(images, masks)
     skipped += strays + unpaired
     if not samples:
         raise DatasetError(_nothing_found(source, images, masks, bool(skipped)))
@@ -239,6 +243,14 @@ def _pair(images: list[_File], masks: list[_File]) -> tuple[list[Sample], list[S
     samples.sort(key=lambda sample: sample.name)
     _refuse_same_names(samples)
     return samples, unpaired
+
+
+def _unique_stems(files: list[_File]) -> bool:
+    return len({(file.split, file.stem) for file in files}) == len(files)
+
+
+def _out_of_place(files: list[_File]) -> list[_File]:
+    return [replace(file, place=()) for file in files]
 
 
 def _mask_of(

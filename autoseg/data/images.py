@@ -163,7 +163,7 @@ def write_jpeg(array: np.ndarray, path: Path, quality: int = 90) -> None:
 
 def thumbnail(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Image (H, W, 3) uint8 -> grey (height, width) uint8, averaged over areas."""
-    small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX, reducing_gap=1.0)
+    small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX, reducing_gap=3.0)
     return np.asarray(small.convert("L"))
 
 

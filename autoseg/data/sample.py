@@ -8,7 +8,7 @@ from autoseg.data.images import write_jpeg, write_png
 from autoseg.files import write_text
 
 SAMPLE_CLASSES = ("ground", "vegetation", "water", "building", "vehicle")
-"""Classes of the generated scenes; vehicles cover about half a per cent."""
+"""Classes of the generated scenes; vehicles cover about 0.4 per cent."""
 
 _GROUND, _VEGETATION, _WATER, _BUILDING, _VEHICLE = range(5)
 
@@ -128,9 +128,7 @@ def _place_buildings(
         _cast_shadow(image, inside, shift)
         color = roofs[rng.integers(len(roofs))] + rng.normal(0, 10, 3)
         slope = np.where(across > 0, 1.08, rng.uniform(0.78, 1.0))
-        tiles = (
-            1 + 0.05 * np.sin(across * rng.uniform(1.2, 2.5)) + 0.03 * _noise(rng, mask.shape, 50)
-        )
+        tiles = 1 + 0.05 * np.sin(across * rng.uniform(1.2, 2.5))
         image[inside] = (color * (slope * tiles)[:, :, None])[inside]
         mask[inside] = _BUILDING
 
@@ -148,7 +146,7 @@ def _place_vehicles(
     )
     if rng.random() < 0.4:
         return
-    for _ in range(rng.integers(1, 6)):
+    for _ in range(rng.integers(2, 8)):
         places = np.argwhere((roads if rng.random() < 0.8 else mask == _GROUND) & (mask == _GROUND))
         if not len(places):
             return

@@ -92,7 +92,6 @@ def scan_pair(sample: Sample) -> PairFacts | Problem:
     kept = slice(None)
     if len(values) > MAX_VALUES:
         kept = np.sort(np.argsort(counts, kind="stable")[-MAX_VALUES:])  # type: ignore[assignment]
-    small = thumbnail(image, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     digest = hashlib.sha256(hashlib.sha256(image_data).digest())
     digest.update(hashlib.sha256(mask_data).digest())
     return PairFacts(
@@ -109,7 +108,7 @@ def scan_pair(sample: Sample) -> PairFacts | Problem:
         palette=None if palette is None else palette[kept],
         digest=digest.digest(),
         image_digest=hashlib.sha256(image_data).digest(),
-        thumbnail=small,
+        thumbnail=thumbnail_of(image),
         dhash=difference_hash(image),
     )
 
@@ -159,6 +158,11 @@ def count_values(
     if pairs:
         return values, counts, edges.sum(axis=1), edges
     return values, counts, edges, None
+
+
+def thumbnail_of(image: np.ndarray) -> np.ndarray:
+    """Image (H, W, 3) uint8 -> grey (`THUMBNAIL_SIDE`, `THUMBNAIL_SIDE`) uint8."""
+    return thumbnail(image, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 
 def difference_hash(image: np.ndarray) -> int:
