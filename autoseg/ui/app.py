@@ -1,0 +1,112 @@
+"""The page: three tabs over the workspace on disk, and the server that shows it."""
+
+import ipaddress
+import os
+from typing import Any
+
+import gradio as gr
+
+from autoseg.ui import data_tab, predict_tab, search_tab
+from autoseg.ui.style import CSS, html, theme
+from autoseg.workspace import Workspace
+
+MAX_UPLOAD = "8gb"
+"""Largest file that the page takes."""
+
+_CACHE_CHECK_S, _CACHE_AGE_S = 3600, 24 * 3600
+
+HEAD = (
+    '<header class="as-head"><b>autoseg</b><span>The best segmentation model that transfer '
+    "learning can give in the minutes you have.</span></header>"
+)
+
+Placed = dict[Any, Any]
+"""Values by component, as Gradio takes them."""
+
+
+def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
+    """The page.
+
+    Args:
+        workspace: Where data sets and runs live.
+        server_paths: Whether the user may name folders of the computer that runs the app.
+    """
+    page: gr.Blocks
+    with gr.Blocks(
+        title="autoseg", analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S)
+    ) as page:
+        html(HEAD)
+        with gr.Tabs(selected="data") as tabs:
+            with gr.Tab("Data", id="data"):
+                data = data_tab.build(workspace, server_paths)
+            with gr.Tab("Search", id="search", render_children=True) as search_page:
+                search = search_tab.build(workspace)
+            with gr.Tab("Predict", id="predict", render_children=True) as predict_page:
+                predict = predict_tab.build(workspace, server_paths)
+
+    def dataset_field(name: str | None) -> dict[str, Any]:
+        names = [dataset.name for dataset in workspace.datasets()]
+        value = name if name in names else next(iter(names), None)
+        return dict(gr.update(choices=names, value=value))
+
+    def open_page() -> Placed:
+        """Everything from disk, for a page just opened or reloaded."""
+        listed = data_tab.listed(workspace)
+        name = listed["datasets"]["value"]
+        has_runs = bool(workspace.runs())
+        return {
+            **data.placed({**listed, **data_tab.shown(workspace, name)}),
+            **search.open_page(),
+            **predict.open_page(None),
+            search.dataset: dataset_field(name),
+            tabs: gr.Tabs(selected="search" if has_runs else "data"),
+        }
+
+    def use_dataset(name: str | None) -> Placed:
+        return {search.dataset: dataset_field(name), tabs: gr.Tabs(selected="search")}
+
+    def try_model(name: str | None) -> Placed:
+        return {**predict.open_page(name), tabs: gr.Tabs(selected="predict")}
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    with page:
+        everything = [*data.outputs, *search.outputs, *predict.outputs, search.dataset, tabs]
+        page.load(open_page, None, everything, **private)
+        data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
+        search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
+        search_page.select(dataset_field, search.dataset, search.dataset, **private)
+        predict_page.select(predict.open_page, predict.model, predict.outputs, **private)
+    return page
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def main(host: str = "127.0.0.1", port: int | None = None, share: bool = False) -> None:
+    """Serve the page until interrupted. Searches go on when it ends.
+
+    Args:
+        host: Address to listen on. On a Hugging Face Space all addresses.
+        port: None: the first free one from 7860.
+        share: Whether to make a public link through Gradio's server.
+    """
+    on_space = "SPACE_ID" in os.environ
+    local = is_loopback(host) and not share and not on_space
+    page = build(Workspace(), server_paths=local)
+    page.launch(
+        server_name="0.0.0.0" if on_space else host,
+        server_port=port,
+        share=share,
+        theme=theme(),
+        css=CSS,
+        show_error=True,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        max_file_size=MAX_UPLOAD,
+    )

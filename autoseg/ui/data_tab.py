@@ -1,0 +1,190 @@
+"""Data tab: choose, add and check data sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from autoseg.data.dataset import check_dataset
+from autoseg.errors import AutosegError
+from autoseg.ui import previews, views
+from autoseg.ui.style import html
+from autoseg.workspace import Workspace
+
+Values = dict[str, Any]
+"""What a callback changes, by the name of the component."""
+
+Placed = dict[Any, Any]
+"""The same by component, as Gradio takes it."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of images done and of all."""
+
+_PROGRESS = gr.Progress()
+
+NO_DATA = views.empty(
+    "No data set chosen", "Choose one on the left, upload a zip, or create the sample data set."
+)
+
+
+def listed(workspace: Workspace, chosen: str | None = None) -> Values:
+    """The list of data sets with `chosen`, or else the first one, selected."""
+    names = [dataset.name for dataset in workspace.datasets()]
+    value = chosen if chosen in names else next(iter(names), None)
+    return {"datasets": gr.update(choices=names, value=value, visible=bool(names))}
+
+
+def shown(workspace: Workspace, name: str | None) -> Values:
+    """What the last check of a data set found, without checking again."""
+    if name is None:
+        return {"verdict": NO_DATA, "gallery": gr.update(value=[], visible=False)}
+    folder = workspace.check_folder(name)
+    check = previews.load_check(folder)
+    if check is None:
+        advice = "Press Check to see what its masks mean and whether it can be used."
+        return {
+            "verdict": views.empty(f"{name} is not checked yet", advice),
+            "gallery": gr.update(value=[], visible=False),
+        }
+    return {
+        "verdict": views.verdict(check.verdict, check.classes),
+        "gallery": gr.update(value=previews.load_previews(folder, check), visible=True),
+    }
+
+
+def checked(
+    workspace: Workspace, name: str | None, on_progress: OnProgress | None = None
+) -> Values:
+    """Check a data set and show the verdict, or the error as it stands."""
+    if name is None:
+        return shown(workspace, None)
+    try:
+        dataset = check_dataset(workspace.dataset(name).source, on_progress=on_progress)
+        previews.save_check(dataset, workspace.check_folder(name))
+    except AutosegError as error:
+        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
+    return shown(workspace, name)
+
+
+def added(
+    workspace: Workspace, source: str | None, on_progress: OnProgress | None = None
+) -> Values:
+    """Take in an uploaded zip, or a folder or zip of this computer; select and check it."""
+    if not source:
+        return {}
+    try:
+        dataset = workspace.add_dataset(Path(source))
+    except AutosegError as error:
+        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
+
+
+def added_path(workspace: Workspace, text: str, on_progress: OnProgress | None = None) -> Values:
+    """Take in a folder or zip by its path on this computer."""
+    path = text.strip()
+    if not Path(path).expanduser().is_absolute():
+        message = f"{path!r} is no full path. Write one that begins at the root of the disk."
+        return {"verdict": views.error(message)}
+    return added(workspace, path, on_progress)
+
+
+def sampled(workspace: Workspace, on_progress: OnProgress | None = None) -> Values:
+    """Create the sample data set, or select the one that is there, and check it."""
+    try:
+        dataset = workspace.add_sample()
+    except AutosegError as error:
+        return {"verdict": views.error(error)}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
+
+
+def removed(workspace: Workspace, name: str | None) -> Values:
+    """Remove a data set: uploaded files are deleted, a folder elsewhere is only forgotten."""
+    if name is None:
+        return {}
+    try:
+        workspace.delete_dataset(name)
+    except AutosegError as error:
+        return {"verdict": views.error(error)}
+    values = listed(workspace)
+    return {**values, **shown(workspace, values["datasets"]["value"])}
+
+
+@dataclass(frozen=True)
+class DataTab:
+    """Components that other tabs use."""
+
+    datasets: gr.Radio
+    use: gr.Button
+    placed: Callable[[Values], Placed]
+    outputs: list[Any]
+
+
+def build(workspace: Workspace, server_paths: bool) -> DataTab:
+    """Lay out the tab and connect it."""
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
+            datasets = gr.Radio(label="Your data sets", elem_classes="as-list", elem_id="datasets")
+            with gr.Row():
+                check = gr.Button("Check", min_width=100, elem_id="check")
+                use = gr.Button(
+                    "Search with it", variant="primary", min_width=140, elem_id="use"
+                )
+            sample = gr.Button("Create the sample data set", elem_id="sample")
+            upload = gr.File(
+                label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
+                elem_id="upload",
+            )  # fmt: skip
+            with gr.Accordion("A folder on this computer", open=False, visible=server_paths):
+                path = gr.Textbox(
+                    label="Full path of a folder or zip", placeholder="/home/me/photos"
+                )
+                add_path = gr.Button("Add this folder")
+            with gr.Accordion("Remove a data set", open=False):
+                gr.Markdown(
+                    "Uploaded files are deleted. A folder elsewhere stays as it is. "
+                    "Models already found stay as well."
+                )
+                remove = gr.Button("Remove the chosen data set", variant="stop")
+        with gr.Column(scale=3, min_width=320):
+            verdict = html(NO_DATA, elem_id="verdict")
+            gallery = gr.Gallery(
+                label="Images with their masks", columns=4, height="auto", object_fit="contain",
+                visible=False, buttons=["fullscreen"], elem_id="gallery",
+            )  # fmt: skip
+    parts = {"datasets": datasets, "verdict": verdict, "gallery": gallery}
+    outputs = [datasets, verdict, gallery]
+
+    def placed(values: Values) -> Placed:
+        return {parts[name]: value for name, value in values.items()}
+
+    def on_check(name: str | None, progress: Any = _PROGRESS) -> Placed:
+        return placed(checked(workspace, name, _reporting(progress)))
+
+    def on_upload(file: str | None, progress: Any = _PROGRESS) -> Placed:
+        return placed(added(workspace, file, _reporting(progress)))
+
+    def on_path(text: str, progress: Any = _PROGRESS) -> Placed:
+        return placed(added_path(workspace, text, _reporting(progress)))
+
+    def on_sample(progress: Any = _PROGRESS) -> Placed:
+        return placed(sampled(workspace, _reporting(progress)))
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": verdict}
+    check.click(on_check, datasets, outputs, **private)
+    upload.upload(on_upload, upload, outputs, **private)
+    sample.click(on_sample, None, outputs, **private)
+    if server_paths:
+        add_path.click(on_path, path, outputs, **private)
+    remove.click(lambda name: placed(removed(workspace, name)), datasets, outputs, **private)
+    datasets.input(
+        lambda name: placed(shown(workspace, name)), datasets, outputs,
+        show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+    return DataTab(datasets, use, placed, outputs)
+
+
+def _reporting(progress: Any) -> OnProgress:
+    """Gradio's progress bar as the check calls it."""
+    return lambda done, total: progress((done, total), desc="Checking", unit="images")

@@ -1,0 +1,278 @@
+"""Predict tab: a model of the workspace on an image of the user's."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from autoseg.config import Color
+from autoseg.data.formats import Sample, find_samples
+from autoseg.data.images import read_image, write_jpeg
+from autoseg.errors import AutosegError, BundleError, DatasetError, RunError
+from autoseg.prediction import Prediction, output_path
+from autoseg.predictor import Predictor, find_bundle
+from autoseg.ui import previews, views
+from autoseg.ui.style import html
+from autoseg.workspace import Workspace
+
+Values = dict[str, Any]
+"""What a callback changes, by the name of the component."""
+
+Placed = dict[Any, Any]
+"""Values by component, as Gradio takes them."""
+
+N_EXAMPLES = 8
+"""Images of the test split that are offered to try."""
+
+NO_MODEL = views.empty("No model yet", "Start a search in the Search tab; its model appears here.")
+NO_PREDICTION = views.empty("No prediction yet", "Give an image, or click one of the examples.")
+
+_DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")
+_KEPT_RESULTS = 20
+
+
+def model_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Finished runs, the newest first, with their scores."""
+    choices = []
+    for run in workspace.runs():
+        try:
+            find_bundle(run.model)
+            state = run.state()
+        except (BundleError, RunError):
+            continue
+        score = state.best_score if state else None
+        label = f"{run.name} · {views.percent(score)}" if score is not None else run.name
+        choices.append((label, run.name))
+    return choices
+
+
+def opened(workspace: Workspace, chosen: str | None = None) -> Values:
+    """The models with `chosen`, or else the newest, selected; and its examples."""
+    choices = model_choices(workspace)
+    names = [name for _, name in choices]
+    name = chosen if chosen in names else next(iter(names), None)
+    return {
+        "model": gr.update(choices=choices, value=name),
+        "examples": example_gallery(workspace, name),
+        "hint": gr.update(value=NO_MODEL, visible=not choices),
+    }
+
+
+def examples(workspace: Workspace, name: str | None) -> list[Sample]:
+    """Images of a run's test split, evenly spread; none where they are no longer there."""
+    if name is None:
+        return []
+    try:
+        run = workspace.named_run(name)
+        info, splits, verdict = run.info(), run.json("splits.json"), run.json("verdict.json")
+        if info is None or not splits or not verdict:
+            return []
+        layout = find_samples(Path(info.source))
+    except (RunError, DatasetError):
+        return []
+    left_out = {item["path"] for item in verdict.get("skipped", ())}
+    samples = [
+        sample
+        for sample in layout.samples
+        if sample.image_path.relative_to(layout.root).as_posix() not in left_out
+    ]
+    if len(samples) != verdict.get("pairs"):
+        return []  # The data changed since: the numbers in the splits mean other images now.
+    held_out = splits.get("test") or splits.get("val") or ()
+    chosen = [held_out[k] for k in previews.spread(len(held_out), N_EXAMPLES)]
+    return [samples[index] for index in chosen]
+
+
+def example_gallery(workspace: Workspace, name: str | None) -> dict[str, Any]:
+    """Thumbnails of the examples."""
+    shown = []
+    for sample in examples(workspace, name):
+        try:
+            shown.append((previews.read_thumbnail(sample.image_path), sample.name))
+        except DatasetError:
+            shown.append((np.full((48, 64, 3), 128, np.uint8), sample.name))
+    return dict(gr.update(value=shown, visible=bool(shown), selected_index=None))
+
+
+@lru_cache(maxsize=2)
+def _load(folder: str, modified_ns: int) -> Predictor:
+    """A model, kept in memory until its file changes or others push it out."""
+    del modified_ns  # Only part of the key.
+    return Predictor.from_pretrained(folder)
+
+
+def load_model(workspace: Workspace, name: str | None, folder: str = "") -> Predictor:
+    """The model in `folder`, if one is given, else that of the run.
+
+    Raises:
+        AutosegError: There is none, or it is damaged.
+    """
+    if folder.strip():
+        bundle = find_bundle(folder.strip())
+    elif name:
+        bundle = find_bundle(workspace.named_run(name).path)
+    else:
+        raise BundleError("No model is chosen.")
+    return _load(str(bundle), max(file.stat().st_mtime_ns for file in bundle.iterdir()))
+
+
+def predicted(
+    workspace: Workspace, results: Path, *, name: str | None, folder: str = "",
+    image: str | None, flip: bool = False,
+) -> Values:  # fmt: skip
+    """Predict one image and show it, or say why not."""
+    if not image:
+        return {"classes": views.error("There is no image. Upload one, or click an example.")}
+    source = Path(image)
+    try:
+        model = load_model(workspace, name, folder)
+        pixels = read_image(source)
+        prediction = model.predict(pixels, flip=flip)
+        target = new_folder(results)
+        mask_file = output_path(target, source.stem, "index")
+        prediction.save_index_png(mask_file)
+        overlay_file = target / f"{source.stem}.overlay.jpg"
+        write_jpeg(prediction.overlay_image(pixels), overlay_file)
+        if source.suffix.lower() not in _DRAWN_BY_BROWSERS:
+            source = target / f"{source.stem}.jpg"
+            write_jpeg(pixels, source)
+    except AutosegError as error:
+        return {
+            "viewer": gr.update(value=None, visible=False), "classes": views.error(error),
+            "mask_file": gr.update(visible=False), "overlay_file": gr.update(visible=False),
+        }  # fmt: skip
+    return {
+        "viewer": gr.update(value=(str(source), str(overlay_file)), visible=True),
+        "classes": views.prediction(class_areas(prediction), prediction.seconds),
+        "mask_file": gr.update(value=str(mask_file), visible=True),
+        "overlay_file": gr.update(value=str(overlay_file), visible=True),
+    }
+
+
+def class_areas(
+    prediction: Prediction,
+) -> Iterator[tuple[str, Color, float, int, float | None]]:
+    """Name, colour, share, pixels and mean confidence of each class, the largest first."""
+    count = len(prediction.class_names)
+    pixels = np.bincount(prediction.mask.ravel(), minlength=count)
+    sums = np.bincount(
+        prediction.mask.ravel(), weights=prediction.confidence.ravel(), minlength=count
+    )
+    for k in sorted(range(count), key=lambda k: -pixels[k]):
+        mean = float(sums[k] / pixels[k]) if pixels[k] else None
+        share = float(pixels[k] / prediction.mask.size)
+        yield prediction.class_names[k], prediction.palette[k], share, int(pixels[k]), mean
+
+
+def new_folder(results: Path) -> Path:
+    """A folder for one prediction's files; Gradio copies them, so old ones are removed."""
+    folders = sorted(results.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in folders[: -_KEPT_RESULTS or None]:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder = results / uuid.uuid4().hex
+    folder.mkdir()
+    return folder
+
+
+def _lent(path: Path, results: Path) -> str:
+    """A copy of a data set's image where Gradio may serve it from."""
+    target = new_folder(results) / path.name
+    shutil.copyfile(path, target)
+    return str(target)
+
+
+@dataclass(frozen=True)
+class PredictTab:
+    """Components and functions that the other tabs and the page's opening use."""
+
+    model: gr.Dropdown
+    outputs: list[Any]
+    open_page: Callable[[str | None], Placed]
+
+
+def build(workspace: Workspace, server_paths: bool) -> PredictTab:
+    """Lay out the tab and connect it."""
+    scratch = tempfile.TemporaryDirectory(prefix="autoseg-")  # Goes with the functions below.
+    parts = _layout(server_paths)
+    outputs = [
+        parts[name] for name in
+        ("model", "examples", "hint", "image", "viewer", "classes", "mask_file", "overlay_file")
+    ]  # fmt: skip
+    inputs = [parts["model"], parts["folder"], parts["image"], parts["flip"]]
+
+    def placed(values: Values) -> Placed:
+        return {parts[name]: value for name, value in values.items()}
+
+    def on_predict(name: str | None, folder: str, image: str | None, flip: bool) -> Placed:
+        given = folder if server_paths else ""
+        return placed(
+            predicted(
+                workspace, Path(scratch.name), name=name, folder=given, image=image, flip=flip
+            )
+        )
+
+    def on_example(name: str | None, event: gr.SelectData) -> Placed:
+        chosen = examples(workspace, name)
+        if not isinstance(event.index, int) or event.index >= len(chosen):
+            return {}
+        return placed({"image": _lent(chosen[event.index].image_path, Path(scratch.name))})
+
+    def on_model(name: str | None) -> Placed:
+        return placed({"examples": example_gallery(workspace, name)})
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    shown = {"show_progress_on": parts["classes"], **private}
+    parts["predict"].click(on_predict, inputs, outputs, **shown)
+    parts["image"].upload(on_predict, inputs, outputs, **shown)
+    parts["examples"].select(
+        on_example, parts["model"], outputs, show_progress="hidden", **private
+    ).success(on_predict, inputs, outputs, **shown)
+    parts["model"].input(on_model, parts["model"], outputs, show_progress="hidden", **private)
+    return PredictTab(parts["model"], outputs, lambda name: placed(opened(workspace, name)))
+
+
+def _layout(server_paths: bool) -> dict[str, Any]:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=290):
+            model = gr.Dropdown(label="Model", choices=[], elem_id="model")
+            hint = html(NO_MODEL, visible=False)
+            folder = gr.Textbox(
+                label="Or the folder of a model on this computer", visible=server_paths
+            )
+            image = gr.Image(
+                label="Image", type="filepath", image_mode=None, height=280,
+                sources=["upload", "clipboard", "webcam"], elem_id="image",
+            )  # fmt: skip
+            flip = gr.Checkbox(
+                label="Average with the mirrored image (twice the time, a little better)",
+                value=False,
+            )
+            predict = gr.Button("Predict", variant="primary", elem_id="predict")
+            gallery = gr.Gallery(
+                label="Examples the model has not seen in training", columns=4, height=230,
+                object_fit="cover", allow_preview=False, visible=False, buttons=[],
+                elem_id="examples",
+            )  # fmt: skip
+        with gr.Column(scale=3, min_width=320):
+            viewer = gr.ImageSlider(
+                label="Image and mask: drag the line", type="filepath", visible=False,
+                interactive=False, max_height=560, buttons=["fullscreen"], elem_id="viewer",
+            )  # fmt: skip
+            classes = html(NO_PREDICTION, elem_id="classes")
+            with gr.Row():
+                mask_file = gr.DownloadButton(
+                    "Download the mask (class numbers, PNG)", visible=False, elem_id="mask-file"
+                )
+                overlay_file = gr.DownloadButton("Download the overlay (JPEG)", visible=False)
+    return {
+        "model": model, "hint": hint, "folder": folder, "image": image, "flip": flip,
+        "predict": predict, "examples": gallery, "viewer": viewer, "classes": classes,
+        "mask_file": mask_file, "overlay_file": overlay_file,
+    }  # fmt: skip

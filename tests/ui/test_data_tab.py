@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from workspace_helpers import make_photos, make_zip
+
+from autoseg.ui import data_tab
+from autoseg.ui.previews import spread
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return make_photos(tmp_path / "photos")
+
+
+def test_an_upload_is_listed_checked_and_shown(workspace, photos, tmp_path):
+    done = []
+    archive = make_zip(photos, tmp_path / "photos.zip")
+    values = data_tab.added(workspace, str(archive), lambda k, total: done.append((k, total)))
+    assert values["datasets"]["value"] == "photos"
+    assert "vegetation" in values["verdict"]
+    assert len(values["gallery"]["value"]) == 6
+    assert done[-1] == (6, 6)
+
+
+def test_a_reload_shows_the_same_without_checking_again(workspace, photos, tmp_path):
+    first = data_tab.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
+    for mask in (workspace.folder / "datasets" / "photos" / "masks").iterdir():
+        mask.unlink()  # A new check would fail now.
+    again = data_tab.shown(workspace, "photos")
+    assert again["verdict"] == first["verdict"]
+    assert [name for _, name in again["gallery"]["value"]] == [
+        name for _, name in first["gallery"]["value"]
+    ]
+
+
+def test_an_error_is_shown_as_it_stands(workspace, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    values = data_tab.added(workspace, str(make_zip(tmp_path / "texts", tmp_path / "t.zip")))
+    assert 'role="alert"' in values["verdict"]
+    assert "images/" in values["verdict"]
+    assert "Traceback" not in values["verdict"]
+    assert workspace.datasets() == []
+
+
+def test_a_path_must_be_a_full_one(workspace, photos):
+    assert "full path" in data_tab.added_path(workspace, "photos")["verdict"]
+    assert data_tab.added_path(workspace, f" {photos} ")["datasets"]["value"] == "photos"
+
+
+def test_a_removed_data_set_is_gone(workspace, photos, tmp_path):
+    data_tab.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
+    values = data_tab.removed(workspace, "photos")
+    assert values["datasets"]["choices"] == []
+    assert values["verdict"] == data_tab.NO_DATA
+
+
+@pytest.mark.parametrize(("length", "count"), [(3, 3), (12, 12), (1000, 12)])
+def test_previews_are_spread_over_the_data(length, count):
+    chosen = spread(length, 12)
+    assert len(chosen) == len(set(chosen)) == count
+    assert chosen == sorted(chosen) and chosen[-1] < length
