@@ -4,6 +4,9 @@ Stage 0 is the stem (up to stride 2), stages 1 to 4 end at strides 4, 8, 16 and 
 one stride throughout: its stage 0 is the patch embedding, stages 1 to 4 are quarters of its blocks.
 `frozen_depth` d freezes the stages 0 to d; 0 freezes nothing and 4 the whole encoder.
 
+A stage ends where its feature map leaves the encoder. So VGG's last one, a pooling layer, has no
+parameters (depth 3 freezes as many as 4), and Inception-v4's third ends amid the stride-16 blocks.
+
 smp's own `freeze_encoder` is not used: afterwards `model.eval()` skips the encoder, so that dropout
 and stochastic depth stay on while predicting.
 """
