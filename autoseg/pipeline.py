@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoseg import __version__
 from autoseg.bundle import BundleInfo, save_bundle
 from autoseg.card import render_card
 from autoseg.checkpoint import Weights
@@ -37,7 +38,8 @@ from autoseg.search.study import Study
 from autoseg.training.hardware import choose_device
 from autoseg.training.trial import TrainingData, build_network, preprocessing_of
 
-_VERSIONED = ("autoseg-search", "torch", "timm", "segmentation-models-pytorch", "optuna")
+_VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
+"""Libraries whose version decides the result."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,11 @@ class _Run:
                 config=self.config,
                 source=str(self.source.absolute()),
                 data_fingerprint=dataset.fingerprint,
-                versions={name: version(name) for name in _VERSIONED}
-                | {"python": platform.python_version()},
+                versions={
+                    "autoseg": __version__,
+                    "python": platform.python_version(),
+                    **{name: version(name) for name in _VERSIONED},
+                },
             )
         )
         return dataset

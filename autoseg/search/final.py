@@ -58,8 +58,9 @@ def train_final(
     checkpoint = journal.folder.path / "final" / "weights.safetensors"
     if checkpoint.is_file():
         weights = load_weights(checkpoint)
+    before: TrainResult | None = None
     if weights is None and recipe.frozen_depth < MAX_FROZEN_DEPTH:
-        start = bench.decoder_start(recipe)
+        before = start = bench.decoder_start(recipe)
         if start is not None:
             weights = start.weights
             for evaluation in start.evaluations:
@@ -75,7 +76,8 @@ def train_final(
         save_weights(checkpoint, averaged)
 
     try:
-        before = trial.scored() if weights is not None else None
+        if weights is not None and before is None:
+            before = trial.scored()
         schedule = _schedule(bench, recipe, time_left())
         if schedule is None or not bench.keep_going():
             result = before or trial.scored()
