@@ -1,16 +1,12 @@
 """What `autoseg.search(...)` does."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from autoseg.config import FlipName, SearchConfig, parse_duration
-from autoseg.pipeline import run_search
+from autoseg.pipeline import SearchResult, run_search
 from autoseg.workspace import Workspace
-
-if TYPE_CHECKING:
-    from autoseg.pipeline import SearchResult
 
 
 def search(
@@ -25,7 +21,8 @@ def search(
     max_side: int | None = None,
     flip: FlipName | None = None,
     allow_noncommercial: bool = False,
-) -> "SearchResult":
+    mapping: Mapping[str, str] | None = None,
+) -> SearchResult:
     """Find and train the best model for a data set within a time budget; blocks until it is there.
 
     The same call after an interruption goes on where the run stood.
@@ -42,6 +39,7 @@ def search(
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         flip: Flips that keep every class what it is; None: from the class names.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
+        mapping: What mask values or colours mean where that is ambiguous: a class or "ignore".
 
     Raises:
         DatasetError: The data set cannot be used.
@@ -58,6 +56,7 @@ def search(
         max_side=max_side,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
+        mapping=tuple((mapping or {}).items()),
     )
     workspace = Workspace()
     path = Path(source)

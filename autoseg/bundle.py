@@ -125,7 +125,7 @@ def save_bundle(
     return folder
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: str | Path) -> Bundle:
     """Load a bundle after checking every part of it.
 
     The network is built from the recipe, and only if the configuration asks for exactly that
@@ -147,7 +147,7 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(f"The model in {path} cannot be read: {error}") from error
 
 
-def read_info(path: Path) -> BundleInfo:
+def read_info(path: str | Path) -> BundleInfo:
     """What is known of the model in a folder, without loading its weights.
 
     Raises:

@@ -163,7 +163,7 @@ def _scores(report: dict[str, Any] | None) -> str:
         "images.",
     ]
     if default and report.get("default_note"):
-        lines.append(f"Default recipe: {_plain(report['default_note'])}.".replace("..", "."))
+        lines.append(_plain(report["default_note"]))
     return "\n\n".join(lines)
 
 

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 _MAX_ERRORS_SHOWN = 20
 
+_Mapping = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="VALUE=CLASS", help="What a mask value or colour means; repeatable."
+    ),
+]
+
 app = typer.Typer(
     name="autoseg",
     help="The best segmentation model that transfer learning can give in the minutes you have.",
@@ -85,20 +92,15 @@ def _progress(text: str) -> Iterator[Progress]:
 @app.command()
 def check(
     source: Annotated[Path, typer.Argument(help="Folder or zip of images and masks.")],
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map", metavar="VALUE=CLASS", help="What a mask value or colour means; repeatable."
-        ),
-    ] = None,
+    mapping: _Mapping = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits shown.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how a data set is read: its classes, what was mended or skipped, its splits."""
+    choices = dict(_parse_choice(text) for text in mapping or ())
     from autoseg.data.dataset import check_dataset  # noqa: PLC0415 - numpy, Pillow
     from autoseg.data.splits import make_splits  # noqa: PLC0415 - numpy
 
-    choices = dict(_parse_choice(text) for text in mapping or ())
     with _progress("Reading masks") as bar:
         task = bar.add_task("", total=None)
         dataset = check_dataset(
@@ -188,6 +190,7 @@ def search(
             "--allow-noncommercial", help="Also search weights that forbid commercial use."
         ),
     ] = False,
+    mapping: _Mapping = None,
 ) -> None:
     """Find and train the best model for a data set in the time given.
 
@@ -205,6 +208,7 @@ def search(
         max_side=max_side,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
+        mapping=tuple(_parse_choice(text) for text in mapping or ()),
     )
     from autoseg import console  # noqa: PLC0415 - torch, optuna
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow

@@ -36,7 +36,7 @@ class _WithNormalization(nn.Module):
         return logits
 
 
-def export_onnx(bundle: Bundle, path: Path) -> Path:
+def export_onnx(bundle: Bundle, path: str | Path) -> Path:
     """Write a model as ONNX, whole or not at all.
 
     Input `images` (N, 3, h, w) float32, RGB in [0, 255], h and w multiples of 32, at the working

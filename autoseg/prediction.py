@@ -57,7 +57,7 @@ class Prediction:
     """(K, H, W) float16, where asked for."""
 
     def save(
-        self, path: Path, output_format: OutputFormat, image: np.ndarray | None = None
+        self, path: str | Path, output_format: OutputFormat, image: np.ndarray | None = None
     ) -> None:
         """Write one file of the given format, whole or not at all.
 
@@ -80,15 +80,15 @@ class Prediction:
         else:
             self.save_polygons(path)
 
-    def save_index_png(self, path: Path) -> None:
+    def save_index_png(self, path: str | Path) -> None:
         """Write the mask as an 8-bit grey PNG whose values are class indices."""
         _save_png(Image.fromarray(self.mask), path)
 
-    def save_color_png(self, path: Path) -> None:
+    def save_color_png(self, path: str | Path) -> None:
         """Write the mask as an RGB PNG in the palette's colours."""
         _save_png(Image.fromarray(self.color_image()), path)
 
-    def save_overlay(self, path: Path, image: np.ndarray | None = None) -> None:
+    def save_overlay(self, path: str | Path, image: np.ndarray | None = None) -> None:
         """Write the image under half-transparent class colours and their outlines.
 
         Args:
@@ -97,7 +97,7 @@ class Prediction:
         """
         _save_png(Image.fromarray(self.overlay_image(image)), path)
 
-    def save_coco(self, path: Path) -> None:
+    def save_coco(self, path: str | Path) -> None:
         """Write `coco_rle()` as JSON with the image's name and size and the categories."""
         height, width = self.mask.shape
         name = self.source.name if self.source else None
@@ -109,7 +109,7 @@ class Prediction:
         }
         _save_json(value, path)
 
-    def save_polygons(self, path: Path) -> None:
+    def save_polygons(self, path: str | Path) -> None:
         """Write `polygons()` as a GeoJSON feature collection in pixel coordinates."""
         _save_json({"type": "FeatureCollection", "features": self.polygons()}, path)
 
@@ -233,18 +233,18 @@ def _outlines(mask: np.ndarray) -> np.ndarray:
     return np.asarray(widened) > 0
 
 
-def _save_png(image: Image.Image, path: Path) -> None:
+def _save_png(image: Image.Image, path: str | Path) -> None:
     """Write a PNG, whole or not at all."""
     try:
-        with replacing(path) as temporary:
+        with replacing(Path(path)) as temporary:
             image.save(temporary, format="PNG")
     except OSError as error:
         raise PredictionError(f"{path} cannot be written: {error}") from error
 
 
-def _save_json(value: object, path: Path) -> None:
+def _save_json(value: object, path: str | Path) -> None:
     """Write JSON, whole or not at all."""
     try:
-        write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
+        write_text(Path(path), json.dumps(value, ensure_ascii=False) + "\n")
     except OSError as error:
         raise PredictionError(f"{path} cannot be written: {error}") from error

@@ -1,0 +1,157 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from bundle_helpers import make_bundle
+from PIL import Image
+
+import autoseg
+from autoseg import cli
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "model")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "sub/a.png", "b.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for k in range(12):
+        image = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"{k}.png")
+        mask = (image[:, :, 0] > 128).astype(np.uint8) * 255
+        Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{k}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run a command line; gives its exit status, stdout and stderr."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["autoseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.run(time.monotonic())
+        return (ended.value.code or 0, *capfd.readouterr())
+
+    return call
+
+
+def test_help_answers_in_half_a_second():
+    """The best of three, for other work on the same cores."""
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "autoseg", "--help"], capture_output=True)
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0 and b"predict" in done.stdout
+    assert min(seconds) < 0.5
+
+
+def test_the_version(run):
+    assert run("--version") == (0, f"autoseg {autoseg.__version__}\n", "")
+
+
+def test_check_prints_the_verdict(run, dataset):
+    status, out, _ = run("check", dataset)
+    assert status == 0
+    assert "12 pairs" in out and "255" in out and "Splits" in out
+
+
+def test_check_as_json(run, dataset):
+    status, out, _ = run("check", dataset, "--json", "--map", "0=soil", "--map", "255=leaf")
+    value = json.loads(out)
+    assert status == 0
+    assert value["classes"]["names"] == ["soil", "leaf"]
+    assert value["verdict"]["pairs"] == 12
+    assert sum(value["splits"].values()) == 12
+
+
+def test_an_error_is_text_on_stderr_without_traceback(run, tmp_path):
+    status, out, err = run("check", tmp_path / "nowhere")
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ") and "nowhere" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("check", "x", "--map", "255"), "VALUE=CLASS"),
+        (("search", "x", "--budget", "soon"), "'soon' is no duration"),
+        (("search", "x", "--budget", "6m", "--max-side", "3"), "max_side"),
+        (("predict", "x", "y", "--out", "z", "--format", "gif"), "--format wants some of index"),
+        (("predict", "x", "y", "--out", "z"), "y holds no images"),
+    ],
+)
+def test_a_wrong_argument_is_explained(run, arguments, text):
+    status, _, err = run(*arguments)
+    assert status == 1 and text in err
+
+
+def test_predict_keeps_sub_folders_and_sizes(run, model, photos, tmp_path):
+    status, out, _ = run("predict", model, photos, "--out", tmp_path / "masks")
+    assert status == 0 and "3 of 3" in out
+    masks = sorted(path for path in (tmp_path / "masks").rglob("*") if path.is_file())
+    relative = [path.relative_to(tmp_path / "masks").as_posix() for path in masks]
+    assert relative == ["a.png", "b.png", "sub/a.png"]
+    for path in masks:
+        with Image.open(path) as image:
+            assert (image.mode, image.size) == ("L", (70, 50))
+
+
+def test_predict_writes_every_format(run, model, photos, tmp_path):
+    formats = "index,color,overlay,coco,polygons"
+    status, _, err = run(
+        "predict", model, photos / "a.png", "--out", tmp_path / "masks", "--format", formats,
+        "--flip",
+    )  # fmt: skip
+    assert status == 0, err
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
+        "a.coco.json", "a.color.png", "a.geojson", "a.overlay.png", "a.png",
+    ]  # fmt: skip
+
+
+def test_one_bad_image_does_not_keep_the_others_from_being_predicted(run, model, photos, tmp_path):
+    (photos / "0.png").write_bytes(b"broken")
+    status, out, err = run("predict", model, photos, "--out", tmp_path / "masks")
+    assert status == 1
+    assert "3 of 4" in out and "0.png" in err
+    assert len(list((tmp_path / "masks").rglob("*.png"))) == 3
+
+
+def test_predict_takes_the_name_of_a_run(run, model, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    shutil.copytree(model, tmp_path / "home" / "runs" / "leaves-1" / "model")
+    assert run("predict", "leaves-1", photos, "--out", tmp_path / "masks")[0] == 0
+    status, _, err = run("predict", "leaves-2", photos, "--out", tmp_path / "masks")
+    assert status == 1 and "leaves-2 does not exist" in err
+
+
+def test_export_writes_an_onnx_file(run, model, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    status, out, _ = run("export", model, "--out", tmp_path / "model.onnx")
+    assert status == 0 and "MB" in out and (tmp_path / "model.onnx").is_file()
+
+
+def test_the_module_and_the_function_run_the_same_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "autoseg", "check", "nowhere"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.startswith("Error: ")

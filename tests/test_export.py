@@ -1,0 +1,53 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from bundle_helpers import TINY, make_bundle
+
+from autoseg.bundle import load_bundle
+from autoseg.config import to_dict
+from autoseg.errors import BundleError
+from autoseg.export import export_onnx
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+
+@pytest.mark.parametrize(
+    ("encoder_name", "decoder_name"),
+    [
+        (TINY, "fpn"),
+        (TINY, "unet"),
+        (TINY, "segformer"),
+        ("tf_efficientnet_lite0.in1k", "fpn"),
+    ],
+)
+def test_onnxruntime_gives_the_model_s_logits_at_any_size(tmp_path, encoder_name, decoder_name):
+    folder = make_bundle(tmp_path / "model", encoder_name=encoder_name, decoder_name=decoder_name)
+    bundle = load_bundle(folder)
+    path = export_onnx(bundle, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 160, 96)).astype(np.float32)
+    (got,) = session.run(None, {"images": images})
+    inputs = bundle.info.preprocessing.normalize(torch.from_numpy(images).byte())
+    with torch.inference_mode():
+        wanted = bundle.model(inputs)
+    torch.testing.assert_close(torch.from_numpy(got), wanted, atol=1e-3, rtol=1e-3)
+    stored = json.loads(session.get_modelmeta().custom_metadata_map["autoseg"])
+    assert stored == json.loads(json.dumps(to_dict(bundle.info)))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.onnx"]
+
+
+def test_without_onnx_the_error_says_what_to_install(tmp_path, monkeypatch):
+    bundle = load_bundle(make_bundle(tmp_path / "model"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BundleError, match=r"autoseg-search\[onnx\]"):
+        export_onnx(bundle, tmp_path / "model.onnx")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    bundle = load_bundle(make_bundle(tmp_path / "model"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BundleError, match="cannot be written"):
+        export_onnx(bundle, tmp_path / "file" / "model.onnx")
