@@ -18,7 +18,7 @@ from autoseg.data.archives import extract_zip
 from autoseg.data.formats import find_samples
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import ConfigError, DatasetError, RunError, RunLockedError
-from autoseg.files import write_json
+from autoseg.files import autoseg_home, write_json
 from autoseg.search.run_folder import RunFolder, RunState, Status
 
 SAMPLE_NAME = "sample"
@@ -26,11 +26,6 @@ SAMPLE_NAME = "sample"
 
 MAX_NAME_LENGTH = 64
 """Most characters in the name of a data set or a run."""
-
-
-def home() -> Path:
-    """The workspace's folder: `AUTOSEG_HOME`, by default `~/.autoseg`."""
-    return Path(os.environ.get("AUTOSEG_HOME") or Path.home() / ".autoseg").expanduser()
 
 
 def clean_name(text: str) -> str:
@@ -61,7 +56,7 @@ class Workspace:
     """Data sets in `datasets/`, runs in `runs/`, what was last seen of a data set in `checks/`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or home()).resolve()
+        self.folder = (folder or autoseg_home()).resolve()
 
     # Data sets.
 
@@ -228,10 +223,7 @@ class Workspace:
         return self._runs / f"{base}-{number}"
 
     def source_of(self, run: RunFolder) -> Path | None:
-        """Folder or zip that a run searches in; None while that is not on disk yet.
-
-        Also for a run that this version cannot read: then None as well.
-        """
+        """Folder or zip that a run searches in; None where its records do not say."""
         try:
             info = run.info()
         except RunError:
@@ -340,6 +332,8 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--flip", config.flip]
     if config.allow_noncommercial:
         command += ["--allow-noncommercial"]
+    for value, meaning in config.mapping:
+        command += ["--map", f"{value}={meaning}"]
     return command
 
 

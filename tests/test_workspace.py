@@ -173,6 +173,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     config = SearchConfig(
         budget_s=2_000_000.25, seed=7, device="cpu", encoders=("resnet", "convnext"), n_trials=3,
         max_side=512, flip="both", allow_noncommercial=True,
+        mapping=(("255", "ignore"), ("#ff0000", "a=b")),
     )  # fmt: skip
     command = search_command(photos, config, RunFolder(tmp_path / "run"))
     assert command[1:4] == ["-m", "autoseg", "search"]
@@ -183,6 +184,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     assert parsed == {
         "seed": 7, "device": "cpu", "encoders": ["resnet,convnext"], "n_trials": 3,
         "max_side": 512, "flip": "both", "allow_noncommercial": True,
+        "mapping": ["255=ignore", "#ff0000=a=b"],
     }  # fmt: skip
 
 

@@ -38,33 +38,43 @@ def listed(workspace: Workspace, chosen: str | None = None) -> Values:
 
 def shown(workspace: Workspace, name: str | None) -> Values:
     """What the last check of a data set found, without checking again."""
+    no_images = gr.update(value=[], visible=False)
     if name is None:
-        return {"verdict": NO_DATA, "gallery": gr.update(value=[], visible=False)}
+        return {"verdict": NO_DATA, "gallery": no_images, "mapping": ""}
     folder = workspace.check_folder(name)
     check = previews.load_check(folder)
     if check is None:
         advice = "Press Check to see what its masks mean and whether it can be used."
-        return {
-            "verdict": views.empty(f"{name} is not checked yet", advice),
-            "gallery": gr.update(value=[], visible=False),
-        }
+        title = f"{name} is not checked yet"
+        return {"verdict": views.empty(title, advice), "gallery": no_images, "mapping": ""}
+    mapping = previews.format_mapping(check.mapping)
+    if check.verdict is None or check.classes is None:
+        return {"verdict": views.error(check.problem), "gallery": no_images, "mapping": mapping}
     return {
         "verdict": views.verdict(check.verdict, check.classes),
         "gallery": gr.update(value=previews.load_previews(folder, check), visible=True),
+        "mapping": mapping,
     }
 
 
 def checked(
-    workspace: Workspace, name: str | None, on_progress: OnProgress | None = None
-) -> Values:
+    workspace: Workspace, name: str | None, mapping: str = "",
+    on_progress: OnProgress | None = None,
+) -> Values:  # fmt: skip
     """Check a data set and show the verdict, or the error as it stands."""
     if name is None:
         return shown(workspace, None)
     try:
-        dataset = check_dataset(workspace.dataset(name).source, on_progress=on_progress)
-        previews.save_check(dataset, workspace.check_folder(name))
+        meanings = previews.parse_mapping(mapping)
     except AutosegError as error:
-        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
+        return {"verdict": views.error(error)}
+    folder = workspace.check_folder(name)
+    try:
+        source = workspace.dataset(name).source
+        dataset = check_dataset(source, mapping=dict(meanings) or None, on_progress=on_progress)
+        previews.save_check(dataset, meanings, folder)
+    except AutosegError as error:
+        previews.save_problem(str(error), meanings, folder)
     return shown(workspace, name)
 
 
@@ -78,7 +88,7 @@ def added(
         dataset = workspace.add_dataset(Path(source))
     except AutosegError as error:
         return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
-    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
 
 
 def added_path(workspace: Workspace, text: str, on_progress: OnProgress | None = None) -> Values:
@@ -96,7 +106,7 @@ def sampled(workspace: Workspace, on_progress: OnProgress | None = None) -> Valu
         dataset = workspace.add_sample()
     except AutosegError as error:
         return {"verdict": views.error(error)}
-    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
 
 
 def removed(workspace: Workspace, name: str | None) -> Values:
@@ -128,9 +138,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
             datasets = gr.Radio(label="Your data sets", elem_classes="as-list", elem_id="datasets")
             with gr.Row():
                 check = gr.Button("Check", min_width=100, elem_id="check")
-                use = gr.Button(
-                    "Search with it", variant="primary", min_width=140, elem_id="use"
-                )
+                use = gr.Button("Search with it", variant="primary", min_width=140, elem_id="use")
             sample = gr.Button("Create the sample data set", elem_id="sample")
             upload = gr.File(
                 label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
@@ -141,6 +149,12 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
                     label="Full path of a folder or zip", placeholder="/home/me/photos"
                 )
                 add_path = gr.Button("Add this folder")
+            with gr.Accordion("What the mask values mean", open=False):
+                mapping = gr.Textbox(
+                    label="Only where the check asks for it", lines=4,
+                    placeholder="0 = background\n1 = leaf\n255 = ignore",
+                    info="One value or colour a line. Then press Check.",
+                )  # fmt: skip
             with gr.Accordion("Remove a data set", open=False):
                 gr.Markdown(
                     "Uploaded files are deleted. A folder elsewhere stays as it is. "
@@ -153,14 +167,14 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
                 label="Images with their masks", columns=4, height="auto", object_fit="contain",
                 visible=False, buttons=["fullscreen"], elem_id="gallery",
             )  # fmt: skip
-    parts = {"datasets": datasets, "verdict": verdict, "gallery": gallery}
-    outputs = [datasets, verdict, gallery]
+    parts = {"datasets": datasets, "verdict": verdict, "gallery": gallery, "mapping": mapping}
+    outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
         return {parts[name]: value for name, value in values.items()}
 
-    def on_check(name: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(checked(workspace, name, _reporting(progress)))
+    def on_check(name: str | None, meanings: str, progress: Any = _PROGRESS) -> Placed:
+        return placed(checked(workspace, name, meanings, _reporting(progress)))
 
     def on_upload(file: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(added(workspace, file, _reporting(progress)))
@@ -172,7 +186,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
         return placed(sampled(workspace, _reporting(progress)))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": verdict}
-    check.click(on_check, datasets, outputs, **private)
+    check.click(on_check, [datasets, mapping], outputs, **private)
     upload.upload(on_upload, upload, outputs, **private)
     sample.click(on_sample, None, outputs, **private)
     if server_paths:

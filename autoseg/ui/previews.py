@@ -2,6 +2,8 @@
 
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from autoseg.files import write_json
 from autoseg.prediction import Prediction
 from autoseg.resizing import resize_image, resize_mask
 
+Mapping = tuple[tuple[str, str], ...]
+
 N_PREVIEWS = 12
 """Images of a data set that are shown with their masks."""
 
@@ -32,31 +36,71 @@ _BOX = (480, 640)
 
 @dataclass(frozen=True)
 class Check:
-    """Result of a check as the page shows it."""
+    """The last check of a data set as the page shows it."""
 
-    verdict: Verdict
-    classes: ClassInfo
-    captions: tuple[str, ...]
+    verdict: Verdict | None = None
+    """How it was read; None where it cannot be used."""
+    classes: ClassInfo | None = None
+    captions: tuple[str, ...] = ()
     """Names of the preview images, in their order."""
+    mapping: Mapping = ()
+    """What the user said of mask values: (value or colour, class or "ignore")."""
+    problem: str = ""
+    """Why it cannot be used."""
     format_version: int = FORMAT_VERSION
 
 
-def save_check(dataset: CheckedDataset, folder: Path) -> Check:
+def save_check(dataset: CheckedDataset, mapping: Mapping, folder: Path) -> Check:
     """Write the verdict and previews of images spread over the data set, whole or not at all."""
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    aside.mkdir(parents=True)
-    try:
+    with _replacing_folder(folder) as aside:
         chosen = spread(len(dataset.samples), N_PREVIEWS)
         for k, index in enumerate(chosen):
             write_jpeg(_overlay(dataset, index), aside / f"{k}.jpg")
         names = tuple(dataset.samples[index].name for index in chosen)
-        check = Check(dataset.verdict, dataset.classes, names)
+        check = Check(dataset.verdict, dataset.classes, names, mapping)
         write_json(aside / "check.json", to_dict(check))
+    return check
+
+
+def save_problem(problem: str, mapping: Mapping, folder: Path) -> Check:
+    """Write why a data set cannot be used."""
+    check = Check(mapping=mapping, problem=problem)
+    with _replacing_folder(folder) as aside:
+        write_json(aside / "check.json", to_dict(check))
+    return check
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder, which takes the place of `folder` when all went well."""
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return check
+
+
+def parse_mapping(text: str) -> Mapping:
+    """Read lines such as "255 = ignore" or "#ff0000 = roof".
+
+    Raises:
+        ConfigError: A line has no such form.
+    """
+    pairs = []
+    for line in filter(str.strip, text.splitlines()):
+        value, sign, meaning = (part.strip() for part in line.rpartition("="))
+        if not (sign and value and meaning):
+            raise ConfigError(f"{line!r} does not say what a value means. Write: 255 = ignore")
+        pairs.append((value, meaning))
+    return tuple(pairs)
+
+
+def format_mapping(mapping: Mapping) -> str:
+    """The lines that `parse_mapping` reads."""
+    return "\n".join(f"{value} = {meaning}" for value, meaning in mapping)
 
 
 def load_check(folder: Path) -> Check | None:

@@ -11,7 +11,7 @@ from autoseg.config import SearchConfig, parse_duration
 from autoseg.encoders import catalogue, families
 from autoseg.errors import AutosegError, RunError
 from autoseg.search.run_folder import RunFolder
-from autoseg.ui import run_view, views
+from autoseg.ui import previews, run_view, views
 from autoseg.ui.run_view import Values
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
@@ -62,8 +62,8 @@ class Form:
     flip: str = "auto"
     allow_noncommercial: bool = False
 
-    def config(self) -> SearchConfig:
-        """The same as a configuration.
+    def config(self, mapping: previews.Mapping = ()) -> SearchConfig:
+        """The same as a configuration, with what the data tab knows of the mask values.
 
         Raises:
             ConfigError: A field does not hold.
@@ -77,6 +77,7 @@ class Form:
             max_side=int(self.max_side) if self.max_side else None,
             flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]
             allow_noncommercial=self.allow_noncommercial,
+            mapping=mapping,
         )
 
 
@@ -87,7 +88,9 @@ def started(workspace: Workspace, form: Form) -> Values:
             raise RunError("No data set is chosen. Add one in the Data tab.")
         _refuse_second(workspace)
         source = workspace.dataset(form.dataset).source
-        run = workspace.start_search(source, form.config())
+        check = previews.load_check(workspace.check_folder(form.dataset))
+        config = form.config(check.mapping if check else ())
+        run = workspace.start_search(source, config)
     except AutosegError as error:
         return {"problem": gr.update(value=views.error(error), visible=True)}
     return _started(workspace, run)

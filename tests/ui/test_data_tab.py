@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 from workspace_helpers import make_photos, make_zip
 
-from autoseg.ui import data_tab
-from autoseg.ui.previews import spread
+from autoseg.ui import data_tab, previews
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def photos(tmp_path: Path) -> Path:
 def test_an_upload_is_listed_checked_and_shown(workspace, photos, tmp_path):
     done = []
     archive = make_zip(photos, tmp_path / "photos.zip")
-    values = data_tab.added(workspace, str(archive), lambda k, total: done.append((k, total)))
+    values = data_tab.added(workspace, str(archive), lambda *k: done.append(k))
     assert values["datasets"]["value"] == "photos"
     assert "vegetation" in values["verdict"]
     assert len(values["gallery"]["value"]) == 6
@@ -57,6 +56,33 @@ def test_a_removed_data_set_is_gone(workspace, photos, tmp_path):
 
 @pytest.mark.parametrize(("length", "count"), [(3, 3), (12, 12), (1000, 12)])
 def test_previews_are_spread_over_the_data(length, count):
-    chosen = spread(length, 12)
+    chosen = previews.spread(length, 12)
     assert len(chosen) == len(set(chosen)) == count
     assert chosen == sorted(chosen) and chosen[-1] < length
+
+
+def test_what_the_user_says_of_mask_values_lasts(workspace, photos):
+    """The meanings hold for later checks and for the search, and survive a reload."""
+    data_tab.added(workspace, str(photos))
+    text = "0 = ground\n1 = vegetation\n* = ignore"
+    values = data_tab.checked(workspace, "photos", text)
+    assert values["mapping"] == text
+    assert data_tab.shown(workspace, "photos")["mapping"] == text
+    check = previews.load_check(workspace.check_folder("photos"))
+    assert check.mapping == (("0", "ground"), ("1", "vegetation"), ("*", "ignore"))
+    assert {row.class_name for row in check.verdict.rows if row.raw not in "01"} == {"ignore"}
+
+
+def test_a_problem_is_still_shown_after_a_reload(workspace, photos):
+    data_tab.added(workspace, str(photos))
+    for mask in list((photos / "masks").iterdir())[2:]:
+        mask.unlink()
+    first = data_tab.checked(workspace, "photos")
+    assert 'role="alert"' in first["verdict"]
+    assert data_tab.shown(workspace, "photos") == first
+
+
+@pytest.mark.parametrize("text", ["255", "= ignore", "1 ="])
+def test_a_line_that_says_nothing_of_a_value_is_refused(workspace, photos, text):
+    data_tab.added(workspace, str(photos))
+    assert "does not say" in data_tab.checked(workspace, "photos", text)["verdict"]
