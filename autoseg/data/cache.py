@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,8 +131,10 @@ def _build(
         work = functools.partial(
             _resize_pair, folder=aside, geometry=geometry, coding=dataset.mask_coding
         )
-        for _ in parallel_map(work, jobs, max_workers=max_workers, on_progress=on_progress):
-            pass
+        results = parallel_map(work, jobs, max_workers=max_workers, on_progress=on_progress)
+        with closing(results):
+            for _ in results:
+                pass
         index = {"key": target.name, "version": CACHE_VERSION, "shapes": shapes.tolist()}
         (aside / _INDEX).write_text(json.dumps(index), encoding="utf-8")
         for path in aside.iterdir():

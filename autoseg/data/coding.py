@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from autoseg.config import IGNORE_INDEX, Color
-from autoseg.data.images import RawMask
+from autoseg.data.images import RawMask, histogram
 from autoseg.data.scan import PairFacts
 from autoseg.errors import DatasetError
 
@@ -65,7 +65,7 @@ class MaskCoding:
         """
         values = mask.values
         if values.dtype == np.uint8:
-            found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+            found = np.flatnonzero(histogram(values))
         else:
             found = np.unique(values)
         classes = self.classes_of(to_space(found, mask.kind, mask.palette, self.space), where)

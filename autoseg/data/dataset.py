@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,15 +202,16 @@ def _scan(
     results = parallel_map(
         scan_pair, layout.samples, max_workers=max_workers, on_progress=on_progress
     )
-    for sample, result in zip(layout.samples, results, strict=True):
-        if isinstance(result, PairFacts):
-            samples.append(sample)
-            facts.append(result)
-        elif result.damaged:
-            path = sample.image_path.relative_to(layout.root).as_posix()
-            damaged.append(Skipped(path, result.text))
-        else:
-            misfits.append(result.text)
+    with closing(results):
+        for sample, result in zip(layout.samples, results, strict=True):
+            if isinstance(result, PairFacts):
+                samples.append(sample)
+                facts.append(result)
+            elif result.damaged:
+                path = sample.image_path.relative_to(layout.root).as_posix()
+                damaged.append(Skipped(path, result.text))
+            else:
+                misfits.append(result.text)
     if misfits:
         more = len(misfits) - 1
         others = f" {more} more pairs do not fit either." if more else ""

@@ -34,6 +34,7 @@ _MASK_AFFIX = re.compile(
     r"|^(?:masks?|seg|segmentation|gt|labels?|annotation)[ _.\-]+"
 )
 _IMAGE_AFFIX = re.compile(r"[ _.\-](?:image|img|sat|rgb)$|^(?:image|img|sat|rgb)[ _.\-]+")
+_JOINED = re.compile(r"^(train|val|test)(annot|masks?|labels?|images?)$")
 _FLAT_SUFFIX = re.compile(r"[ _.\-](?:mask|seg|segmentation|gt|groundtruth|label|annotation)s?$")
 _MAX_DEPTH = 8
 
@@ -162,7 +163,8 @@ def _list_files(root: Path) -> tuple[list[_File], list[Path], list[Skipped]]:
 def _describe(path: Path, relative: PurePosixPath) -> _File:
     role, split, place = None, None, []
     for part in relative.parts[:-1]:
-        words = re.split(r"[ _.\-]+", part.lower())
+        joined = _JOINED.sub(r"\1 \2", part.lower())  # trainannot, valmasks
+        words = re.split(r"[ _.\-]+", joined)
         roles = {"image" for word in words if word in _IMAGE_WORDS}
         roles |= {"mask" for word in words if word in _MASK_WORDS}
         splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}

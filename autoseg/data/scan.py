@@ -9,9 +9,9 @@ import numpy as np
 from autoseg.data.formats import Sample
 from autoseg.data.images import (
     RawMask,
-    decode_image,
     decode_mask,
-    exif_orientation,
+    decode_upright,
+    histogram,
     thumbnail,
     turn_mask,
 )
@@ -25,6 +25,9 @@ MAX_PAIR_VALUES = 48
 
 THUMBNAIL_SIDE = 16
 """Side of the grey thumbnail by which near-duplicates are told, in pixels."""
+
+_BASE = (48, 144)
+"""Size of which thumbnail (16 x 16) and hash (8 x 9 areas) are exact averages, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class PairFacts:
     digest: bytes
     """sha256 of both files."""
     image_digest: bytes
-    """sha256 of the image's pixels and size."""
+    """sha256 of the image's file."""
     thumbnail: np.ndarray
     """Grey (`THUMBNAIL_SIDE`, `THUMBNAIL_SIDE`) uint8."""
     dhash: int
@@ -77,8 +80,7 @@ def scan_pair(sample: Sample) -> PairFacts | Problem:
     """Decode a pair and collect its facts."""
     try:
         image_data = _read(sample.image_path)
-        image = decode_image(image_data, sample.image_path)
-        orientation = exif_orientation(image_data, sample.image_path)
+        image, orientation = decode_upright(image_data, sample.image_path)
         mask_data = _read(sample.mask_path)
         raw = decode_mask(mask_data, sample.mask_path)
     except DatasetError as error:
@@ -92,8 +94,9 @@ def scan_pair(sample: Sample) -> PairFacts | Problem:
     kept = slice(None)
     if len(values) > MAX_VALUES:
         kept = np.sort(np.argsort(counts, kind="stable")[-MAX_VALUES:])  # type: ignore[assignment]
-    digest = hashlib.sha256(hashlib.sha256(image_data).digest())
-    digest.update(hashlib.sha256(mask_data).digest())
+    small, dhash = resemblance(image)
+    image_digest = hashlib.sha256(image_data).digest()
+    digest = hashlib.sha256(image_digest + hashlib.sha256(mask_data).digest())
     return PairFacts(
         size=(image.shape[0], image.shape[1]),
         kind=raw.kind,
@@ -107,9 +110,9 @@ def scan_pair(sample: Sample) -> PairFacts | Problem:
         pair_edges=pair_edges,
         palette=None if palette is None else palette[kept],
         digest=digest.digest(),
-        image_digest=hashlib.sha256(image_data).digest(),
-        thumbnail=thumbnail_of(image),
-        dhash=difference_hash(image),
+        image_digest=image_digest,
+        thumbnail=small,
+        dhash=dhash,
     )
 
 
@@ -137,56 +140,70 @@ def count_values(
     mask: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Values (V,), their pixels, their edges to other values, and edges between each two."""
-    values, indices = _compact(mask)
+    values, counts, indices = _compact(mask)
     number = len(values)
-    counts = np.bincount(indices.ravel(), minlength=number)
     pairs = number <= MAX_PAIR_VALUES
     edges = np.zeros((number, number) if pairs else number, dtype=np.int64)
-    for one, other in (
-        (indices[:, 1:], indices[:, :-1]),
-        (indices[1:], indices[:-1]),
-    ):
-        different = one != other
-        first, second = one[different], other[different]
+    flat, width = indices.ravel(), indices.shape[1]
+    for step in (1, width):
+        different = flat[step:] != flat[:-step]
+        if step == 1:
+            different[width - 1 :: width] = False  # The next pixel is in the next row.
+        places = np.flatnonzero(different)
+        first, second = flat[places], flat[places + step]
         if pairs:
             code = first.astype(np.intp) * number + second
             between = np.bincount(code, minlength=number**2).reshape(number, number)
             edges += between + between.T
         else:
             edges += np.bincount(first, minlength=number) + np.bincount(second, minlength=number)
+        if width == 1:
+            break
     values = values.astype(np.uint32)
     if pairs:
         return values, counts, edges.sum(axis=1), edges
     return values, counts, edges, None
 
 
-def thumbnail_of(image: np.ndarray) -> np.ndarray:
-    """Image (H, W, 3) uint8 -> grey (`THUMBNAIL_SIDE`, `THUMBNAIL_SIDE`) uint8."""
-    return thumbnail(image, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+def resemblance(image: np.ndarray) -> tuple[np.ndarray, int]:
+    """Grey thumbnail (`THUMBNAIL_SIDE`, `THUMBNAIL_SIDE`) uint8, and difference hash of 64 bits.
+
+    A bit says whether one of 8 x 8 areas is darker than its right neighbour.
+    """
+    base = thumbnail(image, _BASE[0], _BASE[1]).astype(np.float32)
+    small = _shrink(base, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    areas = _shrink(base, 8, 9)
+    bits = np.packbits(areas[:, 1:] > areas[:, :-1])
+    return np.round(small).astype(np.uint8), int.from_bytes(bits.tobytes(), "big")
 
 
-def difference_hash(image: np.ndarray) -> int:
-    """64 bits: whether each of 8 x 8 areas is darker than its right neighbour."""
-    small = thumbnail(image, 8, 9)  # 8 rows, 9 columns
-    bits = np.packbits(small[:, 1:] > small[:, :-1])
-    return int.from_bytes(bits.tobytes(), "big")
+def _shrink(base: np.ndarray, height: int, width: int) -> np.ndarray:
+    cells = base.reshape(height, base.shape[0] // height, width, base.shape[1] // width)
+    return np.asarray(cells.mean(axis=(1, 3)))
 
 
-def _compact(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending values (V,) and the mask as positions in them."""
+def _compact(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ascending values (V,), their pixels (V,), and the mask as positions in the values."""
     if mask.dtype == np.uint8:
-        values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+        counts = histogram(mask)
+        values = np.flatnonzero(counts)
         if values[-1] == len(values) - 1:
-            return values, mask
-    else:
-        values = np.unique(mask)
+            return values, counts[values], mask
+        table = np.zeros(256, dtype=np.uint8)
+        table[values] = np.arange(len(values), dtype=np.uint8)
+        return values, counts[values], table[mask]
+    values = np.unique(mask)
     top = int(values[-1])
     if top >= 2**24:
-        return values, np.searchsorted(values, mask)
-    kind = np.uint8 if len(values) <= 256 else np.uint32
-    table = np.zeros(top + 1, dtype=kind)  # Untouched pages of a large table cost nothing.
-    table[values] = np.arange(len(values), dtype=kind)
-    return values, table[mask]
+        indices = np.searchsorted(values, mask)
+    else:
+        kind = np.uint8 if len(values) <= 256 else np.uint32
+        table = np.zeros(top + 1, dtype=kind)  # Untouched pages of a large table cost nothing.
+        table[values] = np.arange(len(values), dtype=kind)
+        indices = table[mask]
+    if indices.dtype == np.uint8:
+        return values, histogram(indices)[: len(values)], indices
+    return values, np.bincount(indices.ravel(), minlength=len(values)), indices
 
 
 def _colors_of(values: np.ndarray, palette: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +45,7 @@ def parallel_map(
     *,
     max_workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in order, computed in parallel processes.
 
     Args:
@@ -58,18 +59,19 @@ def parallel_map(
     """
     workers = max_workers or (1 if len(items) < SMALL else cpu_count())
     if workers <= 1:
-        results: Iterator[Result] = map(function, items)
+        results = (function(item) for item in items)
     else:
         results = _map_in_processes(function, items, workers)
-    for done, result in enumerate(results, start=1):
-        yield result
-        if on_progress is not None:
-            on_progress(done, len(items))
+    with closing(results):  # Ends the processes also where the caller stops early.
+        for done, result in enumerate(results, start=1):
+            yield result
+            if on_progress is not None:
+                on_progress(done, len(items))
 
 
 def _map_in_processes(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     chunk = max(1, min(16, len(items) // (4 * workers)))
     chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
     pool = _Pool(function, workers)

@@ -70,12 +70,13 @@ def test_stems_pair_in_any_case_and_with_common_affixes(tree, image, mask):
         ("images/{split}/{stem}.jpg masks/{split}/{stem}.png", "train/a"),
         ("{split}_images/{stem}.jpg {split}_masks/{stem}.png", "train/a"),
         ("{split}/{stem}.jpg {split}/{stem}_mask.png", "train/a"),
+        ("{split}/{stem}.png {split}annot/{stem}.png", "train/a"),
         ("{split}/{stem}.jpg {split}_masks/{stem}_mask.gif", "train/a"),
     ],
 )
 def test_split_folders_are_found_above_and_below(tree, pattern, expected):
     files = []
-    for split in ("train", "valid", "test"):
+    for split in ("train", "val", "test"):
         files += pattern.format(split=split, stem="a").split()
     layout = find_samples(tree(*files))
     assert [sample.split for sample in layout.samples] == ["test", "train", "val"]

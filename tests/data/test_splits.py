@@ -11,7 +11,7 @@ from autoseg.data.dataset import CheckedDataset, Statistics, check_dataset
 from autoseg.data.duplicates import group_near_duplicates, link
 from autoseg.data.formats import Sample
 from autoseg.data.masks import ClassInfo
-from autoseg.data.scan import difference_hash, thumbnail_of
+from autoseg.data.scan import resemblance
 from autoseg.data.splits import Splits, make_splits
 from autoseg.data.verdict import Verdict
 from autoseg.errors import DatasetError
@@ -36,8 +36,8 @@ def dataset_of(tmp_path, images, present=None, splits=None):
             (present * 10).astype(np.int64),
         ),
         mask_coding=MaskCoding("values", (0, 1), (0, 1)),
-        hashes=np.asarray([difference_hash(image) for image in images], np.uint64),
-        thumbnails=np.stack([thumbnail_of(image) for image in images]),
+        hashes=np.asarray([resemblance(image)[1] for image in images], np.uint64),
+        thumbnails=np.stack([resemblance(image)[0] for image in images]),
         contents=tuple(image.tobytes() for image in images),
     )
 
