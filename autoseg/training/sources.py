@@ -59,6 +59,7 @@ class FeatureSource:
         self._rng = np.random.default_rng(seed)
         self._features: list[list[torch.Tensor]] = []
         self._masks: list[torch.Tensor] = []
+        self._formats: list[torch.memory_format] = []
         self._order = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -84,6 +85,7 @@ class FeatureSource:
             inputs, masks = self._source.draw(min(batch_size, count - len(self)))
             with torch.no_grad(), self._precision.autocast():
                 features = self._head(inputs[0])
+            self._formats = [_memory_format(feature) for feature in features]
             for k in range(len(masks)):
                 # Clones: a view would keep the whole batch alive.
                 self._features.append([feature[k].clone() for feature in features])
@@ -103,3 +105,10 @@ class FeatureSource:
             torch.stack(column).contiguous(memory_format=torch.channels_last) for column in columns
         ]
         return inputs, torch.stack([self._masks[k] for k in chosen])
+
+
+def _memory_format(features: torch.Tensor) -> torch.memory_format:
+    """The format the head yields: a ViT's decoder takes no other than its own."""
+    if features.is_contiguous():
+        return torch.contiguous_format
+    return torch.channels_last
