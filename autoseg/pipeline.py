@@ -351,7 +351,7 @@ class _Run:
             split="test" if splits.test else "validation",
             untouched=bool(splits.test) and splits.test_is_untouched,
             note=_note(splits, len(candidates)),
-            default_note=self._default_note(default, theirs is not None),
+            default_note=self._default_note(default, theirs is not None, len(candidates)),
             groups=group_near_duplicates(dataset)[0][list(indices)],
             seed=self.config.seed,
             facts={
@@ -365,14 +365,20 @@ class _Run:
         self._pack(dataset, final, report)
         return report
 
-    def _default_note(self, default: int | None, compared: bool) -> str:
+    def _default_note(self, default: int | None, compared: bool, n_candidates: int) -> str:
+        """How the model relates to the default recipe, in one sentence."""
         if compared and default is not None:
             epochs = self.journal.trials[default].recipe.epochs
             return (
                 f"The default recipe as the search trained it, for {epochs:.1f} epochs, without "
                 f"the final training."
             )
-        return "The default recipe won: the model is that recipe."
+        if n_candidates == 0:
+            return (
+                "There was no time to compare recipes: the model is the default recipe, trained "
+                "for all the time there was."
+            )
+        return "No recipe was clearly better than the default: the model is that one."
 
     def _predict(
         self,

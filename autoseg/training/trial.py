@@ -224,14 +224,15 @@ class Trial:
             self.precision,
         )
 
-    def time_step(self, n_steps: int) -> tuple[float, int]:
-        """Seconds of a fine-tuning step per window, best of `n_steps` after one that warms up,
-        and the passes it took. Changes the weights: for calibration.
+    def time_step(self, n_steps: int) -> float:
+        """Seconds of a fine-tuning step per window, best of `n_steps` after one that warms up.
+
+        Changes the weights: for calibration.
         """
         freeze_stages(self.model, self.recipe.frozen_depth)
         trainer = self._trainer(self.recipe.frozen_depth)
         times = trainer.time_steps(self._source, lambda inputs: self.model(inputs[0]), n_steps)
-        return min(times[1:]) / self.recipe.batch_size, trainer.passes
+        return min(times[1:]) / self.recipe.batch_size
 
     def time_decoder(self, n_steps: int) -> tuple[float, float]:
         """Seconds per window of the frozen encoder's forward pass and of a decoder step on
@@ -239,7 +240,7 @@ class Trial:
         """
         batch = self.recipe.batch_size
         if not self.can_cache_features:
-            return 0.0, self.time_step(n_steps)[0]
+            return 0.0, self.time_step(n_steps)
         freeze_stages(self.model, MAX_FROZEN_DEPTH)
         self.model.eval()
         head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
