@@ -193,9 +193,11 @@ def boundary_counts(
     distance = max(1, round(width_share * float(np.hypot(*true.shape))))
     kept = true != IGNORE_INDEX
     counts = np.zeros((num_classes, 2), dtype=np.int64)
+    # Ignored regions cut into both sides alike, or their rims would count as mistakes.
+    predicted = np.where(kept, predicted, IGNORE_INDEX)
     present = np.union1d(np.unique(true[kept]), np.unique(predicted[kept]))
     for index in present:
-        bands = [_band(mask == index, distance) & kept for mask in (true, predicted)]
+        bands = [_band(mask == index, distance) for mask in (true, predicted)]
         counts[index] = (bands[0] & bands[1]).sum(), (bands[0] | bands[1]).sum()
     return counts
 
