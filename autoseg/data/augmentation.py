@@ -40,12 +40,17 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class Augmenter:
-    """Draws and applies augmentations; the same seed draws the same ones on every device."""
+    """Draws and applies augmentations; the same seed draws the same ones on every device.
+
+    Pixel noise alone is drawn on the device, and differs between devices.
+    """
 
     def __init__(self, strength: AugmentationName, flip: FlipName, seed: int) -> None:
         self.strength = STRENGTHS[strength]
         self.flip = flip
+        self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
+        self._noise_generator: torch.Generator | None = None
 
     def __call__(
         self, images: torch.Tensor, masks: torch.Tensor
@@ -135,5 +140,11 @@ class Augmenter:
         mixed = mixed + offset.to(images.device)
         if amount.noise:
             deviation = self._uniform(count, 1, 1, 1, low=0, high=1) * amount.noise * 255
-            mixed = mixed + torch.randn_like(mixed) * deviation.to(images.device)
+            mixed = mixed + self._noise(mixed) * deviation.to(images.device)
         return mixed.clamp_(0, 255)
+
+    def _noise(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal noise of the shape of `like`, on its device."""
+        if self._noise_generator is None:
+            self._noise_generator = torch.Generator(like.device).manual_seed(self._seed)
+        return torch.randn(like.shape, generator=self._noise_generator, device=like.device)
