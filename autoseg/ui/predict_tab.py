@@ -243,18 +243,20 @@ def _layout(server_paths: bool) -> dict[str, Any]:
         with gr.Column(scale=2, min_width=290):
             model = gr.Dropdown(label="Model", choices=[], elem_id="model")
             hint = html(NO_MODEL, visible=False)
-            folder = gr.Textbox(
-                label="Or the folder of a model on this computer", visible=server_paths
-            )
             image = gr.Image(
                 label="Image", type="filepath", image_mode=None, height=280,
                 sources=["upload", "clipboard", "webcam"], elem_id="image",
             )  # fmt: skip
-            flip = gr.Checkbox(
-                label="Average with the mirrored image (twice the time, a little better)",
-                value=False,
-            )
             predict = gr.Button("Predict", variant="primary", elem_id="predict")
+            with gr.Accordion("More options", open=False):
+                flip = gr.Checkbox(
+                    label="Average with the mirrored image (twice the time, a little better)",
+                    value=False,
+                )
+                folder = gr.Textbox(
+                    label="Another model on this computer", visible=server_paths,
+                    info="Full path of its folder. Empty: the model chosen above.",
+                )  # fmt: skip
             gallery = gr.Gallery(
                 label="Examples the model has not seen in training", columns=4, height=230,
                 object_fit="cover", allow_preview=False, visible=False, buttons=[],

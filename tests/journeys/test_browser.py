@@ -1,0 +1,190 @@
+"""The page in a real browser, from an empty workspace to a mask, with the real search."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autoseg.predictor import Predictor
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+
+
+class App:
+    """`python app.py` in a process of its own, over one workspace."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "AUTOSEG_HOME": str(self.home),
+            "GRADIO_SERVER_PORT": str(self.port),
+        }
+        with (self.home / "app.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        for _ in range(600):
+            assert self.process.poll() is None, (self.home / "app.log").read_text()
+            try:
+                with urllib.request.urlopen(self.url, timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        raise AssertionError("The app did not answer within a minute.")
+
+    def end(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    app = App(tmp_path)
+    app.start()
+    yield app
+    app.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
+
+
+def make_sample(page, app: App) -> None:
+    page.goto(app.url)
+    page.click("#sample")
+    page.wait_for_selector("#verdict table")
+
+
+def test_the_sample_is_made_checked_and_there_after_a_reload(app, page):
+    make_sample(page, app)
+    assert "vehicle" in page.inner_text("#verdict")
+    page.wait_for_selector("#gallery img")
+    page.reload()
+    page.wait_for_selector("#verdict table")
+    page.wait_for_selector("#gallery img")
+
+
+def test_what_cannot_be_done_is_said_on_the_page(app, page, tmp_path):
+    archive = tmp_path / "broken.zip"
+    archive.write_text("no zip")
+    page.goto(app.url)
+    page.set_input_files("#upload input[type=file]", archive)
+    page.wait_for_selector("#verdict [role=alert]")
+    assert "broken.zip" in page.inner_text("#verdict")
+    page.get_by_role("tab", name="Search").click()
+    page.click("#start")
+    page.wait_for_selector("#problem [role=alert]")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(app, browser, theme):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{app.url}?__theme={theme}")
+    page.click("#sample")
+    page.wait_for_selector("#verdict table")
+    for tab in ("Data", "Search", "Predict"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+@pytest.mark.slow
+def test_from_an_empty_workspace_to_a_mask(app, page):
+    """Reloads, a second tab and a restart of the app in mid-search lose nothing; Stop finishes."""
+    make_sample(page, app)
+    page.click("#use")
+    budget = page.locator("#budget input")
+    budget.fill("4m")
+    budget.press("Enter")
+    page.click("#start")
+    page.wait_for_selector("#card >> text=sample-1")
+    page.wait_for_selector("#card >> text=running")
+
+    app.end()
+    app.start()
+    page.goto(app.url)
+    page.wait_for_selector("#card >> text=sample-1")
+    second = page.context.new_page()
+    second.goto(app.url)
+    second.wait_for_selector("#card >> text=sample-1")
+    page.wait_for_selector("#trials tbody tr", timeout=180_000)
+    second.wait_for_selector("#trials tbody tr", timeout=10_000)
+    second.close()
+
+    page.click("#stop")
+    page.wait_for_selector("#stop:disabled")
+    page.wait_for_selector("#card >> text=done", timeout=180_000)
+    page.wait_for_selector("#report table")
+    page.wait_for_selector("#curves canvas, #curves svg")
+    page.reload()
+    page.wait_for_selector("#report table")
+
+    page.click("#try")
+    page.locator("#examples button").first.click()
+    page.wait_for_selector("#classes table")
+    with page.expect_download() as download:
+        page.click("#mask-file")
+    mask = read_png(download.value.path())
+    assert mask.shape == (192, 256)
+    assert np.array_equal(mask, own_prediction(app, download.value.suggested_filename))
+    shown = page.locator("#viewer img")
+    sides = [fetched(page, shown.nth(k).get_attribute("src")) for k in range(2)]
+    assert sides[0].shape == sides[1].shape == (192, 256, 3)
+    assert (sides[0] != sides[1]).any(-1).mean() > 0.01
+
+
+def read_png(path: Path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file)
+
+
+def own_prediction(app: App, name: str) -> np.ndarray:
+    """The mask of the same image and model without the page."""
+    source = app.home / "datasets" / "sample" / "images" / f"{Path(name).stem}.jpg"
+    return Predictor.from_pretrained(app.home / "runs" / "sample-1").predict(source).mask
+
+
+def fetched(page, url: str) -> np.ndarray:
+    with Image.open(BytesIO(page.request.get(url).body())) as file:
+        return np.asarray(file.convert("RGB")).astype(int)
