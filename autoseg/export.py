@@ -1,5 +1,6 @@
 """A model as one ONNX file, checked against torch before it is written."""
 
+import copy
 import json
 import warnings
 from pathlib import Path
@@ -27,7 +28,7 @@ class _WithNormalization(nn.Module):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
         preprocessing = bundle.info.preprocessing
-        self.model = bundle.model
+        self.model = copy.deepcopy(bundle.model).cpu().float().eval()
         self.mean = torch.tensor(preprocessing.mean).mul(255).view(1, 3, 1, 1)
         self.std = torch.tensor(preprocessing.std).mul(255).view(1, 3, 1, 1)
 
@@ -44,7 +45,7 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
     training window. Classes and preprocessing stand in the file's metadata under `autoseg`.
 
     Args:
-        bundle: The model; it is moved to the CPU.
+        bundle: The model; it stays as it is.
         path: The file, by custom `model.onnx`.
 
     Raises:
@@ -58,10 +59,12 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
         raise BundleError(
             "Exporting needs onnx and onnxruntime: pip install 'autoseg-search[onnx]'."
         ) from error
-    network = _WithNormalization(bundle).cpu().float().eval()
-    network.to(memory_format=torch.contiguous_format)
     window = bundle.info.preprocessing.geometry.window
     dynamic = bundle.info.recipe.decoder_name != "dpt"
+    network = _WithNormalization(bundle).eval()
+    network.to(memory_format=torch.contiguous_format)
+    if not dynamic:
+        _fix_input_size(network.model, window)
     try:
         with replacing(Path(path)) as temporary:
             _trace(network, temporary, window, dynamic)
@@ -72,7 +75,20 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
             _check(network, temporary, window, dynamic)
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error}") from error
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BundleError(
+            f"{bundle.info.recipe.encoder_name} cannot be exported: {str(error).splitlines()[0]}"
+        ) from error
     return Path(path)
+
+
+def _fix_input_size(model: Any, window: tuple[int, int]) -> None:
+    """Resample a plain ViT's position embedding once: ONNX has no operator to do it as it runs."""
+    vit = model.encoder.model
+    if vit.pos_embed is not None:  # DINOv3 has a rotary one instead, which any size computes.
+        vit.set_input_size(img_size=window)
+        vit.dynamic_img_size = False
+        vit.patch_embed.flatten = True
 
 
 def _trace(network: nn.Module, path: Path, window: tuple[int, int], dynamic: bool) -> None:

@@ -4,12 +4,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bundle_helpers import TINY, make_bundle
+from bundle_helpers import TINY, make_bundle, make_info
 
-from autoseg.bundle import load_bundle
-from autoseg.config import to_dict
+from autoseg.bundle import Bundle, load_bundle
+from autoseg.config import Geometry, to_dict
 from autoseg.errors import BundleError
 from autoseg.export import export_onnx
+from autoseg.model import build_model
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
@@ -37,6 +38,23 @@ def test_onnxruntime_gives_the_model_s_logits_at_any_size(tmp_path, encoder_name
     stored = json.loads(session.get_modelmeta().custom_metadata_map["autoseg"])
     assert stored == json.loads(json.dumps(to_dict(bundle.info)))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.onnx"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "encoder_name", ["vit_small_patch14_dinov2.lvd142m", "vit_small_patch16_dinov3.lvd1689m"]
+)
+def test_a_plain_vit_is_exported_at_its_window(tmp_path, encoder_name):
+    """ONNX cannot resample the position embedding, so it is resampled before."""
+    info = make_info(
+        encoder_name=encoder_name,
+        decoder_name="dpt",
+        geometry=Geometry(window=(96, 128), scale=1.0),
+    )
+    model = build_model(encoder_name, "dpt", 3, pretrained=False).eval()
+    path = export_onnx(Bundle(tmp_path, model, info), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, 96, 128]
 
 
 def test_without_onnx_the_error_says_what_to_install(tmp_path, monkeypatch):
