@@ -27,7 +27,12 @@ from autoseg.evaluation import Predictions, forward_of, make_report, predict_spl
 from autoseg.files import autoseg_home, write_json
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
-from autoseg.search.calibration import Workload, default_encoders, make_plan
+from autoseg.search.calibration import (
+    Workload,
+    affordable_pixels,
+    default_encoders,
+    make_plan,
+)
 from autoseg.search.final import FinalModel, train_final
 from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
 from autoseg.search.journal import Journal
@@ -240,12 +245,19 @@ class _Run:
     ) -> tuple[TrainingData, Plan]:
         """Cache the images at working size, measure encoders, divide the time."""
         facts = dataset.statistics
-        widths = object_widths(facts.sizes, facts.class_pixels, facts.class_boundary)
-        geometry = plan_geometry(facts.sizes, widths, device.type, self.config.max_side)
+        names = default_encoders(self.config, device)
         stored = self.run.json("plan.json")
         plan = None if stored is None else from_dict(Plan, stored, "plan.json")
         if plan is not None:
             geometry = plan.space.geometry
+        else:
+            geometry = plan_geometry(
+                facts.sizes,
+                object_widths(facts.sizes, facts.class_pixels, facts.class_boundary),
+                device.type,
+                self.config.max_side,
+                affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
+            )
         self.journal.enter("preparing data")
         cache = build_cache(
             dataset, geometry, autoseg_home() / "cache", on_progress=self.journal.progress
@@ -261,7 +273,7 @@ class _Run:
                 flip=self.config.flip or choose_flip(dataset.classes.names, cache, splits.train),
                 n_test=len(splits.test) or len(splits.val),
                 test_pixels=float(original / cached),
-                encoder_names=default_encoders(self.config, device),
+                encoder_names=names,
             )
             plan = make_plan(work, self.config, device, self.clock)
             write_json(self.run.path / "plan.json", to_dict(plan))

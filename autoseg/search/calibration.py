@@ -9,7 +9,7 @@ import torch
 from autoseg.config import FlipName, Geometry, Recipe, SearchConfig
 from autoseg.encoders import available_encoders, find_encoder, weights_at_hand
 from autoseg.errors import TrainingError
-from autoseg.model import decoders_for
+from autoseg.model import build_model, decoders_for
 from autoseg.search.budget import (
     RESERVE_S,
     RESERVE_SHARE,
@@ -24,6 +24,7 @@ from autoseg.search.budget import (
 )
 from autoseg.search.space import SearchSpace
 from autoseg.training.hardware import Precision, has_fast_bf16
+from autoseg.training.loss import segmentation_loss
 from autoseg.training.trial import TrainingData, Trial
 
 TIMED_STEPS = 2
@@ -40,6 +41,9 @@ LEAST_VALIDATION = 24
 
 DECODER_SHARE = 0.15
 """Share of the training time that goes to the decoder phase where there is no search."""
+
+TRAINING_SHARE = 0.7
+"""Share of the time left after reading the data that training steps get, roughly."""
 
 DECODER_EPOCHS = 5
 """Times the decoder phase sees each cached window."""
@@ -102,6 +106,29 @@ def measure(
         return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16)
     finally:
         trial.close()
+
+
+def affordable_pixels(
+    encoder_name: str, num_classes: int, device: torch.device, clock: Clock
+) -> float:
+    """Pixels of windows that the budget can train on, from two small steps on noise.
+
+    The working size depends on it, and the real calibration on the working size.
+    """
+    if device.type != "cpu":
+        return float("inf")  # Even a minute of a GPU holds thousands of full windows.
+    model = build_model(
+        encoder_name, decoders_for(encoder_name)[0], num_classes, pretrained=False
+    ).to(memory_format=torch.channels_last)
+    images = torch.randn(4, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    masks = torch.zeros(4, 128, 128, dtype=torch.uint8)
+    times = []
+    for _ in range(2):
+        started = time.monotonic()
+        segmentation_loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
+        times.append(time.monotonic() - started)
+    pixels_per_s = masks.numel() / min(times)
+    return TRAINING_SHARE * max(0.0, clock.budget_s - clock.elapsed()) * pixels_per_s
 
 
 def choose_batch_size(n_train: int, device: torch.device, window: tuple[int, int]) -> int:

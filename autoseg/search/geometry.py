@@ -19,6 +19,12 @@ SCALE_RANGE = (0.125, 2.0)
 WINDOW_PIXELS = {"cpu": 256 * 256, "cuda": 512 * 512, "mps": 384 * 384}
 """Size of a training window, by device."""
 
+LEAST_WINDOWS = 1200
+"""Windows a budget should hold before they grow to full size: 150 steps of 8."""
+
+LEAST_WINDOW_SIDE = 96
+"""Windows do not shrink below this side, in pixels."""
+
 MAX_WORKING_PIXELS = {"cpu": 1024 * 1024, "cuda": 2048 * 2048, "mps": 1024 * 1024}
 """Mean image at working size: beyond it scoring takes longer than training."""
 
@@ -82,6 +88,7 @@ def plan_geometry(
     widths: ObjectWidths,
     device_type: str,
     max_side: int | None = None,
+    affordable_pixels: float = float("inf"),
 ) -> Geometry:
     """Choose working size and window.
 
@@ -93,6 +100,7 @@ def plan_geometry(
         widths: Of the same images.
         device_type: "cpu", "cuda" or "mps".
         max_side: Most pixels of the longer side at working size.
+        affordable_pixels: Pixels of windows that the budget can train on, all steps together.
     """
     low, high = SCALE_RANGE
     scale = float(np.clip(OBJECT_WIDTH_PX / widths.thinnest_px, low, high))
@@ -101,13 +109,21 @@ def plan_geometry(
     scale = min(scale, float(np.sqrt(limit / mean_pixels)))
     if max_side is not None:
         scale = min(scale, max_side / float(np.median(sizes.max(1))))
+    window_pixels = WINDOW_PIXELS.get(device_type, WINDOW_PIXELS["cpu"])
+    if affordable_pixels < LEAST_WINDOWS * window_pixels:
+        # Rather many small windows of smaller images than a few large ones.
+        # In coarse steps, so that two runs on one machine plan alike.
+        wanted = int(np.sqrt(affordable_pixels / LEAST_WINDOWS)) // WINDOW_MULTIPLE
+        side = max(LEAST_WINDOW_SIDE, wanted * WINDOW_MULTIPLE)
+        scale *= side / float(np.sqrt(window_pixels))
+        window_pixels = side * side
     # Shrinking by a little only blurs.
     scale = 1.0 if 0.9 < scale < 1.1 else round(scale, 3)
     areas = sizes.astype(np.float64).prod(1)
     one_size = areas.max() <= _SAME_SIZE_RATIO * areas.min()
     grows = widths.spread_relative < _CLEARLY_SMALLER * widths.spread_in_pixels
     typical = np.median(sizes, axis=0) * scale
-    window = _window(typical, WINDOW_PIXELS.get(device_type, WINDOW_PIXELS["cpu"]))
+    window = _window(typical, window_pixels)
     if not one_size and grows:
         box = tuple(int(round(side)) for side in typical)
         return Geometry(window=window, box=(box[0], box[1]))
