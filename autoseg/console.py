@@ -16,8 +16,9 @@ from rich.text import Text
 
 from autoseg.config import SearchConfig
 from autoseg.errors import RunError
-from autoseg.pipeline import SearchResult, StopRequest, run_search
+from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
+from autoseg.stages import StopRequest
 
 REFRESH_PER_S = 2
 MAX_ROWS = 15

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.config import FlipName, Geometry
+from autoseg.config import WINDOW_MULTIPLE, FlipName, Geometry
 from autoseg.data.cache import Cache
 from autoseg.preprocessing import round_up
 

@@ -1,0 +1,353 @@
+"""The stages of one run, each of which leaves its result on disk for a resumed one."""
+
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg import __version__
+from autoseg.bundle import BundleInfo, save_bundle
+from autoseg.card import render_card
+from autoseg.checkpoint import Weights
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import CheckedDataset, check_dataset, write_verdict
+from autoseg.data.duplicates import group_near_duplicates
+from autoseg.data.splits import Splits, make_splits
+from autoseg.encoders import find_encoder
+from autoseg.errors import RunError, StoppedEarlyError
+from autoseg.evaluation import Predictions, forward_of, make_report, predict_split, tile_for
+from autoseg.files import autoseg_home, write_json
+from autoseg.search.bench import Bench
+from autoseg.search.budget import Clock, Plan
+from autoseg.search.calibration import (
+    Workload,
+    affordable_pixels,
+    default_encoders,
+    make_plan,
+)
+from autoseg.search.final import FinalModel, train_final
+from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
+from autoseg.search.journal import Journal
+from autoseg.search.loop import SearchLoop
+from autoseg.search.run_folder import RunFolder, RunInfo
+from autoseg.search.selection import Candidate, choose_winner, selection_corrected
+from autoseg.search.study import Study
+from autoseg.training.hardware import choose_device
+from autoseg.training.trial import TrainingData, build_network, preprocessing_of
+
+_VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
+"""Libraries whose version decides the result."""
+
+
+class StopRequest:
+    """Whether somebody asked the search to finish now: this process, or a file in the run."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._asked = False
+
+    def ask(self) -> None:
+        """Finish now with the best so far."""
+        self._asked = True
+
+    def __bool__(self) -> bool:
+        self._asked = self._asked or self._run.stop_requested()
+        return self._asked
+
+
+class Stages:
+    """The stages of one run; every stage leaves its result on disk for a resumed one."""
+
+    def __init__(
+        self,
+        source: Path,
+        config: SearchConfig,
+        run: RunFolder,
+        clock: Clock,
+        journal: Journal,
+        stop: StopRequest,
+    ) -> None:
+        self.source = source
+        self.config = config
+        self.run = run
+        self.clock = clock
+        self.journal = journal
+        self.stop = stop
+
+    def work(self) -> dict[str, Any]:
+        """All stages; the report."""
+        device = choose_device(self.config.device)
+        dataset = self._check()
+        splits = self._split(dataset)
+        data, plan = self._plan(dataset, splits, device)
+        bench = Bench(
+            data=replace(data, val=plan.val),
+            plan=plan,
+            device=device,
+            seed=self.config.seed,
+            folder=self.run.path / "decoders",
+            keep_going=lambda: not self.stop and self.clock.left() > 0,
+        )
+        study = Study(self.run.study, plan.space, self.config.seed)
+        candidates = self._search(study, bench)
+        final = self._train_final(study, bench, candidates)
+        return self._finish(dataset, splits, bench, final, candidates)
+
+    def _check(self) -> CheckedDataset:
+        """Read the data set; a resumed run must find the one it began with."""
+        self.journal.enter("checking data")
+        dataset = check_dataset(
+            self.source,
+            mapping=dict(self.config.mapping) or None,
+            on_progress=self.journal.progress,
+            workdir=self.run.path / "data",
+        )
+        info = self.run.info()
+        if info is not None and info.data_fingerprint != dataset.fingerprint:
+            raise RunError(
+                f"The data set in {self.source} has changed since {self.run.name} began. Its "
+                f"trials cannot be compared with new ones: start a new run."
+            )
+        write_verdict(self.run.path / "verdict.json", dataset.verdict)
+        self.run.write_info(
+            RunInfo(
+                config=self.config,
+                source=str(self.source.absolute()),
+                data_fingerprint=dataset.fingerprint,
+                versions={
+                    "autoseg": __version__,
+                    "python": platform.python_version(),
+                    **{name: version(name) for name in _VERSIONED},
+                },
+            )
+        )
+        return dataset
+
+    def _split(self, dataset: CheckedDataset) -> Splits:
+        stored = self.run.json("splits.json")
+        if stored is not None:
+            return from_dict(Splits, stored, "splits.json")
+        splits = make_splits(dataset, self.config.seed)
+        write_json(self.run.path / "splits.json", to_dict(splits))
+        return splits
+
+    def _plan(
+        self, dataset: CheckedDataset, splits: Splits, device: torch.device
+    ) -> tuple[TrainingData, Plan]:
+        """Cache the images at working size, measure encoders, divide the time."""
+        facts = dataset.statistics
+        names = default_encoders(self.config, device)
+        stored = self.run.json("plan.json")
+        plan = None if stored is None else from_dict(Plan, stored, "plan.json")
+        if plan is not None:
+            geometry = plan.space.geometry
+        else:
+            geometry = plan_geometry(
+                facts.sizes,
+                object_widths(facts.sizes, facts.class_pixels, facts.class_boundary),
+                device.type,
+                self.config.max_side,
+                affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
+            )
+        self.journal.enter("preparing data")
+        cache = build_cache(
+            dataset, geometry, autoseg_home() / "cache", on_progress=self.journal.progress
+        )
+        data = TrainingData(cache, splits.train, splits.val, dataset.classes.num_classes)
+        if plan is None:
+            self.journal.enter("calibrating")
+            original = facts.sizes.astype(np.float64).prod(1).mean()
+            cached = cache.shapes.astype(np.float64).prod(1).mean()
+            work = Workload(
+                data=data,
+                geometry=geometry,
+                flip=self.config.flip or choose_flip(dataset.classes.names, cache, splits.train),
+                n_test=len(splits.test) or len(splits.val),
+                test_pixels=float(original / cached),
+                encoder_names=names,
+            )
+            plan = make_plan(work, self.config, device, self.clock)
+            write_json(self.run.path / "plan.json", to_dict(plan))
+        self.clock.reserve_s = plan.reserve_s
+        return data, plan
+
+    def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
+        """Run the trials the plan has time for; those that can win."""
+        plan = bench.plan
+        if plan.search_s > 0:
+            self.journal.enter("searching")
+            SearchLoop(
+                study, bench, self.journal, lambda: plan.search_until_s - self.clock.elapsed()
+            ).run()
+        candidates: dict[str, dict[int, Candidate]] = {"complete": {}, "pruned": {}}
+        for number, record in self.journal.trials.items():
+            confusions = self.journal.confusions(number)
+            if record.status in candidates and confusions is not None:
+                if self.journal.has_weights(number):
+                    cost = plan.costs[record.recipe.encoder_name].validation_s
+                    candidates[record.status][number] = Candidate(number, confusions, cost)
+        return candidates["complete"] or candidates["pruned"]
+
+    def _train_final(
+        self, study: Study, bench: Bench, candidates: dict[int, Candidate]
+    ) -> FinalModel:
+        """Continue the winner, or train the one recipe there is time for."""
+        self.journal.enter("final training")
+        if candidates:
+            number = choose_winner(candidates, self._default_number(), self.config.seed)
+            recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
+        else:
+            number, recipe = self._only_trial(study, bench.plan)
+            weights = None
+            if self.stop and not self.journal.trials[number].curve:
+                raise StoppedEarlyError(
+                    "The search was stopped before anything was trained. The same command goes on."
+                )
+        record = self.journal.trials[number]
+        self.journal.record(replace(record, tags=("winner",)))
+        final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
+        self.journal.save_result(number, final.weights, final.confusions)
+        return final
+
+    def _default_number(self) -> int | None:
+        """The trial of the default recipe that was seen through."""
+        numbers = [t.number for t in self.journal.trials.values() if t.origin == "default"]
+        return max(numbers, default=None)
+
+    def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:
+        """The recipe of a run without a search, as the study's first trial."""
+        number = self._default_number()
+        if number is not None:
+            return number, self.journal.trials[number].recipe
+        trial, params, origin = study.ask()
+        if plan.frozen_only:
+            params = {**params, "frozen_depth": MAX_FROZEN_DEPTH}
+        recipe = plan.space.recipe(params)
+        self.journal.begin_trial(trial.number, recipe, origin)
+        return trial.number, recipe
+
+    def _finish(
+        self,
+        dataset: CheckedDataset,
+        splits: Splits,
+        bench: Bench,
+        final: FinalModel,
+        candidates: dict[int, Candidate],
+    ) -> dict[str, Any]:
+        """Judge the model on images it never saw, and pack it."""
+        self.journal.enter("evaluating")
+        indices = splits.test or splits.val
+        default = self._default_number()
+        compare = default is not None and default != final.number
+        compare = compare and self.journal.has_weights(default or 0)
+        ours = self._predict(dataset, indices, bench, final.recipe, final.weights)
+        theirs = None
+        if compare and default is not None:
+            recipe = self.journal.trials[default].recipe
+            theirs = self._predict(dataset, indices, bench, recipe, self.journal.weights(default))
+        validation = Candidate(final.number, final.confusions, 0.0).score
+        corrected = selection_corrected(candidates, self.config.seed) if candidates else None
+        report = make_report(
+            ours,
+            theirs,
+            dataset.classes,
+            split="test" if splits.test else "validation",
+            untouched=bool(splits.test) and splits.test_is_untouched,
+            note=_note(splits, len(candidates)),
+            default_note=self._default_note(default, theirs is not None, len(candidates)),
+            groups=group_near_duplicates(dataset)[0][list(indices)],
+            seed=self.config.seed,
+            facts={
+                "validation_score": round(validation, 6),
+                "validation_score_corrected": None if corrected is None else round(corrected, 6),
+                "trials": len(self.journal.trials),
+                "seconds": round(self.clock.elapsed(), 1),
+            },
+        )
+        write_json(self.run.report / "report.json", report)
+        self._pack(dataset, final, report)
+        return report
+
+    def _default_note(self, default: int | None, compared: bool, n_candidates: int) -> str:
+        """How the model relates to the default recipe, in one sentence."""
+        if compared and default is not None:
+            epochs = self.journal.trials[default].recipe.epochs
+            return (
+                f"The default recipe as the search trained it, for {epochs:.1f} epochs, without "
+                f"the final training."
+            )
+        if n_candidates == 0:
+            return (
+                "There was no time to compare recipes: the model is the default recipe, trained "
+                "for all the time there was."
+            )
+        return "No recipe was clearly better than the default: the model is that one."
+
+    def _predict(
+        self,
+        dataset: CheckedDataset,
+        indices: tuple[int, ...],
+        bench: Bench,
+        recipe: Recipe,
+        weights: Weights,
+    ) -> Predictions:
+        """Score one model on original images at their own size."""
+        precision = bench.precision(recipe.encoder_name)
+        model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
+        model.load_state_dict(weights)
+        model = model.eval().to(bench.device).to(memory_format=torch.channels_last)
+        preprocessing = preprocessing_of(recipe)
+        return predict_split(
+            forward_of(model),
+            dataset,
+            indices,
+            preprocessing,
+            precision,
+            tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
+            on_progress=self.journal.progress,
+        )
+
+    def _pack(self, dataset: CheckedDataset, final: FinalModel, report: dict[str, Any]) -> None:
+        """Write the bundle, then drop what only a resumed search would have needed."""
+        info = self.run.info()
+        assert info is not None
+        scores = {
+            name: entry["value"]
+            for name, entry in report["model"]["scores"].items()
+            if entry["value"] is not None
+        }
+        bundle = BundleInfo(
+            classes=dataset.classes,
+            preprocessing=preprocessing_of(final.recipe),
+            recipe=final.recipe,
+            versions=info.versions,
+            data_fingerprint=dataset.fingerprint,
+            weights_licence=find_encoder(final.recipe.encoder_name).licence,
+            scores=scores,
+        )
+        model = build_network(final.recipe, dataset.classes.num_classes, pretrained=False)
+        model.load_state_dict(final.weights)
+        card = render_card(bundle, report, verdict=to_dict(dataset.verdict))
+        save_bundle(self.run.model, model, bundle, report=report, card=card)
+        self.journal.drop_weights()
+
+
+def _note(splits: Splits, n_candidates: int) -> str:
+    """What the report's numbers are worth, in one sentence."""
+    if splits.test and splits.test_is_untouched:
+        return (
+            "Measured once, on images that neither training nor the search has seen; the interval "
+            "is what other images of the same kind would do to it in 95 of 100 cases."
+        )
+    if splits.test:
+        return "Measured on the given test images; read the notes on the splits."
+    chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "the weights were kept"
+    return (
+        f"An estimate without an untouched test: there are too few images for one, and {chosen} "
+        f"by these same images. Expect somewhat less on new ones."
+    )
