@@ -4,8 +4,12 @@ import numpy as np
 
 from autoseg.data.dataset import CheckedDataset
 
-_STEPS = ((8, 0.97), (3, 0.99), (0, 0.995))
-"""Most hash bits that differ and least correlation of thumbnails, from loose to strict."""
+_STEPS = ((12, 0.98), (4, 0.99), (0, 0.995))
+"""Most hash bits that differ and least correlation of thumbnails, from loose to strict.
+
+Measured: copies that were resized, brightened, compressed or noisy correlate at 0.995 and more,
+neighbouring slices of a stack at 0.984, different leaves on the same background at 0.971.
+"""
 
 _MAX_GROUP_SHARE = 0.1
 _MAX_GROUP = 10

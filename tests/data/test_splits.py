@@ -10,6 +10,7 @@ from autoseg.data.coding import MaskCoding
 from autoseg.data.dataset import CheckedDataset, Statistics, check_dataset
 from autoseg.data.duplicates import group_near_duplicates, link
 from autoseg.data.formats import Sample
+from autoseg.data.images import read_image
 from autoseg.data.masks import ClassInfo
 from autoseg.data.scan import resemblance
 from autoseg.data.splits import Splits, make_splits
@@ -128,6 +129,21 @@ def test_near_duplicates_stay_on_one_side(tmp_path, how):
     for part in parts(splits):
         assert not set(groups[sorted(part)]) & set(groups[sorted(set(range(160)) - part)])
     assert any("near-duplicates" in note for note in splits.notes)
+
+
+def test_leaves_alike_in_shape_alone_are_no_duplicates(coffee_leaf, tmp_path):
+    """A looser rule took these for copies, and warned of a test split that leaks."""
+    names = ("test/images/680.jpg", "train/images/980.jpg", "train/images/642.jpg")
+    images = [read_image(coffee_leaf / name) for name in (*names, "train/images/981.jpg")]
+    groups, _ = group_near_duplicates(dataset_of(tmp_path, images))
+    assert len(set(groups.tolist())) == 4
+
+
+def test_neighbouring_slices_of_one_stack_are_near_duplicates(dsb2018, tmp_path):
+    names = ("20b20ab049372d18", "cb4df20a83b2f38b", "00071198d059ba7f")
+    images = [read_image(dsb2018 / "images" / f"{name}.png") for name in names]
+    groups, _ = group_near_duplicates(dataset_of(tmp_path, images))
+    assert groups.tolist() == [0, 0, 1]
 
 
 def test_dark_images_without_texture_are_no_duplicates_unless_they_are_copies(tmp_path):
