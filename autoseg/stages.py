@@ -20,8 +20,9 @@ from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits, make_splits
 from autoseg.encoders import find_encoder
 from autoseg.errors import RunError, StoppedEarlyError
-from autoseg.evaluation import Predictions, forward_of, make_report, predict_split, tile_for
+from autoseg.evaluation import make_report
 from autoseg.files import autoseg_home, write_json
+from autoseg.judging import Judged, default_note, judge_folds, predict_weights, report_note
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -31,6 +32,7 @@ from autoseg.search.calibration import (
     make_plan,
 )
 from autoseg.search.final import FinalModel, train_final
+from autoseg.search.folds import fold_seconds, train_folds
 from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
@@ -95,8 +97,14 @@ class Stages:
         )
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
-        final = self._train_final(study, bench, candidates)
-        return self._finish(dataset, splits, bench, final, candidates)
+        number, recipe, weights = self._choose(study, bench, candidates)
+        out_of_fold = self._train_folds(dataset, splits, bench, recipe)
+        self.journal.enter("final training")
+        final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
+        self.journal.save_result(number, final.weights, final.confusions)
+        report = self._judge(dataset, splits, bench, final, out_of_fold, candidates)
+        self._pack(dataset, final, report)
+        return report
 
     def _check(self) -> CheckedDataset:
         """Read the data set; a resumed run must find the one it began with."""
@@ -193,11 +201,10 @@ class Stages:
                     candidates[record.status][number] = Candidate(number, confusions, cost)
         return candidates["complete"] or candidates["pruned"]
 
-    def _train_final(
+    def _choose(
         self, study: Study, bench: Bench, candidates: dict[int, Candidate]
-    ) -> FinalModel:
-        """Continue the winner, or train the one recipe there is time for."""
-        self.journal.enter("final training")
+    ) -> tuple[int, Recipe, Weights | None]:
+        """The trial to continue: the winner, or the one recipe there is time for."""
         if candidates:
             number = choose_winner(candidates, self._default_number(), self.config.seed)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
@@ -208,11 +215,21 @@ class Stages:
                 raise StoppedEarlyError(
                     "The search was stopped before anything was trained. The same command goes on."
                 )
-        record = self.journal.trials[number]
-        self.journal.record(replace(record, tags=("winner",)))
-        final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
-        self.journal.save_result(number, final.weights, final.confusions)
-        return final
+        self.journal.record(replace(self.journal.trials[number], tags=("winner",)))
+        return number, recipe, weights
+
+    def _train_folds(
+        self, dataset: CheckedDataset, splits: Splits, bench: Bench, recipe: Recipe
+    ) -> Judged | None:
+        """Out-of-fold predictions where there are too few images for a test split."""
+        if splits.test or not splits.folds:
+            return None
+        seconds = fold_seconds(bench, recipe, len(splits.folds), self.clock.left())
+        if seconds is None:
+            return None
+        self.journal.enter("training folds")
+        folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress)
+        return judge_folds(dataset, bench, recipe, folds)
 
     def _default_number(self) -> int | None:
         """The trial of the default recipe that was seen through."""
@@ -231,36 +248,41 @@ class Stages:
         self.journal.begin_trial(trial.number, recipe, origin)
         return trial.number, recipe
 
-    def _finish(
+    def _judge(
         self,
         dataset: CheckedDataset,
         splits: Splits,
         bench: Bench,
         final: FinalModel,
+        out_of_fold: Judged | None,
         candidates: dict[int, Candidate],
     ) -> dict[str, Any]:
-        """Judge the model on images it never saw, and pack it."""
+        """Score the model on images it never saw, beside the default recipe."""
         self.journal.enter("evaluating")
-        indices = splits.test or splits.val
-        default = self._default_number()
-        compare = default is not None and default != final.number
-        compare = compare and self.journal.has_weights(default or 0)
-        ours = self._predict(dataset, indices, bench, final.recipe, final.weights)
-        theirs = None
-        if compare and default is not None:
-            recipe = self.journal.trials[default].recipe
-            theirs = self._predict(dataset, indices, bench, recipe, self.journal.weights(default))
+        progress = self.journal.progress
+        judged = out_of_fold
+        if judged is None:
+            split, indices = ("test", splits.test) if splits.test else ("validation", splits.val)
+            ours = predict_weights(dataset, indices, bench, final.recipe, final.weights, progress)
+            judged = Judged(split, indices, ours)
+        default, theirs, epochs = self._default_number(), None, None
+        has_default = default is not None and self.journal.has_weights(default)
+        if has_default and default != final.number and judged.split != "folds":
+            assert default is not None
+            recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
+            epochs = recipe.epochs
+            theirs = predict_weights(dataset, judged.indices, bench, recipe, weights, progress)
         validation = Candidate(final.number, final.confusions, 0.0).score
         corrected = selection_corrected(candidates, self.config.seed) if candidates else None
         report = make_report(
-            ours,
+            judged.predictions,
             theirs,
             dataset.classes,
-            split="test" if splits.test else "validation",
-            untouched=bool(splits.test) and splits.test_is_untouched,
-            note=_note(splits, len(candidates)),
-            default_note=self._default_note(default, theirs is not None, len(candidates)),
-            groups=group_near_duplicates(dataset)[0][list(indices)],
+            split=judged.split,
+            untouched=judged.split == "test" and splits.test_is_untouched,
+            note=report_note(judged, splits, len(candidates)),
+            default_note=default_note(epochs, len(candidates)),
+            groups=group_near_duplicates(dataset)[0][list(judged.indices)],
             seed=self.config.seed,
             facts={
                 "validation_score": round(validation, 6),
@@ -270,47 +292,7 @@ class Stages:
             },
         )
         write_json(self.run.report / "report.json", report)
-        self._pack(dataset, final, report)
         return report
-
-    def _default_note(self, default: int | None, compared: bool, n_candidates: int) -> str:
-        """How the model relates to the default recipe, in one sentence."""
-        if compared and default is not None:
-            epochs = self.journal.trials[default].recipe.epochs
-            return (
-                f"The default recipe as the search trained it, for {epochs:.1f} epochs, without "
-                f"the final training."
-            )
-        if n_candidates == 0:
-            return (
-                "There was no time to compare recipes: the model is the default recipe, trained "
-                "for all the time there was."
-            )
-        return "No recipe was clearly better than the default: the model is that one."
-
-    def _predict(
-        self,
-        dataset: CheckedDataset,
-        indices: tuple[int, ...],
-        bench: Bench,
-        recipe: Recipe,
-        weights: Weights,
-    ) -> Predictions:
-        """Score one model on original images at their own size."""
-        precision = bench.precision(recipe.encoder_name)
-        model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
-        model.load_state_dict(weights)
-        model = model.eval().to(bench.device).to(memory_format=torch.channels_last)
-        preprocessing = preprocessing_of(recipe)
-        return predict_split(
-            forward_of(model),
-            dataset,
-            indices,
-            preprocessing,
-            precision,
-            tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
-            on_progress=self.journal.progress,
-        )
 
     def _pack(self, dataset: CheckedDataset, final: FinalModel, report: dict[str, Any]) -> None:
         """Write the bundle, then drop what only a resumed search would have needed."""
@@ -335,19 +317,3 @@ class Stages:
         card = render_card(bundle, report, verdict=to_dict(dataset.verdict))
         save_bundle(self.run.model, model, bundle, report=report, card=card)
         self.journal.drop_weights()
-
-
-def _note(splits: Splits, n_candidates: int) -> str:
-    """What the report's numbers are worth, in one sentence."""
-    if splits.test and splits.test_is_untouched:
-        return (
-            "Measured once, on images that neither training nor the search has seen; the interval "
-            "is what other images of the same kind would do to it in 95 of 100 cases."
-        )
-    if splits.test:
-        return "Measured on the given test images; read the notes on the splits."
-    chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "the weights were kept"
-    return (
-        f"An estimate without an untouched test: there are too few images for one, and {chosen} "
-        f"by these same images. Expect somewhat less on new ones."
-    )

@@ -28,6 +28,7 @@ ROWS = [
     ("bundle", "card", "export"),
     ("hub",),
     ("predictor", "prediction", "inputs"),
+    ("judging",),
     ("stages",),
     ("pipeline",),
     ("workspace",),

@@ -16,8 +16,8 @@ from autoseg.files import write_json
 
 Status = Literal["running", "interrupted", "done", "failed"]
 Phase = Literal[
-    "checking data", "preparing data", "calibrating", "searching", "final training",
-    "evaluating", "finished",
+    "checking data", "preparing data", "calibrating", "searching", "training folds",
+    "final training", "evaluating", "finished",
 ]  # fmt: skip
 TrialStatus = Literal["running", "complete", "pruned", "failed"]
 Record = TypeVar("Record")

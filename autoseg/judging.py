@@ -1,0 +1,115 @@
+"""Judging the model of a run: on the test split, or out of fold where there is none."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autoseg.checkpoint import Weights
+from autoseg.config import Recipe
+from autoseg.data.dataset import CheckedDataset
+from autoseg.data.splits import Splits
+from autoseg.encoders import find_encoder
+from autoseg.evaluation import Predictions, forward_of, predict_split, tile_for
+from autoseg.search.bench import Bench
+from autoseg.search.folds import FoldModel
+from autoseg.training.trial import build_network, preprocessing_of
+
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of images that the network did not train on."""
+
+    split: str
+    """"test", "validation" or "folds"."""
+    indices: tuple[int, ...]
+    """Images, in the order of the predictions."""
+    predictions: Predictions
+
+
+def predict_weights(
+    dataset: CheckedDataset,
+    indices: tuple[int, ...],
+    bench: Bench,
+    recipe: Recipe,
+    weights: Weights,
+    on_progress: Progress = lambda done, total: None,
+) -> Predictions:
+    """Score one model on original images at their own size."""
+    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
+    model.load_state_dict(weights)
+    model = model.eval().to(bench.device).to(memory_format=torch.channels_last)
+    preprocessing = preprocessing_of(recipe)
+    return predict_split(
+        forward_of(model),
+        dataset,
+        indices,
+        preprocessing,
+        bench.precision(recipe.encoder_name),
+        tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
+        on_progress=on_progress,
+    )
+
+
+def judge_folds(
+    dataset: CheckedDataset, bench: Bench, recipe: Recipe, folds: Iterable[FoldModel]
+) -> Judged | None:
+    """Every image scored by the network that never saw it; None if no fold was trained."""
+    indices: list[int] = []
+    parts: list[Predictions] = []
+    for fold in folds:
+        indices += fold.left_out
+        parts.append(predict_weights(dataset, fold.left_out, bench, recipe, fold.weights))
+    if not parts:
+        return None
+    joined = Predictions(
+        np.concatenate([part.confusions for part in parts]),
+        np.concatenate([part.boundaries for part in parts]),
+        np.sum([part.calibration for part in parts], axis=0),
+    )
+    return Judged("folds", tuple(indices), joined)
+
+
+def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
+    """What the report's numbers are worth, in one sentence or two."""
+    if judged.split == "test" and splits.test_is_untouched:
+        return (
+            "Measured once, on images that neither training nor the search has seen; the interval "
+            "is what other images of the same kind would do to it in 95 of 100 cases."
+        )
+    if judged.split == "test":
+        return "Measured on the given test images; read the notes on the splits."
+    if judged.split == "folds":
+        return (
+            "An estimate without an untouched test, for which there are too few images: every "
+            "image was predicted by a model of the same recipe, trained for a shorter time on the "
+            "other folds. The recipe was chosen with the help of one of the folds."
+        )
+    chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "weights were chosen"
+    return (
+        f"An estimate without an untouched test: there are too few images for one, and {chosen} "
+        f"by these same images. Expect somewhat less on new ones."
+    )
+
+
+def default_note(epochs: float | None, n_candidates: int) -> str:
+    """How the model relates to the default recipe, in one sentence.
+
+    Args:
+        epochs: Length of the default's own trial where it is compared; None: it is not.
+        n_candidates: Trials that could have won.
+    """
+    if epochs is not None:
+        return (
+            f"The default recipe as the search trained it, for {epochs:.1f} epochs, without the "
+            f"final training."
+        )
+    if n_candidates == 0:
+        return (
+            "There was no time to compare recipes: the model is the default recipe, trained for "
+            "all the time there was."
+        )
+    return "No recipe was clearly better than the default: the model is that one."

@@ -1,0 +1,83 @@
+"""Scores where images are too few for a test split: every image by a network that never saw it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from autoseg.checkpoint import Weights
+from autoseg.config import Recipe
+from autoseg.search.bench import Bench
+from autoseg.training.schedule import Schedule
+
+FOLD_SHARE = 0.35
+"""Share of the time left after the search that the folds may take."""
+
+LEAST_STEPS = 20
+"""Optimizer steps below which a fold's network says nothing of the recipe."""
+
+_DECODER_SHARE = 0.25
+"""Share of a fold's time that goes to its decoder phase."""
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """A network trained without one fold."""
+
+    left_out: tuple[int, ...]
+    """The images it never saw."""
+    weights: Weights
+
+
+def fold_seconds(bench: Bench, recipe: Recipe, n_folds: int, left_s: float) -> float | None:
+    """Time of each fold; None if it is too little.
+
+    Args:
+        bench: Measured costs.
+        recipe: What every fold trains.
+        n_folds: Number of folds.
+        left_s: Time left until the evaluation, in seconds.
+    """
+    seconds = FOLD_SHARE * left_s / n_folds
+    step_s = bench.plan.costs[recipe.encoder_name].step_s * recipe.batch_size
+    return seconds if seconds > LEAST_STEPS * step_s else None
+
+
+def train_folds(
+    bench: Bench,
+    recipe: Recipe,
+    folds: tuple[tuple[int, ...], ...],
+    seconds: float,
+    on_progress: Callable[[float, float], None],
+) -> Iterator[FoldModel]:
+    """Train the chosen recipe once per fold, on the other folds.
+
+    Each starts from the pretrained encoder: a decoder of the search has seen the fold. The
+    recipe was chosen with the help of the first fold, so the estimate stays a little optimistic.
+
+    Args:
+        bench: Data and costs.
+        recipe: What to train.
+        folds: Images of each fold.
+        seconds: Time of each fold.
+        on_progress: Told after every fold.
+    """
+    everything = sorted(i for fold in folds for i in fold)
+    for k, left_out in enumerate(folds):
+        if not bench.keep_going():
+            return
+        train = tuple(i for i in everything if i not in set(left_out))
+        fold_bench = replace(bench, data=replace(bench.data, train=train, val=left_out))
+        trial = fold_bench.open_trial(recipe, bench.seed + 100 + k)
+        try:
+            decoder_s = _DECODER_SHARE * seconds if trial.can_cache_features else 0.0
+            if decoder_s:
+                fold_bench.train_decoder(
+                    trial, Schedule(seconds=decoder_s, cooldown_share=0.3, evaluations=(1.0,))
+                )
+            result = trial.fine_tune(
+                Schedule(seconds=seconds - decoder_s, cooldown_share=0.4, evaluations=(1.0,)),
+                keep_going=bench.keep_going,
+            )
+        finally:
+            trial.close()
+        on_progress(k + 1, len(folds))
+        yield FoldModel(left_out, result.weights)
