@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from autoseg.errors import ConfigError
+from autoseg.training.hardware import Precision, choose_device, is_out_of_memory
+
+
+def test_an_unknown_device_is_refused_with_the_way_out():
+    for name in ("tpu", "cuda:99", "no such thing"):
+        with pytest.raises(ConfigError, match='Try "auto" or "cpu"'):
+            choose_device(name)
+
+
+def test_auto_and_cpu_are_devices():
+    assert choose_device("cpu").type == "cpu"
+    torch.empty(1, device=choose_device("auto"))
+
+
+def test_running_out_of_memory_is_told_from_other_errors():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**62, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(("bf16", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_precision_decides_how_a_forward_pass_computes(bf16, dtype):
+    with Precision(torch.device("cpu"), bf16).autocast():
+        assert torch.nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == dtype
