@@ -107,7 +107,7 @@ def default_note(epochs: float | None, n_candidates: int) -> str:
             f"The default recipe as the search trained it, for {epochs:.1f} epochs, without the "
             f"final training."
         )
-    if n_candidates == 0:
+    if n_candidates <= 1:
         return (
             "There was no time to compare recipes: the model is the default recipe, trained for "
             "all the time there was."

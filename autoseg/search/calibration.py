@@ -48,6 +48,9 @@ TRAINING_SHARE = 0.7
 DECODER_EPOCHS = 5
 """Times the decoder phase sees each cached window."""
 
+LEAST_DECODER_WINDOWS = 160
+"""A decoder that saw fewer windows is no better a start than a new one."""
+
 MAX_TRIALS = 200
 
 
@@ -223,6 +226,7 @@ def _decoder_phase(
     else:
         limit_s = DECODER_SHARE * left_s
     share = min(1.0, limit_s / max(1e-9, full_s))
+    share = max(share, LEAST_DECODER_WINDOWS / windows)
     # Two digits are enough, and two calibrations of one machine then plan alike.
     return _coarse(windows * share), _coarse(features * share)
 

@@ -245,8 +245,9 @@ class Trial:
         self.model.eval()
         head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
         features = FeatureSource(self._source, head, self.precision, self._seed)
+        features.fill(batch, batch, 2**62)  # The first pass warms up.
         started = time.monotonic()
-        features.fill(batch, batch, 2**62)
+        features.fill(2 * batch, batch, 2**62)
         head_s = (time.monotonic() - started) / batch
         trainer = self._trainer(MAX_FROZEN_DEPTH)
         window = self.recipe.geometry.window
