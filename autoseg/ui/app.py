@@ -49,17 +49,15 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         value = name if name in names else next(iter(names), None)
         return dict(gr.update(choices=names, value=value))
 
-    def open_page() -> Placed:
-        """Everything from disk, for a page just opened or reloaded."""
+    def open_tab() -> Placed:
+        return {tabs: gr.Tabs(selected="search" if workspace.runs() else "data")}
+
+    def open_data() -> Placed:
         listed = data_tab.listed(workspace)
         name = listed["datasets"]["value"]
-        has_runs = bool(workspace.runs())
         return {
             **data.placed({**listed, **data_tab.shown(workspace, name)}),
-            **search.open_page(),
-            **predict.open_page(None),
             search.dataset: dataset_field(name),
-            tabs: gr.Tabs(selected="search" if has_runs else "data"),
         }
 
     def use_dataset(name: str | None) -> Placed:
@@ -70,8 +68,12 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with page:
-        everything = [*data.outputs, *search.outputs, *predict.outputs, search.dataset, tabs]
-        page.load(open_page, None, everything, **private)
+        # Everything comes from disk, for a page just opened or reloaded. The tab comes first and
+        # by itself: a late answer would take the user away from a tab that he has just opened.
+        page.load(open_tab, None, tabs, queue=False, **private)
+        page.load(search.open_page, None, search.outputs, queue=False, **private)
+        page.load(open_data, None, [*data.outputs, search.dataset], **private)
+        page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
         search_page.select(dataset_field, search.dataset, search.dataset, **private)

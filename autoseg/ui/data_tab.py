@@ -58,14 +58,14 @@ def shown(workspace: Workspace, name: str | None) -> Values:
 
 
 def checked(
-    workspace: Workspace, name: str | None, mapping: str = "",
+    workspace: Workspace, name: str | None, mapping: str | None = "",
     on_progress: OnProgress | None = None,
 ) -> Values:  # fmt: skip
     """Check a data set and show the verdict, or the error as it stands."""
     if name is None:
         return shown(workspace, None)
     try:
-        meanings = previews.parse_mapping(mapping)
+        meanings = previews.parse_mapping(mapping or "")
     except AutosegError as error:
         return {"verdict": views.error(error)}
     folder = workspace.check_folder(name)
@@ -91,9 +91,11 @@ def added(
     return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
 
 
-def added_path(workspace: Workspace, text: str, on_progress: OnProgress | None = None) -> Values:
+def added_path(
+    workspace: Workspace, text: str | None, on_progress: OnProgress | None = None
+) -> Values:
     """Take in a folder or zip by its path on this computer."""
-    path = text.strip()
+    path = (text or "").strip()
     if not Path(path).expanduser().is_absolute():
         message = f"{path!r} is no full path. Write one that begins at the root of the disk."
         return {"verdict": views.error(message)}
@@ -137,9 +139,11 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
         with gr.Column(scale=1, min_width=280):
             datasets = gr.Radio(label="Your data sets", elem_classes="as-list", elem_id="datasets")
             with gr.Row():
-                check = gr.Button("Check", min_width=100, elem_id="check")
-                use = gr.Button("Search with it", variant="primary", min_width=140, elem_id="use")
-            sample = gr.Button("Create the sample data set", elem_id="sample")
+                check = gr.Button("Check", size="md", min_width=100, elem_id="check")
+                use = gr.Button(
+                    "Search with it", variant="primary", size="md", min_width=140, elem_id="use"
+                )
+            sample = gr.Button("Create the sample data set", size="md", elem_id="sample")
             upload = gr.File(
                 label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
                 elem_id="upload",
@@ -173,13 +177,13 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     def placed(values: Values) -> Placed:
         return {parts[name]: value for name, value in values.items()}
 
-    def on_check(name: str | None, meanings: str, progress: Any = _PROGRESS) -> Placed:
+    def on_check(name: str | None, meanings: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(checked(workspace, name, meanings, _reporting(progress)))
 
     def on_upload(file: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(added(workspace, file, _reporting(progress)))
 
-    def on_path(text: str, progress: Any = _PROGRESS) -> Placed:
+    def on_path(text: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(added_path(workspace, text, _reporting(progress)))
 
     def on_sample(progress: Any = _PROGRESS) -> Placed:

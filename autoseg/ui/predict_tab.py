@@ -108,13 +108,13 @@ def _load(folder: str, modified_ns: int) -> Predictor:
     return Predictor.from_pretrained(folder)
 
 
-def load_model(workspace: Workspace, name: str | None, folder: str = "") -> Predictor:
+def load_model(workspace: Workspace, name: str | None, folder: str | None = "") -> Predictor:
     """The model in `folder`, if one is given, else that of the run.
 
     Raises:
         AutosegError: There is none, or it is damaged.
     """
-    if folder.strip():
+    if folder and folder.strip():
         bundle = find_bundle(folder.strip())
     elif name:
         bundle = find_bundle(workspace.named_run(name).path)
@@ -124,7 +124,7 @@ def load_model(workspace: Workspace, name: str | None, folder: str = "") -> Pred
 
 
 def predicted(
-    workspace: Workspace, results: Path, *, name: str | None, folder: str = "",
+    workspace: Workspace, results: Path, *, name: str | None, folder: str | None = "",
     image: str | None, flip: bool = False,
 ) -> Values:  # fmt: skip
     """Predict one image and show it, or say why not."""
@@ -210,7 +210,7 @@ def build(workspace: Workspace, server_paths: bool) -> PredictTab:
     def placed(values: Values) -> Placed:
         return {parts[name]: value for name, value in values.items()}
 
-    def on_predict(name: str | None, folder: str, image: str | None, flip: bool) -> Placed:
+    def on_predict(name: str | None, folder: str | None, image: str | None, flip: bool) -> Placed:
         given = folder if server_paths else ""
         return placed(
             predicted(
@@ -258,7 +258,7 @@ def _layout(server_paths: bool) -> dict[str, Any]:
                     info="Full path of its folder. Empty: the model chosen above.",
                 )  # fmt: skip
             gallery = gr.Gallery(
-                label="Examples the model has not seen in training", columns=4, height=230,
+                label="Examples the model has not seen in training", columns=4, height="auto",
                 object_fit="cover", allow_preview=False, visible=False, buttons=[],
                 elem_id="examples",
             )  # fmt: skip
@@ -270,9 +270,11 @@ def _layout(server_paths: bool) -> dict[str, Any]:
             classes = html(NO_PREDICTION, elem_id="classes")
             with gr.Row():
                 mask_file = gr.DownloadButton(
-                    "Download the mask (class numbers, PNG)", visible=False, elem_id="mask-file"
+                    "Download the mask (PNG)", visible=False, size="md", elem_id="mask-file"
                 )
-                overlay_file = gr.DownloadButton("Download the overlay (JPEG)", visible=False)
+                overlay_file = gr.DownloadButton(
+                    "Download the overlay (JPEG)", visible=False, size="md"
+                )
     return {
         "model": model, "hint": hint, "folder": folder, "image": image, "flip": flip,
         "predict": predict, "examples": gallery, "viewer": viewer, "classes": classes,

@@ -56,7 +56,7 @@ class Form:
     budget: str | None
     seed: float | None = 0
     device: str = "auto"
-    encoders: Sequence[str] = ()
+    encoders: Sequence[str] | None = ()
     n_trials: float | None = None
     max_side: float | None = None
     flip: str = "auto"
@@ -72,7 +72,7 @@ class Form:
             budget_s=parse_duration(self.budget or ""),
             seed=int(self.seed or 0),
             device=self.device,
-            encoders=tuple(self.encoders),
+            encoders=tuple(self.encoders or ()),
             n_trials=int(self.n_trials) if self.n_trials else None,
             max_side=int(self.max_side) if self.max_side else None,
             flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]

@@ -74,9 +74,11 @@ def table(
     )
 
 
-def swatch(color: Color | None) -> str:
-    """A small square of a class's colour."""
-    return f'<span class="as-swatch" style="background:rgb{tuple(color)}"></span>' if color else ""
+def class_label(name: str, color: Color | None) -> str:
+    """A class's name after a small square of its colour."""
+    fill = f"background:rgb{tuple(color)}" if color else "visibility:hidden"
+    square = f'<span class="as-swatch" style="{fill}"></span>'
+    return f'<span class="as-name">{square}{escape(name)}</span>'
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +101,7 @@ def verdict(checked: Verdict, classes: ClassInfo) -> str:
     colors = dict(zip(classes.names, classes.palette, strict=True))
     rows = [
         (
-            swatch(colors.get(row.class_name)) + escape(row.class_name),
+            class_label(row.class_name, colors.get(row.class_name)),
             escape(row.raw),
             f'{format_share(row.share)}<span class="as-bar mini">'
             f'<i style="width:{100 * row.share:.1f}%"></i></span>',
@@ -123,8 +125,9 @@ def verdict(checked: Verdict, classes: ClassInfo) -> str:
         items = "".join(
             f"<li>{escape(item.path)}: {escape(item.why)}</li>" for item in checked.skipped
         )
+        files = "1 file" if checked.skipped_count == 1 else f"{checked.skipped_count:,} files"
         parts.append(
-            f'<details class="as-note"><summary>{checked.skipped_count:,} files left out</summary>'
+            f'<details class="as-note"><summary>{files} left out</summary>'
             f"<ul>{items}</ul></details>"
         )
     return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>"
@@ -286,7 +289,7 @@ def prediction(rows: Iterable[tuple[str, Color, float, int, float | None]], seco
     """
     cells = [
         (
-            swatch(color) + escape(name),
+            class_label(name, color),
             f'{format_share(share)}<span class="as-bar mini"><i style="width:{100 * share:.1f}%">'
             f"</i></span>",
             f"{pixels:,}",

@@ -82,6 +82,13 @@ def test_a_problem_is_still_shown_after_a_reload(workspace, photos):
     assert data_tab.shown(workspace, "photos") == first
 
 
+def test_a_field_never_unfolded_is_empty(workspace, photos):
+    """The browser sends nothing for a text box that was never on the screen."""
+    data_tab.added(workspace, str(photos))
+    assert "vegetation" in data_tab.checked(workspace, "photos", None)["verdict"]
+    assert "full path" in data_tab.added_path(workspace, None)["verdict"]
+
+
 @pytest.mark.parametrize("text", ["255", "= ignore", "1 ="])
 def test_a_line_that_says_nothing_of_a_value_is_refused(workspace, photos, text):
     data_tab.added(workspace, str(photos))

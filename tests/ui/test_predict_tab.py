@@ -33,7 +33,7 @@ def run(workspace, photos):
 
 def test_a_prediction_is_shown_with_its_areas(workspace, run, photos, results):
     image = photos / "images" / "scene_003.jpg"
-    values = predict_tab.predicted(workspace, results, name=run.name, image=str(image))
+    values = predict_tab.predicted(workspace, results, name=run.name, folder=None, image=str(image))
     with Image.open(values["mask_file"]["value"]) as file:
         mask = np.asarray(file)
     assert mask.shape == (48, 64)
