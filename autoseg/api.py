@@ -21,6 +21,7 @@ def search(
     max_side: int | None = None,
     flip: FlipName | None = None,
     allow_noncommercial: bool = False,
+    weights_files: Mapping[str, str] | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> SearchResult:
     """Find and train the best model for a data set within a time budget; blocks until it is there.
@@ -39,6 +40,7 @@ def search(
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         flip: Flips that keep every class what it is; None: from the class names.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
+        weights_files: safetensors files of pretrained weights, by encoder.
         mapping: What mask values or colours mean where that is ambiguous: a class or "ignore".
 
     Raises:
@@ -56,6 +58,7 @@ def search(
         max_side=max_side,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
+        weights_files=tuple((weights_files or {}).items()),
         mapping=tuple((mapping or {}).items()),
     )
     workspace = Workspace()

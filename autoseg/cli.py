@@ -123,11 +123,19 @@ def check(
         _print_check(dataset, splits)
 
 
+def _parse_pair(text: str, option: str, form: str) -> tuple[str, str]:
+    left, sign, right = text.partition("=")
+    if not (sign and left.strip() and right.strip()):
+        raise ConfigError(f"{option} wants {form}, but got {text!r}.")
+    return left.strip(), right.strip()
+
+
 def _parse_choice(text: str) -> tuple[str, str]:
-    value, sign, name = text.rpartition("=")
-    if not (sign and value.strip() and name.strip()):
-        raise ConfigError(f"--map wants VALUE=CLASS, such as 255=ignore, but got {text!r}.")
-    return value.strip(), name.strip()
+    return _parse_pair(text, "--map", "VALUE=CLASS, such as 255=ignore")
+
+
+def _parse_weights(text: str) -> tuple[str, str]:
+    return _parse_pair(text, "--weights", "ENCODER=FILE")
 
 
 def _print_check(dataset: "CheckedDataset", splits: "Splits") -> None:
@@ -190,6 +198,12 @@ def search(
             "--allow-noncommercial", help="Also search weights that forbid commercial use."
         ),
     ] = False,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENCODER=FILE", help="safetensors file of pretrained weights; repeatable."
+        ),
+    ] = None,
     mapping: _Mapping = None,
 ) -> None:
     """Find and train the best model for a data set in the time given.
@@ -208,6 +222,9 @@ def search(
         max_side=max_side,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
+        weights_files=tuple(
+            _parse_choice(text, "--weights", "ENCODER=FILE") for text in weights or ()
+        ),
         mapping=tuple(_parse_choice(text) for text in mapping or ()),
     )
     from autoseg import console  # noqa: PLC0415 - torch, optuna

@@ -186,6 +186,8 @@ class SearchConfig:
     """Flips that keep every class what it is; None: from the class names."""
     allow_noncommercial: bool = False
     """Whether encoders whose weights forbid commercial use may be searched."""
+    weights_files: tuple[tuple[str, str], ...] = ()
+    """safetensors files of pretrained weights: (encoder, path)."""
     mapping: tuple[tuple[str, str], ...] = ()
     """What mask values mean where that is ambiguous: (value or colour, class or "ignore")."""
 

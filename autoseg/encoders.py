@@ -180,9 +180,26 @@ def _no_weights(names: str, why: str) -> str:
     )
 
 
+_local_files: dict[str, Path] = {}
+
+
+def use_weights_file(encoder: Encoder, path: Path) -> None:
+    """Take an encoder's weights from a safetensors file from now on, in this process.
+
+    Raises:
+        EncoderError: There is no such file.
+    """
+    if not path.is_file():
+        raise EncoderError(
+            f"There is no weights file {path} for {encoder.name}. Give a safetensors file in the "
+            f"naming of timm."
+        )
+    _local_files[encoder.name] = path
+
+
 def weights_at_hand(encoder: Encoder) -> bool:
-    """Whether the weights are on this machine: installed with autoseg, or in the Hub's cache."""
-    return encoder.bundled or _cached(encoder) is not None
+    """Whether the weights are here: given as a file, installed, or in the Hub's cache."""
+    return encoder.name in _local_files or encoder.bundled or _cached(encoder) is not None
 
 
 def hub_reachable(timeout_s: float = 5.0) -> bool:
@@ -205,12 +222,13 @@ def load_weights(encoder: Encoder, *, weights_file: Path | None = None) -> dict[
 
     Args:
         encoder: An entry of the catalogue.
-        weights_file: A safetensors file of these weights; None: the installed weights, else the
-            Hub's cache, else the Hub.
+        weights_file: A safetensors file of these weights; None: the file of `use_weights_file`,
+            else the installed weights, else the Hub's cache, else the Hub.
 
     Raises:
         EncoderError: The weights are not here and cannot be had, or are not what they should be.
     """
+    weights_file = weights_file or _local_files.get(encoder.name)
     if weights_file is None and encoder.bundled:
         return _load_bundled(encoder)
     path = weights_file or _cached(encoder) or _download(encoder)

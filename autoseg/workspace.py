@@ -332,6 +332,10 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--flip", config.flip]
     if config.allow_noncommercial:
         command += ["--allow-noncommercial"]
+    for encoder, path in config.weights_files:
+        command += ["--weights", f"{encoder}={path}"]
+    for encoder, file in config.weights_files:
+        command += ["--weights", f"{encoder}={file}"]
     for value, meaning in config.mapping:
         command += ["--map", f"{value}={meaning}"]
     return command

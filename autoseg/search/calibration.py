@@ -2,12 +2,18 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from autoseg.config import FlipName, Geometry, Recipe, SearchConfig
-from autoseg.encoders import available_encoders, find_encoder, weights_at_hand
+from autoseg.encoders import (
+    available_encoders,
+    find_encoder,
+    use_weights_file,
+    weights_at_hand,
+)
 from autoseg.errors import TrainingError
 from autoseg.model import build_model, decoders_for
 from autoseg.search.budget import (
@@ -151,7 +157,7 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
     batch_size = choose_batch_size(n_train, device, work.geometry.window)
     reference, *others = work.encoder_names
     costs = {reference: measure(reference, work, device, batch_size, config.seed)}
-    reserve_s = _reserve(work, costs[reference], clock)
+    reserve_s = _reserve(work, costs[reference], clock, n_models=1)
     clock.reserve_s = reserve_s
     check_enough(clock, costs[reference].decoder_s * batch_size)
     epoch_s = costs[reference].step_s * n_train
@@ -164,6 +170,8 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
             costs[name] = measure(name, work, device, batch_size, config.seed)
         except TrainingError:
             break  # Larger ones will not fit either.
+    if search_share(clock.left() / epoch_s) > 0:
+        reserve_s = clock.reserve_s = _reserve(work, costs[reference], clock, n_models=2)
     epochs_left = max(0.0, clock.left()) / epoch_s
     search_s = search_share(epochs_left) * max(0.0, clock.left())
     epochs = trial_epochs(epochs_left)
@@ -197,11 +205,10 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
     )
 
 
-def _reserve(work: Workload, cost: EncoderCost, clock: Clock) -> float:
-    """Time for scoring the test images twice (the model and the default), and for the bundle."""
+def _reserve(work: Workload, cost: EncoderCost, clock: Clock, n_models: int) -> float:
+    """Time for scoring the test images with each model, and for the bundle."""
     per_image = cost.validation_s * (1 + 0.5 * work.test_pixels)
-    scoring = 2 * work.n_test * per_image
-    return RESERVE_S + RESERVE_SHARE * clock.budget_s + scoring
+    return RESERVE_S + RESERVE_SHARE * clock.budget_s + n_models * work.n_test * per_image
 
 
 def _validation_subset(
@@ -263,8 +270,11 @@ def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, .
     Raises:
         EncoderError: A name is unknown, or weights cannot be had or used.
     """
+    for name, path in config.weights_files:
+        use_weights_file(find_encoder(name), Path(path))
     if config.encoders:
         asked = available_encoders(config.allow_noncommercial, config.encoders)
         return tuple(e.name for e in sorted(asked, key=lambda e: e.params))
-    names = DEFAULT_ENCODERS.get(device.type, DEFAULT_ENCODERS["cpu"])
+    given = tuple(find_encoder(name).name for name, _ in config.weights_files)
+    names = dict.fromkeys(DEFAULT_ENCODERS.get(device.type, DEFAULT_ENCODERS["cpu"]) + given)
     return tuple(name for name in names if weights_at_hand(find_encoder(name)))

@@ -107,8 +107,6 @@ def plan_geometry(
     mean_pixels = float(sizes.astype(np.float64).prod(1).mean())
     limit = MAX_WORKING_PIXELS.get(device_type, MAX_WORKING_PIXELS["cpu"])
     scale = min(scale, float(np.sqrt(limit / mean_pixels)))
-    if max_side is not None:
-        scale = min(scale, max_side / float(np.median(sizes.max(1))))
     window_pixels = WINDOW_PIXELS.get(device_type, WINDOW_PIXELS["cpu"])
     if affordable_pixels < LEAST_WINDOWS * window_pixels:
         # Rather many small windows of smaller images than a few large ones.
@@ -122,17 +120,21 @@ def plan_geometry(
     areas = sizes.astype(np.float64).prod(1)
     one_size = areas.max() <= _SAME_SIZE_RATIO * areas.min()
     grows = widths.spread_relative < _CLEARLY_SMALLER * widths.spread_in_pixels
-    typical = np.median(sizes, axis=0) * scale
+    boxed = grows and not one_size
+    typical = np.median(sizes, axis=0)
+    if max_side is not None:
+        scale = min(scale, max_side / float((typical if boxed else sizes).max()))
+    typical = typical * scale
     window = _window(typical, window_pixels)
-    if not one_size and grows:
-        box = tuple(int(round(side)) for side in typical)
+    if boxed:
+        box = tuple(max(1, round(side)) for side in typical)
         return Geometry(window=window, box=(box[0], box[1]))
     return Geometry(window=window, scale=scale)
 
 
 def _window(typical: np.ndarray, pixels: int) -> tuple[int, int]:
     """The whole typical image if it is not much larger than the window, else a square of it."""
-    height, width = (round_up(int(round(side))) for side in typical)
+    height, width = (round_up(max(1, round(side))) for side in typical)
     if height * width <= 1.5 * pixels:
         return height, width
     side = int(np.sqrt(pixels))

@@ -1,6 +1,7 @@
 """The Optuna study of a run: its journal, its sampler and its pruner."""
 
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -35,13 +36,13 @@ class Study:
     def __init__(self, journal: Path, space: SearchSpace, seed: int) -> None:
         logging.getLogger("optuna").setLevel(logging.WARNING)
         self.space = space
+        _mend(journal)
         storage = JournalStorage(JournalFileBackend(str(journal)))
         pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=step_of(RUNG_SHARES[0]),
             reduction_factor=REDUCTION_FACTOR,
             bootstrap_count=0,  # More would prune the portfolio.
         )
-        known = STUDY_NAME in optuna.get_all_study_names(storage)
         self._study = optuna.create_study(
             storage=storage,
             study_name=STUDY_NAME,
@@ -52,10 +53,6 @@ class Study:
         done = len(self._study.trials)
         # A resumed sampler must not repeat the draws it made before.
         self._study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done)
-        if not known:
-            for k, params in enumerate(space.portfolio()):
-                origin = "default" if k == 0 else "portfolio"
-                self._study.enqueue_trial(params, user_attrs={ORIGIN: origin})
 
     def retry_interrupted(self) -> list[int]:
         """Queue again what a killed process left running; the numbers of those trials."""
@@ -71,7 +68,11 @@ class Study:
         return [trial.number for trial in lost]
 
     def ask(self) -> tuple[optuna.Trial, Params, str]:
-        """The next trial, its point and where the point came from."""
+        """The next trial, its point and where the point came from.
+
+        Retried points come first, then the portfolio, then what the sampler suggests.
+        """
+        self._enqueue_portfolio()
         trial = self._study.ask()
         with warnings.catch_warnings():
             # A retried point of an older plan may lie on the edge of today's ranges.
@@ -79,16 +80,27 @@ class Study:
             params = self.space.suggest(trial)
         return trial, params, str(trial.user_attrs.get(ORIGIN, "sampler"))
 
+    def _enqueue_portfolio(self) -> None:
+        """Queue the portfolio's next point if nothing else waits."""
+        trials = self._study.get_trials(deepcopy=False)
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return
+        first = [trial.user_attrs for trial in trials if RETRY_OF not in trial.user_attrs]
+        tried = sum(attributes.get(ORIGIN) in ("default", "portfolio") for attributes in first)
+        for params in self.space.portfolio()[tried : tried + 1]:
+            origin = "portfolio" if tried else "default"
+            self._study.enqueue_trial(params, user_attrs={ORIGIN: origin})
+
     def report(self, trial: optuna.Trial, params: Params, share: float, score: float) -> bool:
         """Report a rung; whether the trial should be pruned.
 
         A trial on the wholly frozen encoder learns fast and saturates early, so it is never
-        compared with fine-tuned ones at a rung.
+        compared with fine-tuned ones at a rung. At the end there is nothing left to save.
         """
         if params["frozen_depth"] == MAX_FROZEN_DEPTH:
             return False
         trial.report(score, step=step_of(share))
-        return bool(trial.should_prune())
+        return share < 1 and bool(trial.should_prune())
 
     def complete(self, trial: optuna.Trial, score: float) -> None:
         """Record a finished trial."""
@@ -119,6 +131,18 @@ class Study:
         """The complete trial with the highest score."""
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return max(complete, key=lambda trial: trial.value or 0.0, default=None)
+
+
+def _mend(journal: Path) -> None:
+    """Take away what a killed process or a full disk left: half a line, and Optuna's own lock.
+
+    Optuna would append to the half line, which damages both, and wait half a minute for the lock.
+    Nobody else is at work here: the run is held.
+    """
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+    if journal.is_file():
+        content = journal.read_bytes()
+        os.truncate(journal, content.rfind(b"\n") + 1)
 
 
 def step_of(share: float) -> int:
