@@ -334,8 +334,6 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--allow-noncommercial"]
     for encoder, path in config.weights_files:
         command += ["--weights", f"{encoder}={path}"]
-    for encoder, file in config.weights_files:
-        command += ["--weights", f"{encoder}={file}"]
     for value, meaning in config.mapping:
         command += ["--map", f"{value}={meaning}"]
     return command

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import time
 import zipfile
@@ -173,8 +174,11 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     config = SearchConfig(
         budget_s=2_000_000.25, seed=7, device="cpu", encoders=("resnet", "convnext"), n_trials=3,
         max_side=512, flip="both", allow_noncommercial=True,
-        mapping=(("255", "ignore"), ("#ff0000", "a=b")),
+        weights_files=(("a", "b.safetensors"),), mapping=(("255", "ignore"), ("#ff0000", "roof")),
     )  # fmt: skip
+    defaults = SearchConfig(budget_s=1)
+    for field in dataclasses.fields(config):
+        assert getattr(config, field.name) != getattr(defaults, field.name), "test it here too"
     command = search_command(photos, config, RunFolder(tmp_path / "run"))
     assert command[1:4] == ["-m", "autoseg", "search"]
     parsed = _parse(command[4:])
@@ -184,7 +188,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     assert parsed == {
         "seed": 7, "device": "cpu", "encoders": ["resnet,convnext"], "n_trials": 3,
         "max_side": 512, "flip": "both", "allow_noncommercial": True,
-        "mapping": ["255=ignore", "#ff0000=a=b"],
+        "mapping": ["255=ignore", "#ff0000=roof"], "weights": ["a=b.safetensors"],
     }  # fmt: skip
 
 

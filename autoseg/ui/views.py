@@ -20,6 +20,12 @@ SCORE_NAMES = {
 }
 """Scores of a report in the order shown."""
 
+_SPLITS = {
+    "test": " of the test split",
+    "validation": " of the validation split",
+    "folds": ", each predicted by a model that had not seen it",
+}
+
 _PILLS = {
     "running": "running", "complete": "good", "done": "good", "pruned": "pruned",
     "interrupted": "pruned", "failed": "bad",
@@ -226,7 +232,7 @@ def _frozen(depth: int) -> str:
 def report(values: dict[str, Any]) -> str:
     """Scores of the final model with their intervals, the default recipe's beside them."""
     model, default = values["model"], values.get("default_recipe")
-    of = "the test split" if values.get("split") == "test" else "the validation split"
+    where = _SPLITS.get(values.get("split", ""), "")
     header = ["Score", "This model", "95 % interval"]
     header += ["Default recipe", "95 % interval"] if default else []
     rows = []
@@ -237,13 +243,12 @@ def report(values: dict[str, Any]) -> str:
         if default:
             row += _score_cells(default["scores"].get(name, {}))
         rows.append(row)
-    caption = f"Result on {values.get('n_images', 0):,} images of {of}"
+    caption = f"Result on {values.get('n_images', 0):,} images{where}"
     parts = [table(header, rows, numbers=range(1, len(header)), caption=caption)]
-    for text in (values.get("note"), _difference(values.get("difference"))):
-        if text:
-            parts.append(note(text))
-    if default and values.get("default_note"):
-        parts.append(note(f"Default recipe: {values['default_note']}."))
+    sentences = [_difference(values.get("difference")), values.get("default_note")]
+    parts += [
+        note(text) for text in (" ".join(filter(None, sentences)), values.get("note")) if text
+    ]
     parts.append(_per_class(model["per_class"]))
     return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>"
 

@@ -57,7 +57,7 @@ REPORT = {
         "per_class": [{"name": "<b>cell</b>", "iou": 0.7, "dice": None, "images": 12}],
     },
     "default_recipe": {"scores": _scores(0.61), "per_class": []},
-    "default_note": "the default recipe after 4 epochs of the same run",
+    "default_note": "The default recipe as the search trained it, for 4.0 epochs.",
     "difference": {
         "name": "macro_imagewise_iou", "value": 0.11, "low": 0.02, "high": 0.2,
         "probability_better": 0.99,
