@@ -1,0 +1,85 @@
+import optuna
+import pytest
+
+from autoseg.config import MAX_FROZEN_DEPTH, Geometry
+from autoseg.search.space import MANY_TRIALS, VERY_MANY_TRIALS, SearchSpace, encoder_ladder
+
+GEOMETRY = Geometry(window=(64, 64), scale=1.0)
+
+
+def space(expected: int = 8, encoders: tuple[str, ...] = ("a", "b", "c"), **more) -> SearchSpace:
+    decoders = ("fpn", "unet", "segformer")
+    return SearchSpace(encoders, GEOMETRY, decoders, expected_trials=expected, **more)
+
+
+def sample(of: SearchSpace, count: int = 200, seed: int = 0) -> list[dict[str, object]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    return [of.suggest(study.ask()) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_the_default_is_the_portfolios_first_and_tunes_the_whole_reference():
+    of = space()
+    assert of.default == of.recipe(of.portfolio()[0])
+    assert of.default.encoder_name == "a" and of.default.frozen_depth == 0
+    assert of.default.decoder_name == "fpn"
+
+
+@pytest.mark.parametrize("encoders", [("a",), ("a", "b"), ("a", "b", "c", "d")])
+@pytest.mark.parametrize("expected", [5, MANY_TRIALS, VERY_MANY_TRIALS])
+def test_the_portfolio_has_no_doubles_and_every_point_is_in_the_space(encoders, expected):
+    of = space(expected, encoders)
+    points = of.portfolio()
+    assert len({tuple(sorted(point.items())) for point in points}) == len(points) >= 4
+    study = optuna.create_study()
+    for point in points:
+        study.enqueue_trial(point)
+    for point in points:
+        assert of.suggest(study.ask()) == point
+    if len(encoders) > 1:
+        assert {point["encoder"] for point in points} >= {encoders[0], encoders[1], encoders[-1]}
+
+
+def test_a_wholly_frozen_encoder_has_no_rate_of_its_own():
+    for params in sample(space(VERY_MANY_TRIALS)):
+        frozen = params["frozen_depth"] == MAX_FROZEN_DEPTH
+        assert ("encoder_lr_ratio" in params) == (not frozen)
+        assert ("layer_decay" in params) == (params["frozen_depth"] < MAX_FROZEN_DEPTH - 1)
+        recipe = space(VERY_MANY_TRIALS).recipe(params)
+        assert (recipe.encoder_lr_ratio == 0) == frozen
+
+
+@pytest.mark.parametrize(
+    ("expected", "searched"),
+    [
+        (5, set()),
+        (MANY_TRIALS, {"decoder", "augmentation"}),
+        (VERY_MANY_TRIALS, {"decoder", "augmentation", "drop_path", "layer_decay"}),
+    ],
+)
+def test_more_trials_search_more_dimensions(expected, searched):
+    found = set().union(*sample(space(expected)))
+    core = {"encoder", "frozen_depth", "decoder_lr", "encoder_lr_ratio"}
+    assert found == core | searched
+
+
+def test_a_plain_vit_keeps_its_own_decoder():
+    of = space(MANY_TRIALS, ("a", "vit"), vit_encoders=("vit",))
+    for params in [*sample(of), *of.portfolio()]:
+        assert ("decoder" in params) == (params["encoder"] == "a")
+        assert (of.recipe(params).decoder_name == "dpt") == (params["encoder"] == "vit")
+
+
+def test_what_is_not_searched_is_that_of_the_space():
+    of = space(flip="both", augmentation="strong", batch_size=3, epochs=5.0)
+    recipe = of.recipe(sample(of, 1)[0])
+    assert recipe.geometry == GEOMETRY and recipe.batch_size == 3 and recipe.epochs == 5
+    assert (recipe.flip, recipe.augmentation) == ("both", "strong")
+
+
+def test_the_ladder_rises_in_cost():
+    assert encoder_ladder("abc", {"a": 3, "b": 1, "c": 1}) == ("b", "c", "a")
