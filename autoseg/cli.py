@@ -222,9 +222,7 @@ def search(
         max_side=max_side,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
-        weights_files=tuple(
-            _parse_choice(text, "--weights", "ENCODER=FILE") for text in weights or ()
-        ),
+        weights_files=tuple(_parse_weights(text) for text in weights or ()),
         mapping=tuple(_parse_choice(text) for text in mapping or ()),
     )
     from autoseg import console  # noqa: PLC0415 - torch, optuna
