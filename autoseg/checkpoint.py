@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from autoseg.files import replacing
 
@@ -14,7 +14,7 @@ def save_weights(path: Path, weights: Weights) -> None:
     """Write a state dict; a full disk leaves what was there before."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with replacing(path) as temporary:
-        save_file(contiguous, temporary)
+        temporary.write_bytes(save(contiguous))  # `save_file` hides that a disk is full.
 
 
 def load_weights(path: Path) -> Weights:

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from autoseg.search.budget import Clock
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.stages import Stages, StopRequest
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -50,46 +53,59 @@ def run_search(
         RunError: The run is held by another process, of another version, or of other data.
     """
     run = RunFolder(Path(folder).expanduser().absolute())
-    with run.locked():
-        finished = _check_resumable(run, config)
-        if finished is not None:
-            return finished
-        run.clear_stop()
-        stop = StopRequest(run)
-        on_start(stop)
-        before = run.state()
-        clock = Clock(config.budget_s)
-        if started_at is not None:
-            clock.started_at = started_at
-        if before is not None and run.exists():
-            clock.spent_before_s = before.elapsed_s
-        journal = Journal(run, clock, os.getpid())
-        try:
-            report = Stages(source, config, run, clock, journal, stop).work()
-        except StoppedEarlyError as error:
-            journal.close("interrupted", str(error))
+    clock = Clock(config.budget_s)
+    if started_at is not None:
+        clock.started_at = started_at
+    try:
+        with run.locked():
+            finished = _check_resumable(run, config)
+            if finished is not None:
+                return finished
+            run.clear_stop()
+            stop = StopRequest(run)
+            on_start(stop)
+            before = run.state()
+            if before is not None and run.exists():
+                clock.spent_before_s = before.elapsed_s
+            journal = Journal(run, clock, os.getpid())
+            with _ending(run, journal):
+                report = Stages(source, config, run, clock, journal, stop).work()
+            return SearchResult(run, report)
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
             raise
-        except AutosegError as error:
-            journal.close("failed", "The search failed.", str(error))
-            raise
-        except KeyboardInterrupt:
-            journal.close("interrupted", "The search was interrupted; the same command goes on.")
-            raise
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
-                raise
-            text = (
-                f"The disk of {run.path} is full. Free some space and give the same command: "
-                f"the search goes on where it stood."
-            )
-            journal.close("interrupted", "The disk is full.", text)
-            raise RunError(text) from error
-        except BaseException as error:
+        raise RunError(_disk_full(run)) from error
+
+
+@contextmanager
+def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
+    """Record how the search inside this block ends."""
+    try:
+        yield
+    except StoppedEarlyError as error:
+        journal.close("interrupted", str(error))
+        raise
+    except AutosegError as error:
+        journal.close("failed", "The search failed.", str(error))
+        raise
+    except KeyboardInterrupt:
+        journal.close("interrupted", "The search was interrupted; the same command goes on.")
+        raise
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            journal.close("interrupted", "The disk is full.", _disk_full(run))
+        else:
             journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
-            raise
-        journal.close("done", "The model is ready.")
-        return SearchResult(run, report)
+        raise
+    journal.close("done", "The model is ready.")
+    journal.drop_weights()
+
+
+def _disk_full(run: RunFolder) -> str:
+    return (
+        f"The disk of {run.path} is full. Free some space and give the same command: the search "
+        f"goes on where it stood."
+    )
 
 
 def _check_resumable(run: RunFolder, config: SearchConfig) -> SearchResult | None:

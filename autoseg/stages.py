@@ -295,7 +295,7 @@ class Stages:
         return report
 
     def _pack(self, dataset: CheckedDataset, final: FinalModel, report: dict[str, Any]) -> None:
-        """Write the bundle, then drop what only a resumed search would have needed."""
+        """Write the bundle."""
         info = self.run.info()
         assert info is not None
         scores = {
@@ -316,4 +316,3 @@ class Stages:
         model.load_state_dict(final.weights)
         card = render_card(bundle, report, verdict=to_dict(dataset.verdict))
         save_bundle(self.run.model, model, bundle, report=report, card=card)
-        self.journal.drop_weights()

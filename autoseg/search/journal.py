@@ -1,5 +1,7 @@
 """Writing a run's progress: state with a heartbeat, trials with their weights."""
 
+import contextlib
+import io
 import shutil
 import threading
 import time
@@ -53,7 +55,12 @@ class Journal:
             self._state = replace(
                 self._state, status=status, phase=phase, message=message, error=error, progress=1.0
             )
-            self._write()
+            try:
+                self._write()
+            except OSError:
+                # What went wrong is being raised already; a full disk must not hide it.
+                if status == "done":
+                    raise
 
     def enter(self, phase: Phase, message: str = "") -> None:
         """Begin a phase."""
@@ -70,7 +77,9 @@ class Journal:
         while not self._closed.wait(HEARTBEAT_S):
             with self._lock:
                 if not self._closed.is_set():
-                    self._write()
+                    # A disk that is full for a moment is no reason to look dead for ever.
+                    with contextlib.suppress(OSError):
+                        self._write()
 
     def _write(self) -> None:
         self._state = replace(self._state, elapsed_s=self.clock.elapsed(), updated_at=time.time())
@@ -110,8 +119,10 @@ class Journal:
         """Keep a trial's weights and confusion matrices; drop those of trials no longer best."""
         folder = self.folder.trial(number)
         save_weights(folder / "weights.safetensors", weights)
-        with replacing(folder / "confusions.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, confusions, allow_pickle=False)
+        content = io.BytesIO()  # To a file, numpy reports a full disk without its error code.
+        np.save(content, confusions, allow_pickle=False)
+        with replacing(folder / "confusions.npy") as temporary:
+            temporary.write_bytes(content.getvalue())
         ranked = sorted(
             (t for t in self.trials.values() if self.has_weights(t.number)),
             key=lambda t: -(t.score or 0.0),
@@ -140,4 +151,5 @@ class Journal:
         """Remove what only a resumed search would need, once the bundle is on disk."""
         for number in self.trials:
             self.folder.trial(number).joinpath("weights.safetensors").unlink(missing_ok=True)
-        shutil.rmtree(self.folder.path / "decoders", ignore_errors=True)
+        for name in ("decoders", "final"):
+            shutil.rmtree(self.folder.path / name, ignore_errors=True)
