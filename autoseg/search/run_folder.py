@@ -179,7 +179,8 @@ class RunFolder:
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials so far, by number."""
         files = (self.path / "trials").glob("*/trial.json")
-        ordered = sorted(files, key=lambda file: int(file.parent.name))
+        numbered = [file for file in files if file.parent.name.isdecimal()]
+        ordered = sorted(numbered, key=lambda file: int(file.parent.name))
         return tuple(self._parse(TrialRecord, self._read(file), file) for file in ordered)
 
     def json(self, name: str) -> Any:
@@ -225,8 +226,10 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            state = self.state()
-            holder = f" (process {state.pid})" if state else ""
+            holder = ""
+            with contextlib.suppress(RunError):  # Damaged: then it goes without the name.
+                if state := self.state():
+                    holder = f" (process {state.pid})"
             raise RunLockedError(
                 f"{self.path} is being searched by another process{holder}. "
                 f"Wait for it, stop it, or choose another run name."

@@ -1,0 +1,110 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.config import Geometry, Recipe
+from autoseg.search.budget import Clock
+from autoseg.search.journal import HEARTBEAT_S, KEPT_WEIGHTS, Journal
+from autoseg.search.run_folder import RunFolder
+from autoseg.training.trainer import Evaluation
+
+RECIPE = Recipe("test_resnet", Geometry(window=(64, 64), scale=1.0))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def journal(run: RunFolder):
+    opened = Journal(run, Clock(100.0, time.monotonic() - 7), pid=42)
+    yield opened
+    opened.close("done", "")
+
+
+def evaluation(score: float, windows: int = 8) -> Evaluation:
+    right, wrong = round(2000 * score), round(1000 * (1 - score))
+    return Evaluation(1.0, windows, 1.0, 0.5, np.array([[[right, wrong], [wrong, right]]]))
+
+
+def finish(journal: Journal, number: int, score: float, origin: str = "sampler") -> None:
+    journal.begin_trial(number, RECIPE, origin)
+    journal.add_point(number, evaluation(score), 4, "fine-tuning")
+    weights = {"w": torch.full((3,), float(number))}
+    journal.save_result(number, weights, evaluation(score).confusions)
+
+
+def test_the_state_is_on_disk_from_the_start_and_beats(journal, run):
+    first = run.state()
+    assert first.status == "running" and first.pid == 42
+    assert first.elapsed_s == pytest.approx(7, abs=1)
+    journal.progress(1, 4)
+    time.sleep(HEARTBEAT_S + 0.5)
+    later = run.state()
+    assert later.updated_at > first.updated_at and later.elapsed_s > first.elapsed_s
+    assert later.progress == 0.25
+
+
+def test_a_heart_that_missed_a_beat_beats_again(journal, run):
+    """A disk that was full for a moment ended the thread, and the run looked dead ever after."""
+    aside = run.path.with_name("aside")
+    run.path.rename(aside)
+    run.path.write_text("in the way")  # Nothing can be written below a file.
+    time.sleep(HEARTBEAT_S + 0.5)
+    run.path.unlink()
+    aside.rename(run.path)
+    before = run.state().updated_at
+    time.sleep(HEARTBEAT_S + 0.5)
+    assert run.state().updated_at > before
+
+
+def test_a_trials_curve_and_best_are_kept_and_found_again(journal, run):
+    journal.begin_trial(0, RECIPE, "default")
+    assert run.trials()[0].status == "running"
+    journal.add_point(0, evaluation(0.4, windows=4), 8, "decoder")
+    journal.add_point(0, evaluation(0.3, windows=4), 8, "fine-tuning")
+    journal.add_point(0, evaluation(0.35, windows=8), 8, "fine-tuning")
+    (trial,) = run.trials()
+    assert [point.epochs for point in trial.curve] == [0.5, 1.0, 1.5]
+    assert trial.score == pytest.approx(0.4)
+    assert run.state().best_trial == 0 and run.state().best_score == pytest.approx(0.4)
+    again = Journal(run, journal.clock, pid=43)
+    assert again.trials == journal.trials
+    again.close("interrupted", "")
+
+
+def test_the_weights_of_the_best_few_and_of_the_default_stay(journal):
+    finish(journal, 0, 0.1, origin="default")
+    for number, score in enumerate((0.5, 0.9, 0.3, 0.7, 0.2, 0.8), start=1):
+        finish(journal, number, score)
+        assert journal.has_weights(number)  # The last one is kept until the next comes.
+    kept = {number for number in range(7) if journal.has_weights(number)}
+    assert kept == {0, 2, 4, 6} and len(kept) == KEPT_WEIGHTS + 1
+    assert torch.equal(journal.weights(4)["w"], torch.full((3,), 4.0))
+    for number in range(7):
+        assert journal.confusions(number) is not None
+    assert journal.confusions(99) is None
+
+
+def test_what_only_a_resumed_search_needs_goes_in_the_end(journal, run):
+    finish(journal, 0, 0.5)
+    for name in ("decoders", "final"):
+        (run.path / name).mkdir()
+    journal.drop_weights()
+    assert not journal.has_weights(0) and journal.confusions(0) is not None
+    assert not (run.path / "decoders").exists() and not (run.path / "final").exists()
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed", "done"])
+def test_closing_writes_the_last_word(run, status):
+    journal = Journal(run, Clock(100.0), pid=1)
+    journal.close(status, "a message", "an error")
+    state = run.state()
+    assert (state.status, state.message, state.error) == (status, "a message", "an error")
+    assert (state.phase == "finished") == (status == "done")
+    time.sleep(HEARTBEAT_S + 0.3)
+    assert run.state() == state  # Nothing beats any more.
