@@ -84,7 +84,7 @@ def class_label(name: str, color: Color | None) -> str:
     """A class's name after a small square of its colour."""
     fill = f"background:rgb{tuple(color)}" if color else "visibility:hidden"
     square = f'<span class="as-swatch" style="{fill}"></span>'
-    return f'<span class="as-name">{square}{escape(name)}</span>'
+    return square + escape(name)
 
 
 def duration(seconds: float) -> str:
