@@ -65,7 +65,9 @@ def run_search(
             stop = StopRequest(run)
             on_start(stop)
             before = run.state()
-            if before is not None and run.exists():
+            # An attempt that got no further than preparing left nothing to go on from: a run
+            # refused for its budget must not need still more for having been refused.
+            if before is not None and run.json("plan.json") is not None:
                 clock.spent_before_s = before.elapsed_s
             journal = Journal(run, clock, os.getpid())
             with _ending(run, journal):
