@@ -1,0 +1,82 @@
+"""Real searches on tiny data: the tests' encoder, with weights in a Hub cache of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import save_file
+
+from autoseg.config import SearchConfig
+from autoseg.data.sample import make_sample_dataset
+from autoseg.search.run_folder import RunFolder
+
+ENCODER = "test_resnet.r160_in1k"
+
+SEARCH = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from autoseg.config import SearchConfig
+from autoseg.pipeline import run_search
+source, folder, budget = sys.argv[1:4]
+config = SearchConfig(float(budget), encoders=("test_resnet",), max_side=64)
+run_search(Path(source), config, Path(folder))
+"""
+
+
+def fill_hub_cache(folder: Path) -> Path:
+    """A Hub cache that holds weights of the tests' encoder, as a download would leave it."""
+    repository = folder / "models--timm--test_resnet.r160_in1k"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    torch.manual_seed(0)
+    model = timm.create_model(ENCODER, pretrained=False)
+    save_file(model.state_dict(), snapshot / "model.safetensors")
+    return folder
+
+
+SPLITS = {"train": 14, "val": 10, "test": 12}
+
+
+def make_photos(folder: Path) -> Path:
+    """Photos in given splits, so few that a trial of some epochs takes about a second."""
+    for seed, (split, count) in enumerate(SPLITS.items()):
+        make_sample_dataset(folder / split, count, seed, size=(64, 96))
+        (folder / split / "classes.txt").replace(folder / "classes.txt")
+    return folder
+
+
+def config(budget_s: float, **changes: object) -> SearchConfig:
+    return SearchConfig(budget_s, **{"encoders": ("test_resnet",), "max_side": 64, **changes})
+
+
+def start(
+    source: Path, folder: Path, budget_s: float, home: Path, hub: Path
+) -> "subprocess.Popen[str]":
+    """A search in a process of its own."""
+    environment = {**os.environ, "AUTOSEG_HOME": str(home), "HF_HUB_CACHE": str(hub)}
+    return subprocess.Popen(
+        [sys.executable, "-c", SEARCH, str(source), str(folder), str(budget_s)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Poll while the process lives."""
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+def finished_trials(run: RunFolder) -> int:
+    return sum(trial.status in ("complete", "pruned") for trial in run.trials())

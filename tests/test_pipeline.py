@@ -1,0 +1,222 @@
+"""Whole searches on tiny data, with real training."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from search_helpers import config, fill_hub_cache, make_photos
+
+from autoseg.bundle import load_bundle
+from autoseg.errors import BudgetError, EncoderError, RunError, RunLockedError, StoppedEarlyError
+from autoseg.pipeline import SearchResult, run_search
+from autoseg.predictor import Predictor
+from autoseg.search.run_folder import RunFolder
+
+BUDGET_S = 40.0
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill_hub_cache(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos") / "set")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch, hub: Path, home: Path) -> None:
+    monkeypatch.setenv("AUTOSEG_HOME", str(home))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+
+
+@pytest.fixture(scope="module")
+def done(
+    tmp_path_factory: pytest.TempPathFactory, photos: Path, hub: Path, home: Path
+) -> tuple[SearchResult, float]:
+    """One finished search and the time it took."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOSEG_HOME", str(home))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+        started = time.monotonic()
+        folder = tmp_path_factory.mktemp("runs") / "photos-1"
+        return run_search(photos, config(BUDGET_S), folder), time.monotonic() - started
+
+
+def test_the_budget_is_kept(done):
+    _, seconds = done
+    assert seconds <= 1.05 * BUDGET_S + 10
+    assert seconds >= 0.6 * BUDGET_S  # And used.
+
+
+def test_a_short_budget_on_small_images_searches(done):
+    result, _ = done
+    trials = result.run.trials()
+    assert len(trials) >= 3
+    assert trials[0].origin == "default" and trials[0].status == "complete"
+    assert {trial.status for trial in trials} <= {"complete", "pruned", "failed"}
+    (winner,) = [trial for trial in trials if "winner" in trial.tags]
+    assert winner.curve[-1].phase == "final"
+    assert result.report["trials"] == len(trials)
+
+
+def test_everything_in_the_run_folder_can_be_read(done):
+    result, _ = done
+    run = result.run
+    for file in run.path.rglob("*.json"):
+        json.loads(file.read_text(encoding="utf-8"))
+    info, state = run.info(), run.state()
+    assert info.config == config(BUDGET_S) and len(info.data_fingerprint) == 64
+    assert state.status == "done" and state.phase == "finished" and state.error == ""
+    assert state.elapsed_s == pytest.approx(done[1], abs=5)
+    assert state.best_score == max(trial.score for trial in run.trials())
+    assert run.json("report/report.json") == result.report
+    for name in ("verdict.json", "splits.json", "plan.json"):
+        assert run.json(name)
+    leftovers = [p.name for p in run.path.rglob("*") if p.suffix == ".part" or p.name == "stop"]
+    assert leftovers == []
+
+
+def test_the_splits_are_apart_and_whole(done):
+    splits = done[0].run.json("splits.json")
+    parts = [set(splits[name]) for name in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [14, 10, 12] and len(set.union(*parts)) == 36
+    assert set(done[0].run.json("plan.json")["val"]) <= parts[1]
+
+
+def test_the_report_is_about_the_test_images_and_holds_together(done):
+    report = done[0].report
+    assert report["split"] == "test" and report["untouched"] is True
+    assert report["n_images"] == len(done[0].run.json("splits.json")["test"])
+    assert np.array(report["confusion"]).sum() == report["n_images"] * 64 * 96
+    for table in (report["model"], report["default_recipe"]):
+        if table is not None:
+            for name, score in table["scores"].items():
+                assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1, name
+    if report["difference"] is not None:
+        assert 0 <= report["difference"]["probability_better"] <= 1
+
+
+def test_the_model_is_a_bundle_that_scores_what_the_report_says(done, photos):
+    result, _ = done
+    bundle = load_bundle(result.run.model)
+    assert bundle.info.scores["macro_iou"] == result.report["model"]["scores"]["macro_iou"]["value"]
+    predictor = Predictor.from_pretrained(result.run.path, device="cpu")
+    image = next((photos / "test" / "images").iterdir())
+    assert predictor.predict(image).mask.shape == (64, 96)
+
+
+def test_a_finished_run_returns_its_result_at_once(done, photos):
+    result, _ = done
+    before = {p: p.stat().st_mtime_ns for p in result.run.path.rglob("*.json")}
+    started = time.monotonic()
+    again = run_search(photos, config(BUDGET_S), result.run.path)
+    assert time.monotonic() - started < 2
+    assert again.report == result.report
+    assert before == {p: p.stat().st_mtime_ns for p in result.run.path.rglob("*.json")}
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"flip": "none"}, {"n_trials": 2}, {"max_side": 32}]
+)
+def test_another_configuration_is_refused_by_the_field(done, photos, change):
+    result, _ = done
+    with pytest.raises(RunError, match=next(iter(change))):
+        run_search(photos, config(BUDGET_S, **change), result.run.path)
+
+
+def test_a_run_that_is_held_is_refused(done, photos):
+    result, _ = done
+    with result.run.locked():
+        with pytest.raises(RunLockedError, match="another process"):
+            run_search(photos, config(BUDGET_S), result.run.path)
+    assert result.run.state().status == "done"
+
+
+def test_too_small_a_budget_says_what_would_do_and_leaves_the_run_usable(photos, tmp_path):
+    """The number it names, given to the same run, is enough."""
+    folder = tmp_path / "small"
+    with pytest.raises(BudgetError, match=r"at least (\d+) s") as caught:
+        run_search(photos, config(0.5), folder)
+    run = RunFolder(folder)
+    assert run.state().status == "failed" and run.state().error == str(caught.value)
+    assert not run.model.exists() and not run.report.exists() and run.trials() == ()
+    assert run.json("plan.json") is None
+    least = float(str(caught.value).rsplit("at least ", 1)[1].split()[0])
+    assert least < 60
+    result = run_search(photos, config(least), folder)
+    assert result.run.state().status == "done" and result.run.model.is_dir()
+
+
+def test_a_stop_finishes_soon_with_a_model(photos, tmp_path):
+    folder = tmp_path / "stopped"
+    run = RunFolder(folder)
+    asked = []
+
+    def stop_when_searching() -> None:
+        while not any(trial.curve for trial in run.trials()):
+            time.sleep(0.1)
+        asked.append(time.monotonic())
+        run.request_stop()
+
+    thread = threading.Thread(target=stop_when_searching)
+    thread.start()
+    result = run_search(photos, config(300.0), folder)
+    thread.join()
+    assert time.monotonic() - asked[0] < 30
+    assert run.state().status == "done" and result.report["trials"] >= 1
+    load_bundle(run.model)
+
+
+def test_a_stop_before_anything_was_trained_keeps_the_run_resumable(photos, tmp_path):
+    folder = tmp_path / "early"
+    with pytest.raises(StoppedEarlyError):
+        run_search(photos, config(60.0), folder, on_start=lambda stop: stop.ask())
+    run = RunFolder(folder)
+    assert run.state().status == "interrupted" and not run.model.exists()
+    assert run.json("splits.json")
+
+
+def test_changed_data_is_refused(tmp_path):
+    photos = make_photos(tmp_path / "set")
+    folder = tmp_path / "run"
+    with pytest.raises(StoppedEarlyError):
+        run_search(photos, config(60.0), folder, on_start=lambda stop: stop.ask())
+    (photos / "train" / "images" / "scene_003.jpg").unlink()
+    (photos / "train" / "masks" / "scene_003.png").unlink()
+    with pytest.raises(RunError, match="has changed since run began"):
+        run_search(photos, config(60.0), folder)
+
+
+def test_an_unknown_encoder_is_told_before_the_time_is_gone(photos, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(EncoderError, match="resnet5000"):
+        run_search(photos, config(600.0, encoders=("resnet5000",)), tmp_path / "run")
+    assert time.monotonic() - started < 10
+
+
+def test_interrupting_leaves_at_once_and_resumable(photos, tmp_path, monkeypatch):
+    """What Ctrl-C does the second time."""
+    folder = tmp_path / "run"
+
+    def interrupt(self: torch.nn.Module) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_search(photos, config(60.0), folder)
+    assert RunFolder(folder).state().status == "interrupted"
+    with RunFolder(folder).locked():
+        pass
