@@ -49,16 +49,19 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         value = name if name in names else next(iter(names), None)
         return dict(gr.update(choices=names, value=value))
 
-    def open_tab() -> Placed:
-        return {tabs: gr.Tabs(selected="search" if workspace.runs() else "data")}
-
-    def open_data() -> Placed:
+    def open_first() -> Placed:
+        """What takes no time to read; the tab above all, before the user chooses another."""
         listed = data_tab.listed(workspace)
-        name = listed["datasets"]["value"]
         return {
-            **data.placed({**listed, **data_tab.shown(workspace, name)}),
-            search.dataset: dataset_field(name),
+            **data.placed(listed),
+            **search.open_page(),
+            search.dataset: dataset_field(listed["datasets"]["value"]),
+            tabs: gr.Tabs(selected="search" if workspace.runs() else "data"),
         }
+
+    def open_dataset() -> Placed:
+        name = data_tab.listed(workspace)["datasets"]["value"]
+        return data.placed(data_tab.shown(workspace, name))
 
     def use_dataset(name: str | None) -> Placed:
         return {search.dataset: dataset_field(name), tabs: gr.Tabs(selected="search")}
@@ -68,11 +71,10 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with page:
-        # Everything comes from disk, for a page just opened or reloaded. The tab comes first and
-        # by itself: a late answer would take the user away from a tab that he has just opened.
-        page.load(open_tab, None, tabs, queue=False, **private)
-        page.load(search.open_page, None, search.outputs, queue=False, **private)
-        page.load(open_data, None, [*data.outputs, search.dataset], **private)
+        # Everything comes from disk, for a page just opened or reloaded.
+        first = [*data.outputs, *search.outputs, search.dataset, tabs]
+        page.load(open_first, None, first, queue=False, **private)
+        page.load(open_dataset, None, data.outputs, **private)
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)

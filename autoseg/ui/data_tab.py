@@ -168,6 +168,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
         with gr.Column(scale=3, min_width=320):
             verdict = html(NO_DATA, elem_id="verdict")
             gallery = gr.Gallery(
+                format="jpeg",
                 label="Images with their masks", columns=4, height="auto", object_fit="contain",
                 visible=False, buttons=["fullscreen"], elem_id="gallery",
             )  # fmt: skip

@@ -258,6 +258,7 @@ def _layout(server_paths: bool) -> dict[str, Any]:
                     info="Full path of its folder. Empty: the model chosen above.",
                 )  # fmt: skip
             gallery = gr.Gallery(
+                format="jpeg",
                 label="Examples the model has not seen in training", columns=4, height="auto",
                 object_fit="cover", allow_preview=False, visible=False, buttons=[],
                 elem_id="examples",

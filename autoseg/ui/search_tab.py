@@ -243,9 +243,8 @@ def _run_panel() -> dict[str, Any]:
         )  # fmt: skip
     report = html(visible=False, elem_id="report")
     curves = gr.LinePlot(
-        x="Epochs", y="Score (%)", color="Trial", height=310, visible=False,
-        label="Learning curves (IoU per image, validation split)", show_label=True,
-        elem_id="curves",
+        x="Epochs", y="Score (%)", color="Trial", height=300, visible=False,
+        title="Learning curves, validation split", y_title="IoU per image (%)", elem_id="curves",
     )  # fmt: skip
     trials = html(visible=False, elem_id="trials")
     with gr.Accordion("Log of the search", open=False):
