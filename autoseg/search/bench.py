@@ -104,7 +104,9 @@ class Bench:
                     self._starts[key] = self._rescore(trial, load_weights(file))
                 else:
                     self._starts[key] = self.train_decoder(trial, self.decoder_schedule())
-                    save_weights(file, self._starts[key].weights)
+                    # One cut short by a stop must not be what a resumed search starts from.
+                    if self._starts[key].reason == "complete":
+                        save_weights(file, self._starts[key].weights)
             finally:
                 trial.close()
         return self._starts[key]
