@@ -1,0 +1,170 @@
+"""The loop over trials: a study, a journal, and real training of tiny networks."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoseg.config import MAX_FROZEN_DEPTH, Geometry
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.search.bench import Bench
+from autoseg.search.budget import Clock, EncoderCost, Plan
+from autoseg.search.journal import Journal
+from autoseg.search.loop import SearchLoop
+from autoseg.search.run_folder import RunFolder
+from autoseg.search.space import SearchSpace
+from autoseg.search.study import Study
+from autoseg.training.trial import TrainingData
+
+ENCODER = "test_resnet.r160_in1k"
+GEOMETRY = Geometry(window=(32, 32), scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    folder = tmp_path_factory.mktemp("loop")
+    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
+    cache = build_cache(dataset, GEOMETRY, folder / "cache")
+    return TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+
+
+@pytest.fixture
+def make_loop(tmp_path: Path, data: TrainingData, hub_weights):
+    """A loop over `max_trials` trials in a run folder; a second call resumes it."""
+    journals = []
+
+    def make(
+        max_trials: int = 4,
+        keep_going: Callable[[], bool] = lambda: True,
+        seed: int = 0,
+        name: str = "run",
+    ) -> SearchLoop:
+        space = SearchSpace((ENCODER,), GEOMETRY, ("fpn",), batch_size=4, epochs=2.0)
+        cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
+        plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, max_trials, 8, 8, data.val, 3.0)
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir(exist_ok=True)
+        bench = Bench(
+            data, plan, torch.device("cpu"), seed, run.path / "decoders", keep_going=keep_going
+        )
+        journal = Journal(run, Clock(600.0, time.monotonic()), pid=1)
+        journals.append(journal)
+        return SearchLoop(Study(run.study, space, seed), bench, journal, lambda: 100.0)
+
+    yield make
+    for journal in journals:
+        journal.close("interrupted", "")
+
+
+def recipes(loop: SearchLoop) -> list[tuple[int, float, float]]:
+    return [
+        (t.recipe.frozen_depth, t.recipe.decoder_lr, t.recipe.encoder_lr_ratio)
+        for t in loop.journal.trials.values()
+    ]
+
+
+def test_trials_run_until_there_are_enough(make_loop):
+    loop = make_loop(max_trials=3)
+    loop.run()
+    trials = loop.journal.trials
+    assert len(trials) == 3 and loop.study.finished() == 3
+    assert trials[0].status == "complete" and trials[0].origin == "default"
+    for number, trial in trials.items():
+        assert trial.status in ("complete", "pruned") and 0 <= trial.score <= 1
+        assert loop.journal.confusions(number).shape == (3, 5, 5)
+        assert trial.curve[0].phase == "decoder"
+        assert (trial.curve[-1].phase == "decoder") == (
+            trial.recipe.frozen_depth == MAX_FROZEN_DEPTH
+        )
+    assert loop.study.best().value == pytest.approx(
+        max(t.score for t in trials.values() if t.status == "complete")
+    )
+
+
+@pytest.mark.slow
+def test_the_same_seed_runs_the_same_recipes(make_loop):
+    found = []
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        loop = make_loop(max_trials=7, seed=seed, name=name)
+        loop.run()
+        found.append(recipes(loop))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_trial_that_was_killed_is_tried_again_and_the_rest_is_kept(make_loop):
+    first = make_loop(max_trials=2)
+    first.run()
+    trial, params, origin = first.study.ask()  # And then the process dies.
+    first.journal.begin_trial(trial.number, first.bench.plan.space.recipe(params), origin)
+    kept = dict(first.journal.trials)
+    second = make_loop(max_trials=3)
+    second.run()
+    trials = second.journal.trials
+    assert trials[0] == kept[0] and trials[1] == kept[1]
+    assert trials[2].status == "failed" and "interrupted" in trials[2].reason
+    assert trials[3].status in ("complete", "pruned")
+    assert recipes(second)[3][:2] == recipes(second)[2][:2]
+    assert trials[3].origin == kept[2].origin
+
+
+def test_a_diverged_trial_fails_and_comes_back_slower_once(make_loop, monkeypatch):
+    """Its loss becomes not a number in real training: weights of infinity are put in."""
+    loop = make_loop(max_trials=1)
+    open_trial = loop.bench.open_trial
+    opened = []
+
+    def exploding(recipe, seed, weights=None):
+        trial = open_trial(recipe, seed, weights)
+        if weights is not None:  # Not the decoder's start.
+            opened.append(recipe)
+            with torch.no_grad():
+                trial.model.segmentation_head[0].weight.fill_(float("inf"))
+        return trial
+
+    monkeypatch.setattr(loop.bench, "open_trial", exploding)
+    loop.run_one()
+    loop.run_one()
+    first, second = loop.journal.trials.values()
+    assert first.status == second.status == "failed" and "not a number" in first.reason
+    assert second.recipe.decoder_lr == pytest.approx(first.recipe.decoder_lr / 3)
+    assert loop.study.finished() == 0
+    monkeypatch.undo()
+    loop.run()
+    third = loop.journal.trials[2]
+    assert third.status == "complete" and third.recipe.frozen_depth == MAX_FROZEN_DEPTH
+
+
+def test_a_stop_ends_the_trial_at_once_with_its_score(make_loop):
+    asked = iter([True] * 12)
+    loop = make_loop(max_trials=50, keep_going=lambda: next(asked, False))
+    started = time.monotonic()
+    loop.run()
+    assert time.monotonic() - started < 30
+    trials = loop.journal.trials
+    assert 1 <= len(trials) < 10
+    assert all(t.status != "running" and t.score is not None for t in trials.values())
+    assert all(loop.journal.confusions(number) is not None for number in trials)
+
+
+def test_decoder_starts_are_made_once_and_found_by_a_resumed_search(make_loop):
+    loop = make_loop(max_trials=2)
+    loop.run()
+    (file,) = loop.bench.folder.iterdir()
+    written = file.stat().st_mtime_ns
+    again = make_loop(max_trials=3)
+    again.run()
+    assert file.stat().st_mtime_ns == written
+    (start,) = again.bench._starts.values()
+    (made,) = loop.bench._starts.values()
+    assert start.best.score == pytest.approx(made.best.score, abs=1e-6)
+
+
+def test_a_decoder_start_cut_short_by_a_stop_is_no_start_for_a_resumed_search(make_loop):
+    """An unfinished decoder was kept on disk, and every later trial began from it."""
+    loop = make_loop(keep_going=lambda: False)
+    loop.bench.decoder_start(loop.bench.plan.space.default)
+    assert not list(loop.bench.folder.glob("*"))
