@@ -20,6 +20,8 @@ class Strength:
     """Additive, as a share of the full range."""
     contrast: float = 0.0
     """Factor in [1 - c, 1 + c]; the saturation's too."""
+    quarter_turns: bool = False
+    """Turn by 0, 90, 180 or 270 degrees where images have no up."""
     noise: float = 0.0
     """Largest standard deviation of Gaussian noise, as a share of the full range."""
     grey_share: float = 0.0
@@ -31,7 +33,13 @@ STRENGTHS: dict[AugmentationName, Strength] = {
     "light": Strength(brightness=0.05, contrast=0.1),
     "medium": Strength(rotation_deg=15, log_scale=0.25, brightness=0.1, contrast=0.2),
     "strong": Strength(
-        rotation_deg=30, log_scale=0.4, brightness=0.2, contrast=0.4, noise=0.04, grey_share=0.1
+        rotation_deg=30,
+        log_scale=0.4,
+        brightness=0.2,
+        contrast=0.4,
+        quarter_turns=True,
+        noise=0.04,
+        grey_share=0.1,
     ),
 }
 
@@ -94,7 +102,7 @@ class Augmenter:
         count, _, height, width = images.shape
         angle = self._uniform(count) * math.radians(self.strength.rotation_deg)
         quarter_turns = torch.randint(0, 4, (count,), generator=self._generator)
-        if self.flip == "both":
+        if self.flip == "both" and self.strength.quarter_turns:
             angle = angle + quarter_turns * (math.pi / 2)
         zoom = torch.exp(-self._uniform(count) * self.strength.log_scale)
         across = self._signs(count, self.flip != "none")

@@ -1,12 +1,13 @@
 """The final phase: the winner goes on with a schedule tied to the time that is left."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.errors import BudgetError
 from autoseg.search.bench import Bench
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
@@ -59,6 +60,7 @@ def train_final(
     if checkpoint.is_file():
         weights = load_weights(checkpoint)
     before: TrainResult | None = None
+    fresh = weights is None
     if weights is None and recipe.frozen_depth < MAX_FROZEN_DEPTH:
         before = start = bench.decoder_start(recipe)
         if start is not None:
@@ -79,6 +81,11 @@ def train_final(
         if weights is not None and before is None:
             before = trial.scored()
         schedule = _schedule(bench, recipe, time_left())
+        if schedule is None and (before is None or (fresh and before.windows == 0)):
+            raise BudgetError(
+                "The time was used up before anything could be trained: preparing took longer "
+                "than planned. Give a larger budget, or close other programs."
+            )
         if schedule is None or not bench.keep_going():
             result = before or trial.scored()
         elif recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
@@ -94,9 +101,14 @@ def train_final(
         trial.close()
     chosen = _better(before, result)
     assert chosen.best is not None
-    record = described(journal.trials[number], result, "complete", "")
-    journal.record(record)
-    return FinalModel(number, result.recipe, chosen.weights, chosen.best.confusions)
+    reason = (
+        "stopped on request" if result.reason == "stopped" else "trained to the end of the time"
+    )
+    record = described(journal.trials[number], result, "complete", reason)
+    epochs = record.curve[-1].epochs if record.curve else result.recipe.epochs
+    recipe = replace(recipe, epochs=max(epochs, 1e-3))
+    journal.record(replace(record, recipe=recipe))
+    return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
 
 
 def _better(before: TrainResult | None, after: TrainResult) -> TrainResult:

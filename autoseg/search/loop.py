@@ -153,7 +153,7 @@ class SearchLoop:
 
     def _finish(self, trial: optuna.Trial, result: TrainResult, pruned_because: str) -> None:
         status: TrialStatus = "complete" if result.reason == "complete" else "pruned"
-        reason = pruned_because
+        reason = pruned_because or "ran to its end"
         if result.reason == "stopped":
             reason = "the time of the search was up"
         record = self.journal.trials[trial.number]

@@ -131,9 +131,9 @@ def test_a_horizontal_flip_mirrors_half_and_turns_none_upside_down(strength):
         assert foot > stem
 
 
-def test_both_flips_turn_upside_down_and_quarter_turn():
+def test_both_flips_turn_upside_down_and_strong_ones_by_quarters():
     images, masks = left_right_images(128)
-    _, moved = Augmenter("medium", "both", 0)(images, masks)
+    _, moved = Augmenter("strong", "both", 0)(images, masks)
     below, right = 0, 0
     for mask in moved:
         offset = (mask == 2).nonzero().float().mean(0) - (mask == 1).nonzero().float().mean(0)
