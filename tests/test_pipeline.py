@@ -16,7 +16,7 @@ from autoseg.pipeline import SearchResult, run_search
 from autoseg.predictor import Predictor
 from autoseg.search.run_folder import RunFolder
 
-BUDGET_S = 40.0
+BUDGET_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_budget_is_kept(done):
 def test_a_short_budget_on_small_images_searches(done):
     result, _ = done
     trials = result.run.trials()
-    assert len(trials) >= 3
+    assert len(trials) >= 2
     assert trials[0].origin == "default" and trials[0].status == "complete"
     assert {trial.status for trial in trials} <= {"complete", "pruned", "failed"}
     (winner,) = [trial for trial in trials if "winner" in trial.tags]

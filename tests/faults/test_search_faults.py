@@ -23,7 +23,7 @@ from autoseg.errors import RunError, RunLockedError
 from autoseg.pipeline import run_search
 from autoseg.search.run_folder import RunFolder
 
-BUDGET_S = 45.0
+BUDGET_S = 30.0
 
 
 @pytest.fixture(scope="module")
