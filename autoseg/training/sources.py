@@ -102,13 +102,14 @@ class FeatureSource:
         chosen, self._order = self._order[:count].tolist(), self._order[count:]
         columns = zip(*(self._features[k] for k in chosen), strict=True)
         inputs = [
-            torch.stack(column).contiguous(memory_format=torch.channels_last) for column in columns
+            torch.stack(column).contiguous(memory_format=layout)
+            for column, layout in zip(columns, self._formats, strict=True)
         ]
         return inputs, torch.stack([self._masks[k] for k in chosen])
 
 
 def _memory_format(features: torch.Tensor) -> torch.memory_format:
-    """The format the head yields: a ViT's decoder takes no other than its own."""
-    if features.is_contiguous():
+    """The format the head yields; a ViT's tokens (N, P, C) have one only."""
+    if features.ndim != 4 or features.is_contiguous():
         return torch.contiguous_format
     return torch.channels_last
