@@ -28,6 +28,7 @@ from autoseg.training.hardware import (
     free_memory,
     peak_memory_bytes,
     reset_peak_memory,
+    train_depthwise_in_float32,
 )
 from autoseg.training.schedule import Schedule
 from autoseg.training.sources import FeatureSource, WindowSource
@@ -131,6 +132,8 @@ class Trial:
         model = build_network(recipe, data.num_classes, pretrained=weights is None)
         if weights is not None:
             model.load_state_dict(weights)
+        if precision.device.type == "cpu":
+            train_depthwise_in_float32(model)
         self.model = model.to(precision.device).to(memory_format=torch.channels_last)
         windows = Windows(
             data.cache,
