@@ -70,6 +70,7 @@ def test_check_search_predict(folder, tmp_path):
     assert smp.from_pretrained(str(run_path / "model")).training is False
 
 
+@pytest.mark.slow
 def test_one_interrupt_finishes_with_the_best_so_far(folder, tmp_path):
     run_path = tmp_path / "run"
     process = start(tmp_path, "search", folder, "--budget", "20m", "--run", run_path)
@@ -82,6 +83,7 @@ def test_one_interrupt_finishes_with_the_best_so_far(folder, tmp_path):
     assert state is not None and state.status == "done"
 
 
+@pytest.mark.slow
 def test_two_interrupts_leave_at_once_and_the_same_command_goes_on(folder, tmp_path):
     run_path = tmp_path / "run"
     command = ("search", folder, "--budget", "20m", "--run", run_path)
