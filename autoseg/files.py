@@ -32,6 +32,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep_parts(folder: Path) -> None:
+    """Remove what killed writers left below a folder that no process is writing to."""
+    for part in folder.rglob(".*.part"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:

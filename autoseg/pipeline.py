@@ -10,6 +10,7 @@ from typing import Any
 
 from autoseg.config import SearchConfig, to_dict
 from autoseg.errors import AutosegError, RunError, StoppedEarlyError
+from autoseg.files import sweep_parts
 from autoseg.search.budget import Clock
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
@@ -62,6 +63,7 @@ def run_search(
             if finished is not None:
                 return finished
             run.clear_stop()
+            sweep_parts(run.path)
             stop = StopRequest(run)
             on_start(stop)
             before = run.state()
@@ -87,20 +89,36 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
     except StoppedEarlyError as error:
         journal.close("interrupted", str(error))
         raise
+    except RunError as error:
+        # The run is as it was: with the right data or arguments it still goes on.
+        journal.close("interrupted", "The search did not go on.", str(error))
+        raise
     except AutosegError as error:
-        journal.close("failed", "The search failed.", str(error))
+        if _is_disk_full(error):
+            journal.close("interrupted", "The disk is full.", str(error))
+        else:
+            journal.close("failed", "The search failed.", str(error))
         raise
     except KeyboardInterrupt:
         journal.close("interrupted", "The search was interrupted; the same command goes on.")
         raise
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        if _is_disk_full(error):
             journal.close("interrupted", "The disk is full.", _disk_full(run))
         else:
             journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
         raise
     journal.close("done", "The model is ready.")
     journal.drop_weights()
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is a full disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _disk_full(run: RunFolder) -> str:

@@ -32,6 +32,8 @@ class Journal:
         self.folder = folder
         self.clock = clock
         self.trials: dict[int, TrialRecord] = {t.number: t for t in folder.trials()}
+        # Epochs and seconds of a trial's curve before the phase that this process added to it.
+        self._began: dict[tuple[int, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._state = RunState(
@@ -94,9 +96,12 @@ class Journal:
     def add_point(self, number: int, evaluation: Evaluation, n_train: int, phase: str) -> None:
         """Append one evaluation to a trial's curve."""
         record = self.trials[number]
-        before = [p for p in record.curve if p.phase != phase]
-        epochs = (before[-1].epochs if before else 0.0) + evaluation.windows / max(1, n_train)
-        seconds = (before[-1].seconds if before else 0.0) + evaluation.seconds
+        if (number, phase) not in self._began:
+            last = record.curve[-1] if record.curve else None
+            self._began[number, phase] = (last.epochs, last.seconds) if last else (0.0, 0.0)
+        epochs_before, seconds_before = self._began[number, phase]
+        epochs = epochs_before + evaluation.windows / max(1, n_train)
+        seconds = seconds_before + evaluation.seconds
         loss = evaluation.train_loss if np.isfinite(evaluation.train_loss) else None
         point = CurvePoint(epochs, seconds, loss, evaluation.score, phase)
         score = max(evaluation.score, record.score or 0.0)
@@ -125,7 +130,7 @@ class Journal:
             temporary.write_bytes(content.getvalue())
         ranked = sorted(
             (t for t in self.trials.values() if self.has_weights(t.number)),
-            key=lambda t: -(t.score or 0.0),
+            key=lambda t: (t.status != "complete", -(t.score or 0.0)),
         )
         for record in ranked[KEPT_WEIGHTS:]:
             if record.origin != "default" and record.number != number:

@@ -1,6 +1,6 @@
 """The search space: which recipes there are, which come first, and how a study suggests one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +134,3 @@ class SearchSpace:
             batch_size=self.batch_size,
             epochs=self.epochs,
         )
-
-
-def encoder_ladder(names: Sequence[str], cost_s: Mapping[str, float]) -> tuple[str, ...]:
-    """Encoders by rising measured cost of a training window, ties by name."""
-    return tuple(sorted(names, key=lambda name: (cost_s[name], name)))

@@ -127,11 +127,6 @@ class Study:
         states = (TrialState.COMPLETE, TrialState.PRUNED)
         return len(self._study.get_trials(deepcopy=False, states=states))
 
-    def best(self) -> optuna.trial.FrozenTrial | None:
-        """The complete trial with the highest score."""
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return max(complete, key=lambda trial: trial.value or 0.0, default=None)
-
 
 def _mend(journal: Path) -> None:
     """Take away what a killed process or a full disk left: half a line, and Optuna's own lock.

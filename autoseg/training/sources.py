@@ -8,8 +8,9 @@ import torch
 
 from autoseg.data.augmentation import Augmenter
 from autoseg.data.batches import Windows
+from autoseg.errors import TrainingError
 from autoseg.preprocessing import Preprocessing
-from autoseg.training.hardware import Precision
+from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 
 
 class BatchSource(Protocol):
@@ -83,8 +84,18 @@ class FeatureSource:
         used = 0
         while len(self) < count and (used == 0 or keep_going()):
             inputs, masks = self._source.draw(min(batch_size, count - len(self)))
-            with torch.no_grad(), self._precision.autocast():
-                features = self._head(inputs[0])
+            features = self._features_of(inputs[0])
+            if features is None:
+                free_memory(self._precision.device)
+                if used:
+                    break  # What there is so far fits, and so does training on it.
+                if batch_size == 1:
+                    raise TrainingError(
+                        "Memory ran out on one window of the frozen encoder. Choose a smaller "
+                        "encoder or `max_side`, or close other programs that use the device."
+                    )
+                batch_size //= 2
+                continue
             self._formats = [_memory_format(feature) for feature in features]
             for k in range(len(masks)):
                 # Clones: a view would keep the whole batch alive.
@@ -94,6 +105,16 @@ class FeatureSource:
             used += bytes_each * len(masks)
             if used + bytes_each * batch_size > max_bytes:
                 break
+
+    def _features_of(self, images: torch.Tensor) -> list[torch.Tensor] | None:
+        """Feature maps of a batch; None if memory ran out."""
+        try:
+            with torch.no_grad(), self._precision.autocast():
+                return self._head(images)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
 
     def draw(self, count: int) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The next `count` cached windows: every one comes once before any comes again."""

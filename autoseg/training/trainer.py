@@ -230,11 +230,14 @@ class Trainer:
     def _shrunk(
         self, inputs: list[torch.Tensor], masks: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The top left part of windows, where whole ones no longer fit into memory."""
+        """A part of the windows, anywhere in them, where whole ones no longer fit into memory."""
         if self.shrink == 1.0:
             return inputs, masks
         height, width = (max(64, int(s * self.shrink) // 32 * 32) for s in masks.shape[-2:])
-        return [inputs[0][..., :height, :width]], masks[..., :height, :width]
+        room = (masks.shape[-2] - height, masks.shape[-1] - width)
+        top, left = (int(torch.randint(0, max(0, free) + 1, ())) for free in room)
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        return [inputs[0][..., rows, columns]], masks[..., rows, columns]
 
     def _recover(self, inputs: list[torch.Tensor]) -> None:
         """Make the next attempt smaller."""

@@ -7,10 +7,11 @@ import torch
 
 from autoseg.config import IGNORE_INDEX, Geometry
 from autoseg.data.cache import Cache
+from autoseg.errors import TrainingError
 from autoseg.inference import MAX_TILE_SIDE, segment
 from autoseg.metrics import confusion_matrix
 from autoseg.preprocessing import Preprocessing, pad_image, round_up
-from autoseg.training.hardware import Precision
+from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 
 _BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**23}
 """Pixels per forward pass: two 512x512 windows on a CPU, 32 on a GPU."""
@@ -45,7 +46,7 @@ def validation_confusions(
                 _tiled(forward, cache, i, preprocessing, num_classes, precision) for i in batch
             ]
         else:
-            matrices += _batched(forward, cache, batch, preprocessing, num_classes, precision)
+            matrices += _fitting(forward, cache, batch, preprocessing, num_classes, precision)
     return np.stack(matrices)
 
 
@@ -68,6 +69,35 @@ def _same_shape_batches(
         else:
             batches.append([i])
     return batches
+
+
+def _fitting(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    cache: Cache,
+    batch: Sequence[int],
+    preprocessing: Preprocessing,
+    num_classes: int,
+    precision: Precision,
+) -> list[np.ndarray]:
+    """`_batched`, in halves where memory runs out."""
+    try:
+        return _batched(forward, cache, batch, preprocessing, num_classes, precision)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside the handler: its traceback would keep the tensors of the failed pass.
+    free_memory(precision.device)
+    if len(batch) == 1:
+        raise TrainingError(
+            "Memory ran out while one image was scored. Choose a smaller encoder or `max_side`, "
+            "or close other programs that use the device."
+        )
+    middle = len(batch) // 2
+    return [
+        matrix
+        for half in (batch[:middle], batch[middle:])
+        for matrix in _fitting(forward, cache, half, preprocessing, num_classes, precision)
+    ]
 
 
 def _batched(

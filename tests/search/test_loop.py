@@ -11,6 +11,7 @@ from autoseg.config import MAX_FROZEN_DEPTH, Geometry
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
+from autoseg.metrics import iou, macro_imagewise
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
@@ -18,7 +19,7 @@ from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.search.study import Study
-from autoseg.training.trial import TrainingData
+from autoseg.training.trial import TrainingData, Trial
 
 ENCODER = "test_resnet.r160_in1k"
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
@@ -80,9 +81,7 @@ def test_trials_run_until_there_are_enough(make_loop):
         assert (trial.curve[-1].phase == "decoder") == (
             trial.recipe.frozen_depth == MAX_FROZEN_DEPTH
         )
-    assert loop.study.best().value == pytest.approx(
-        max(t.score for t in trials.values() if t.status == "complete")
-    )
+    assert loop.study.finished() == len(trials)
 
 
 @pytest.mark.slow
@@ -168,3 +167,34 @@ def test_a_decoder_start_cut_short_by_a_stop_is_no_start_for_a_resumed_search(ma
     loop = make_loop(keep_going=lambda: False)
     loop.bench.decoder_start(loop.bench.plan.space.default)
     assert not list(loop.bench.folder.glob("*"))
+
+
+def test_a_score_is_that_of_the_weights_kept_and_not_of_the_decoder_they_began_with(make_loop):
+    """Trials that fine-tuning had spoilt were ranked by the decoder all of them began with."""
+    loop = make_loop(max_trials=5)
+    loop.run()
+    for number, trial in loop.journal.trials.items():
+        score = float(macro_imagewise(iou, loop.journal.confusions(number)))
+        assert trial.score == pytest.approx(score)
+        if trial.status == "complete":
+            assert loop.study._study.trials[number].value == pytest.approx(score)
+
+
+def test_memory_that_runs_out_outside_a_step_ends_the_trial_and_not_the_search(
+    make_loop, monkeypatch
+):
+    loop = make_loop(max_trials=2)
+    evaluate = Trial.evaluate
+    calls = []
+
+    def full(self, indices):
+        calls.append(indices)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return evaluate(self, indices)
+
+    monkeypatch.setattr(Trial, "evaluate", full)
+    loop.run()
+    first, *others = loop.journal.trials.values()
+    assert first.status == "failed" and "out of memory" in first.reason
+    assert [t.status for t in others] == ["complete", "complete"]

@@ -90,3 +90,9 @@ def test_one_candidate_needs_next_to_no_correction(images):
 def test_the_same_seed_corrects_the_same(images):
     trials = pool(candidate(0, images), candidate(1, images[::-1].copy()))
     assert selection_corrected(trials, 3) == selection_corrected(trials, 3)
+
+
+def test_a_single_image_or_images_without_pixels_cannot_be_corrected(images):
+    assert np.isnan(selection_corrected(pool(candidate(0, images[:1])), seed=0))
+    empty = Candidate(0, np.zeros((4, 2, 2), dtype=np.int64), 1.0)
+    assert np.isnan(selection_corrected(pool(empty), seed=0))

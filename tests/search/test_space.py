@@ -2,7 +2,7 @@ import optuna
 import pytest
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
-from autoseg.search.space import MANY_TRIALS, VERY_MANY_TRIALS, SearchSpace, encoder_ladder
+from autoseg.search.space import MANY_TRIALS, VERY_MANY_TRIALS, SearchSpace
 
 GEOMETRY = Geometry(window=(64, 64), scale=1.0)
 
@@ -79,7 +79,3 @@ def test_what_is_not_searched_is_that_of_the_space():
     recipe = of.recipe(sample(of, 1)[0])
     assert recipe.geometry == GEOMETRY and recipe.batch_size == 3 and recipe.epochs == 5
     assert (recipe.flip, recipe.augmentation) == ("both", "strong")
-
-
-def test_the_ladder_rises_in_cost():
-    assert encoder_ladder("abc", {"a": 3, "b": 1, "c": 1}) == ("b", "c", "a")

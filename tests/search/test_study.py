@@ -177,13 +177,6 @@ def test_failed_trials_are_not_counted_as_finished(journal):
     third.report(0.2, step_of(RUNG_SHARES[0]))
     study.prune(third)
     assert study.finished() == 2
-    assert study.best().number == second.number
-
-
-def test_there_is_no_best_before_a_trial_is_complete(journal):
-    study = Study(journal, SPACE, seed=0)
-    study.ask()
-    assert study.best() is None
 
 
 def test_a_journal_cut_off_in_a_line_is_read_up_to_there(journal):

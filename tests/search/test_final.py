@@ -1,0 +1,77 @@
+"""The final phase on tiny networks: what it continues, and what it falls back on."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.config import Geometry, Recipe
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.errors import TrainingError
+from autoseg.model import build_model
+from autoseg.search.bench import Bench
+from autoseg.search.budget import Clock, EncoderCost, Plan
+from autoseg.search.final import FinalModel, train_final
+from autoseg.search.journal import Journal
+from autoseg.search.run_folder import RunFolder
+from autoseg.search.space import SearchSpace
+from autoseg.training.trial import TrainingData, Trial
+
+ENCODER = "test_resnet.r160_in1k"
+GEOMETRY = Geometry(window=(32, 32), scale=1.0)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    dataset = check_dataset(make_sample_dataset(tmp_path / "set", 8, size=(32, 48)))
+    cache = build_cache(dataset, GEOMETRY, tmp_path / "cache")
+    data = TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+    space = SearchSpace((ENCODER,), GEOMETRY, ("fpn", "unet"), batch_size=4, epochs=2.0)
+    cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
+    plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, 4, 8, 8, data.val, 3.0)
+    return Bench(data, plan, torch.device("cpu"), 0, tmp_path / "decoders", lambda: True)
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    journal = Journal(run, Clock(600.0, time.monotonic()), pid=1)
+    yield journal
+    journal.close("interrupted", "")
+
+
+def final(bench: Bench, journal: Journal, number: int, decoder: str, seconds: float) -> FinalModel:
+    recipe = Recipe(ENCODER, GEOMETRY, decoder_name=decoder, batch_size=4)
+    journal.begin_trial(number, recipe, "default")
+    torch.manual_seed(number)
+    model = build_model(ENCODER, decoder, bench.data.num_classes, pretrained=False)
+    ends = time.monotonic() + seconds
+    return train_final(
+        bench, journal, number, recipe, model.state_dict(), lambda: ends - time.monotonic()
+    )
+
+
+def test_another_winner_does_not_get_the_weights_of_the_first(bench, journal):
+    """A search that went on after a stop found another winner and loaded a foreign network."""
+    first = final(bench, journal, 0, "fpn", seconds=1.0)
+    second = final(bench, journal, 1, "unet", seconds=1.0)
+    assert first.weights.keys() != second.weights.keys()
+
+
+def test_training_that_breaks_keeps_the_weights_it_began_with(bench, journal, monkeypatch):
+    """A loss that was not a number in the last phase cost the run its model."""
+
+    def broken(self: Trial, *args: object, **options: object) -> None:
+        with torch.no_grad():
+            self.model.segmentation_head[0].weight.fill_(float("nan"))
+        raise TrainingError("The loss became not a number.")
+
+    monkeypatch.setattr(Trial, "fine_tune", broken)
+    kept = final(bench, journal, 0, "fpn", seconds=1.0)
+    assert all(bool(torch.isfinite(t).all()) for t in kept.weights.values())
+    assert np.isfinite(journal.trials[0].recipe.epochs)
