@@ -12,6 +12,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.run_folder import TrialRecord, TrialStatus
 from autoseg.search.space import Params
 from autoseg.search.study import RUNG_SHARES, Study
+from autoseg.training.hardware import is_out_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainResult
@@ -77,7 +78,9 @@ class SearchLoop:
         self.journal.begin_trial(trial.number, recipe, origin)
         try:
             result, reason = self._train(trial, params, recipe)
-        except TrainingError as error:
+        except (TrainingError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
             self._fail(trial, params, str(error))
             return
         self._finish(trial, result, reason)
@@ -156,8 +159,11 @@ class SearchLoop:
         reason = pruned_because or "ran to its end"
         if result.reason == "stopped":
             reason = "the time of the search was up"
-        record = self.journal.trials[trial.number]
-        self.journal.record(described(record, result, status, reason))
+        record = described(self.journal.trials[trial.number], result, status, reason)
+        if result.best is not None:
+            # The curve begins with the decoder's start, which may be better than what came of it.
+            record = replace(record, score=result.best.score)
+        self.journal.record(record)
         if result.best is not None:
             self.journal.save_result(trial.number, result.weights, result.best.confusions)
         if status == "complete":

@@ -95,7 +95,7 @@ class TrialRecord:
     """Where the recipe came from: "default", "portfolio", "sampler"."""
     curve: tuple[CurvePoint, ...] = ()
     score: float | None = None
-    """Best score of the curve."""
+    """Score of its weights; while it runs, the best of its curve."""
     seconds: float = 0.0
     reason: str = ""
     """Why the trial ended, for people."""
