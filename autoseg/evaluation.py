@@ -121,7 +121,8 @@ def _draws(score: Draws, predictions: Predictions, weights: np.ndarray) -> np.nd
     return np.concatenate(parts)
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """A number as JSON can hold it: rounded, None where there is none."""
     return round(float(value), 6) if np.isfinite(value) else None
 
 
@@ -133,7 +134,11 @@ def score_table(
     for name, score in SCORES.items():
         low, high = interval(_draws(score, predictions, weights))
         value = float(score(predictions, None))
-        scores[name] = {"value": _number(value), "low": _number(low), "high": _number(high)}
+        scores[name] = {
+            "value": number_or_none(value),
+            "low": number_or_none(low),
+            "high": number_or_none(high),
+        }
     pooled = predictions.confusions.sum(0)
     columns = {
         "iou": iou(pooled),
@@ -146,8 +151,8 @@ def score_table(
     per_class = [
         {
             "name": name,
-            **{column: _number(values[k]) for column, values in columns.items()},
-            "boundary_iou": _number(bands[k, 0] / bands[k, 1]) if bands[k, 1] else None,
+            **{column: number_or_none(values[k]) for column, values in columns.items()},
+            "boundary_iou": number_or_none(bands[k, 0] / bands[k, 1]) if bands[k, 1] else None,
             "pixels": int(pooled[k].sum()),
             "images": int((predictions.confusions[:, k].sum(1) > 0).sum()),
         }
@@ -192,10 +197,10 @@ def make_report(
         gain = float(objective(model, None)) - float(objective(default, None))
         difference = {
             "name": "macro_imagewise_iou",
-            "value": _number(gain),
-            "low": _number(low),
-            "high": _number(high),
-            "probability_better": _number(probability_better(ours, theirs)),
+            "value": number_or_none(gain),
+            "low": number_or_none(low),
+            "high": number_or_none(high),
+            "probability_better": number_or_none(probability_better(ours, theirs)),
         }
     return {
         "format_version": FORMAT_VERSION,
@@ -209,7 +214,7 @@ def make_report(
         "default_recipe": None if default is None else score_table(default, classes, weights),
         "default_note": default_note,
         "difference": difference,
-        "calibration_error": _number(expected_calibration_error(model.calibration)),
+        "calibration_error": number_or_none(expected_calibration_error(model.calibration)),
         **(facts or {}),
     }
 

@@ -19,8 +19,8 @@ from autoseg.data.dataset import CheckedDataset, check_dataset, write_verdict
 from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits, make_splits
 from autoseg.encoders import find_encoder
-from autoseg.errors import RunError, StoppedEarlyError
-from autoseg.evaluation import make_report
+from autoseg.errors import RunError, StoppedEarlyError, TrainingError
+from autoseg.evaluation import make_report, number_or_none
 from autoseg.files import autoseg_home, write_json
 from autoseg.judging import Judged, default_note, judge_folds, predict_weights, report_note
 from autoseg.search.bench import Bench
@@ -185,7 +185,7 @@ class Stages:
         return data, plan
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
-        """Run the trials the plan has time for; those that can win."""
+        """Run the trials the plan has time for; those that were compared."""
         plan = bench.plan
         if plan.search_s > 0:
             self.journal.enter("searching")
@@ -196,17 +196,17 @@ class Stages:
         for number, record in self.journal.trials.items():
             confusions = self.journal.confusions(number)
             if record.status in candidates and confusions is not None:
-                if self.journal.has_weights(number):
-                    cost = plan.costs[record.recipe.encoder_name].validation_s
-                    candidates[record.status][number] = Candidate(number, confusions, cost)
+                cost = plan.costs[record.recipe.encoder_name].validation_s
+                candidates[record.status][number] = Candidate(number, confusions, cost)
         return candidates["complete"] or candidates["pruned"]
 
     def _choose(
         self, study: Study, bench: Bench, candidates: dict[int, Candidate]
     ) -> tuple[int, Recipe, Weights | None]:
         """The trial to continue: the winner, or the one recipe there is time for."""
-        if candidates:
-            number = choose_winner(candidates, self._default_number(), self.config.seed)
+        kept = {n: c for n, c in candidates.items() if self.journal.has_weights(n)}
+        if kept:
+            number = choose_winner(kept, self._default_number(), self.config.seed)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
         else:
             number, recipe = self._only_trial(study, bench.plan)
@@ -215,7 +215,10 @@ class Stages:
                 raise StoppedEarlyError(
                     "The search was stopped before anything was trained. The same command goes on."
                 )
-        self.journal.record(replace(self.journal.trials[number], tags=("winner",)))
+        for trial in list(self.journal.trials.values()):
+            tags = ("winner",) if trial.number == number else ()
+            if trial.tags != tags:  # An earlier attempt may have had another winner.
+                self.journal.record(replace(trial, tags=tags))
         return number, recipe, weights
 
     def _train_folds(
@@ -229,7 +232,10 @@ class Stages:
             return None
         self.journal.enter("training folds")
         folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress)
-        return judge_folds(dataset, bench, recipe, folds)
+        try:
+            return judge_folds(dataset, bench, recipe, folds)
+        except TrainingError:
+            return None  # The model is then scored on the validation images.
 
     def _default_number(self) -> int | None:
         """The trial of the default recipe that was seen through."""
@@ -273,7 +279,7 @@ class Stages:
             epochs = recipe.epochs
             theirs = predict_weights(dataset, judged.indices, bench, recipe, weights, progress)
         validation = Candidate(final.number, final.confusions, 0.0).score
-        corrected = selection_corrected(candidates, self.config.seed) if candidates else None
+        corrected = selection_corrected(candidates, self.config.seed) if candidates else np.nan
         report = make_report(
             judged.predictions,
             theirs,
@@ -285,8 +291,8 @@ class Stages:
             groups=group_near_duplicates(dataset)[0][list(judged.indices)],
             seed=self.config.seed,
             facts={
-                "validation_score": round(validation, 6),
-                "validation_score_corrected": None if corrected is None else round(corrected, 6),
+                "validation_score": number_or_none(validation),
+                "validation_score_corrected": number_or_none(corrected),
                 "trials": len(self.journal.trials),
                 "seconds": round(self.clock.elapsed(), 1),
             },

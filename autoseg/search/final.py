@@ -7,7 +7,7 @@ import numpy as np
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
-from autoseg.errors import BudgetError
+from autoseg.errors import BudgetError, TrainingError
 from autoseg.search.bench import Bench
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
@@ -56,7 +56,8 @@ def train_final(
         weights: Its weights; None: it has not been trained yet.
         time_left: Seconds until training must be over.
     """
-    checkpoint = journal.folder.path / "final" / "weights.safetensors"
+    # By its trial: a search that goes on after a stop may find another winner.
+    checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
     if checkpoint.is_file():
         weights = load_weights(checkpoint)
     before: TrainResult | None = None
@@ -97,6 +98,13 @@ def train_final(
                 on_best=on_best,
                 keep_going=bench.keep_going,
             )
+    except TrainingError:
+        # What was good before the loss diverged or memory ran out is worth more than no model.
+        kept = load_weights(checkpoint) if checkpoint.is_file() else weights
+        if kept is None:
+            raise
+        trial.model.load_state_dict(kept)
+        result = trial.scored()
     finally:
         trial.close()
     chosen = _better(before, result)
