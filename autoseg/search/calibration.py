@@ -176,11 +176,13 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
     epochs = trial_epochs(epochs_left)
     names = admissible(costs, n_train, epochs, search_s) if search_s else [reference]
     expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
+    vits = tuple(name for name in names if find_encoder(name).kind == "vit")
+    pyramids = [name for name in names if name not in vits]
     space = SearchSpace(
         encoders=tuple(names),
         geometry=work.geometry,
-        decoder_names=decoders_for(reference),
-        vit_encoders=tuple(n for n in names if find_encoder(n).kind == "vit"),
+        decoder_names=decoders_for(pyramids[0] if pyramids else reference),
+        vit_encoders=vits,
         flip=work.flip,
         augmentation="strong" if n_train < 100 else "medium",
         batch_size=batch_size,

@@ -1,0 +1,43 @@
+"""The plan that follows from what encoders cost; the costs themselves are made up here."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from autoseg.config import Geometry, SearchConfig
+from autoseg.model import model_config
+from autoseg.search import calibration
+from autoseg.search.budget import Clock, EncoderCost, Plan
+from autoseg.search.calibration import Workload, make_plan
+
+VIT = "vit_small_patch16_dinov3.lvd1689m"
+
+
+@pytest.fixture
+def plan_of(monkeypatch):
+    """The plan for encoders of equal cost, in so many seconds."""
+    cost = EncoderCost(1e-3, 1e-4, 1e-4, 1e-3, bf16=False)
+    monkeypatch.setattr(calibration, "measure", lambda *_: cost)
+
+    def plan(encoder_names: tuple[str, ...], budget_s: float) -> Plan:
+        data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
+        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, encoder_names)
+        clock = Clock(budget_s, time.monotonic())
+        return make_plan(work, SearchConfig(budget_s), torch.device("cpu"), clock)
+
+    return plan
+
+
+@pytest.mark.parametrize("budget_s", [20.0, 60.0, 6000.0])
+@pytest.mark.parametrize(
+    "names", [(VIT, "resnet50.a1_in1k"), ("resnet18.a1_in1k", VIT), (VIT,), ("resnet18.a1_in1k",)]
+)
+def test_every_recipe_of_the_portfolio_can_be_built(plan_of, names, budget_s):
+    """Beside a plain ViT as the smallest encoder, the others got the ViT's decoder."""
+    space = plan_of(names, budget_s).space
+    assert set(space.encoders) == set(names)
+    for params in space.portfolio():
+        recipe = space.recipe(params)
+        model_config(recipe.encoder_name, recipe.decoder_name, 3)
