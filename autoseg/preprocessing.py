@@ -23,9 +23,19 @@ class Preprocessing:
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, h, w) uint8 -> float32, standardised as in pretraining, same device."""
-        mean = torch.tensor(self.mean, device=images.device).mul(255).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).mul(255).view(1, 3, 1, 1)
+        mean, std = (
+            to_device(torch.tensor(values).mul(255).view(1, 3, 1, 1), images.device)
+            for values in (self.mean, self.std)
+        )
         return (images.float() - mean) / std
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on the device; the host does not wait for what the GPU is still at."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # Only from pinned memory is a copy asynchronous; elsewhere `non_blocking` is unsafe.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def pad_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:

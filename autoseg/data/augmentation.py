@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from autoseg.config import IGNORE_INDEX, AugmentationName, FlipName
+from autoseg.preprocessing import to_device
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Augmenter:
     def _mirror(
         self, images: torch.Tensor, masks: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        across = self._signs(len(images), self.flip != "none").to(images.device) < 0
-        down = self._signs(len(images), self.flip == "both").to(images.device) < 0
+        across = to_device(self._signs(len(images), self.flip != "none"), images.device) < 0
+        down = to_device(self._signs(len(images), self.flip == "both"), images.device) < 0
         for chosen, axis in ((across, -1), (down, -2)):
             images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
             masks = torch.where(chosen[:, None, None], masks.flip(axis), masks)
@@ -114,7 +115,7 @@ class Augmenter:
         theta[:, 0, 0], theta[:, 0, 1] = cos * across, -sin / aspect * down
         theta[:, 1, 0], theta[:, 1, 1] = sin * aspect * across, cos * down
         grid = torch.nn.functional.affine_grid(
-            theta.to(images.device, non_blocking=True),
+            to_device(theta, images.device),
             [count, 1, height, width],
             align_corners=False,
         )
@@ -144,11 +145,11 @@ class Augmenter:
         matrix = contrast * (saturation * torch.eye(3) + (1 - saturation) * luma)
         # Contrast turns around mid-grey, so that it does not brighten.
         offset = brightness + (1 - contrast[..., None]) * 127.5
-        mixed = torch.einsum("nij,njhw->nihw", matrix.to(images.device), images)
-        mixed = mixed + offset.to(images.device)
+        mixed = torch.einsum("nij,njhw->nihw", to_device(matrix, images.device), images)
+        mixed = mixed + to_device(offset, images.device)
         if amount.noise:
             deviation = self._uniform(count, 1, 1, 1, low=0, high=1) * amount.noise * 255
-            mixed = mixed + self._noise(mixed) * deviation.to(images.device)
+            mixed = mixed + self._noise(mixed) * to_device(deviation, images.device)
         return mixed.clamp_(0, 255)
 
     def _noise(self, like: torch.Tensor) -> torch.Tensor:

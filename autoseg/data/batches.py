@@ -7,7 +7,8 @@ import torch
 
 from autoseg.config import IGNORE_INDEX
 from autoseg.data.cache import Cache
-from autoseg.preprocessing import pad_image, pad_mask
+from autoseg.data.images import histogram
+from autoseg.preprocessing import pad_image, pad_mask, to_device
 
 RARE_SHARE = 1 / 3
 """Share of windows centred on a class other than the image's largest (nnU-Net's rule)."""
@@ -58,7 +59,7 @@ class Windows:
         pairs = [self._cut(int(i)) for i in chosen]
         images = torch.stack([image for image, _ in pairs]).permute(0, 3, 1, 2)
         masks = torch.stack([mask for _, mask in pairs])
-        return images.to(self.device), masks.to(self.device)
+        return to_device(images, self.device), to_device(masks, self.device)
 
     def _cut(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One window of image i: (h, w, 3) and (h, w), padded where the image is smaller."""
@@ -82,10 +83,12 @@ class Windows:
         corner = [int(self._rng.integers(0, free + 1)) for free in room]
         if any(room) and self._rng.random() < RARE_SHARE:
             mask = self.cache.mask(i)
-            present, counts = np.unique(mask[mask != IGNORE_INDEX], return_counts=True)
-            rarer = np.delete(present, counts.argmax()) if len(present) else present
+            counts = histogram(mask)
+            counts[IGNORE_INDEX] = 0
+            rarer = np.flatnonzero(counts)
+            rarer = rarer[rarer != counts.argmax()]
             if len(rarer):
-                pixels = np.flatnonzero(mask == self._rng.choice(rarer))
+                pixels = np.flatnonzero(mask == int(self._rng.choice(rarer)))
                 center = np.unravel_index(int(self._rng.choice(pixels)), mask.shape)
                 for axis in (0, 1):
                     start = int(center[axis]) - int(self._rng.integers(0, self.window[axis]))

@@ -29,6 +29,7 @@ from autoseg.training.hardware import (
     peak_memory_bytes,
     reset_peak_memory,
     train_depthwise_in_float32,
+    wait_for,
 )
 from autoseg.training.schedule import Schedule
 from autoseg.training.sources import FeatureSource, WindowSource
@@ -249,8 +250,10 @@ class Trial:
         head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
         features = FeatureSource(self._source, head, self.precision, self._seed)
         features.fill(batch, batch, 2**62)  # The first pass warms up.
+        wait_for(self.precision.device)
         started = time.monotonic()
         features.fill(2 * batch, batch, 2**62)
+        wait_for(self.precision.device)
         head_s = (time.monotonic() - started) / batch
         trainer = self._trainer(MAX_FROZEN_DEPTH)
         window = self.recipe.geometry.window
