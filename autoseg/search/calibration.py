@@ -119,7 +119,7 @@ def measure(
 def affordable_pixels(
     encoder_name: str, num_classes: int, device: torch.device, clock: Clock
 ) -> float:
-    """Pixels of windows that the budget can train on, from two small steps on noise.
+    """Pixels of windows that the budget can train on, from a few small steps on noise.
 
     The working size depends on it, and the real calibration on the working size.
     """
@@ -128,10 +128,10 @@ def affordable_pixels(
     model = build_model(
         encoder_name, decoders_for(encoder_name)[0], num_classes, pretrained=False
     ).to(memory_format=torch.channels_last)
-    images = torch.randn(4, 3, 128, 128).contiguous(memory_format=torch.channels_last)
-    masks = torch.zeros(4, 128, 128, dtype=torch.uint8)
+    images = torch.randn(8, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    masks = torch.zeros(8, 128, 128, dtype=torch.uint8)
     times = []
-    for _ in range(2):
+    for _ in range(4):  # The first ones warm up.
         started = time.monotonic()
         segmentation_loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
         times.append(time.monotonic() - started)
