@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,10 +60,11 @@ def run_search(
         clock.started_at = started_at
     try:
         with run.locked():
-            finished = _check_resumable(run, config)
+            finished = _check_resumable(run, source, config)
             if finished is not None:
                 return finished
-            run.clear_stop()
+            # Whoever starts a search may stop it while its process is still loading.
+            run.clear_stop(asked_before=time.time() - clock.elapsed())
             sweep_parts(run.path)
             stop = StopRequest(run)
             on_start(stop)
@@ -128,11 +130,11 @@ def _disk_full(run: RunFolder) -> str:
     )
 
 
-def _check_resumable(run: RunFolder, config: SearchConfig) -> SearchResult | None:
+def _check_resumable(run: RunFolder, source: Path, config: SearchConfig) -> SearchResult | None:
     """The result of a finished run; None if there is something to do.
 
     Raises:
-        RunError: The run asks for something else than `config`.
+        RunError: The run asks for something else than `config`, or is a finished one of other data.
     """
     info, state = run.info(), run.state()
     if info is None:
@@ -148,5 +150,10 @@ def _check_resumable(run: RunFolder, config: SearchConfig) -> SearchResult | Non
         )
     report = run.json("report/report.json")
     if state is not None and state.status == "done" and report and run.model.is_dir():
+        if Path(info.source).resolve() != source.expanduser().resolve():
+            raise RunError(
+                f"{run.path} is a finished search in {info.source}, not in {source}. Choose "
+                f"another run name."
+            )
         return SearchResult(run, report)
     return None

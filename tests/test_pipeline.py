@@ -127,6 +127,12 @@ def test_a_finished_run_returns_its_result_at_once(done, photos):
     assert before == {p: p.stat().st_mtime_ns for p in result.run.path.rglob("*.json")}
 
 
+def test_a_finished_run_is_no_answer_for_other_data(done, tmp_path):
+    """The scores of the first data set were printed for the second."""
+    with pytest.raises(RunError, match="is a finished search in"):
+        run_search(tmp_path, config(BUDGET_S), done[0].run.path)
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": 5}, {"flip": "none"}, {"n_trials": 2}, {"max_side": 32}]
 )

@@ -249,9 +249,11 @@ class RunFolder:
         """Ask the search to finish now with the best so far, evaluated and bundled."""
         self._stop_file.touch()
 
-    def clear_stop(self) -> None:
-        """Forget an earlier request."""
-        self._stop_file.unlink(missing_ok=True)
+    def clear_stop(self, asked_before: float | None = None) -> None:
+        """Forget a request, or only one made before that Unix time in seconds."""
+        with contextlib.suppress(FileNotFoundError):
+            if asked_before is None or self._stop_file.stat().st_mtime < asked_before:
+                self._stop_file.unlink()
 
     def stop_requested(self) -> bool:
         """Whether somebody asked."""

@@ -152,3 +152,13 @@ def test_a_request_to_stop_is_seen_and_forgotten(run):
     run.clear_stop()
     run.clear_stop()
     assert not run.stop_requested()
+
+
+def test_a_request_made_after_the_start_is_kept(run):
+    """The page's Stop, clicked while the search's process was loading, was forgotten by it."""
+    run.path.mkdir()
+    run.request_stop()
+    run.clear_stop(asked_before=time.time() - 5)
+    assert run.stop_requested()
+    run.clear_stop(asked_before=time.time() + 5)
+    assert not run.stop_requested()
