@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from autoseg.config import MAX_FROZEN_DEPTH
@@ -37,7 +37,9 @@ class Study:
         logging.getLogger("optuna").setLevel(logging.WARNING)
         self.space = space
         _mend(journal)
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+        # Optuna's own choice is a symbolic link, which Windows lets only administrators make.
+        lock = JournalFileOpenLock(str(journal)) if os.name == "nt" else None
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
         pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=step_of(RUNG_SHARES[0]),
             reduction_factor=REDUCTION_FACTOR,
