@@ -98,6 +98,7 @@ class Stages:
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
         number, recipe, weights = self._choose(study, bench, candidates)
+        self.clock.reserve_s = plan.reserve_for(recipe.encoder_name)
         out_of_fold = self._train_folds(dataset, splits, bench, recipe)
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)

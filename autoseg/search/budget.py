@@ -78,7 +78,16 @@ class Plan:
     val: tuple[int, ...]
     """Validation images scored while searching."""
     reserve_s: float
-    """Time for evaluation and bundle, in seconds."""
+    """Time for evaluation and bundle if the first encoder wins, in seconds."""
+    evaluation_images: float = 0.0
+    """What one model's final evaluation costs, in validation images scored."""
+
+    def reserve_for(self, encoder_name: str) -> float:
+        """Time for evaluation and bundle if this encoder wins, in seconds."""
+        cost, first = self.costs[encoder_name], self.costs[self.space.encoders[0]]
+        return self.reserve_s + self.evaluation_images * max(
+            0.0, cost.validation_s - first.validation_s
+        )
 
     @property
     def frozen_only(self) -> bool:

@@ -203,13 +203,19 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
         decoder_features=decoder_features,
         val=_validation_subset(work, costs[reference], clock.budget_s, config.seed),
         reserve_s=reserve_s,
+        evaluation_images=_evaluation_images(work),
     )
 
 
 def _reserve(work: Workload, cost: EncoderCost, clock: Clock, n_models: int) -> float:
     """Time for scoring the test images with each model, and for the bundle."""
-    per_image = cost.validation_s * (1 + 0.5 * work.test_pixels)
-    return RESERVE_S + RESERVE_SHARE * clock.budget_s + n_models * work.n_test * per_image
+    evaluation_s = cost.validation_s * _evaluation_images(work)
+    return RESERVE_S + RESERVE_SHARE * clock.budget_s + n_models * evaluation_s
+
+
+def _evaluation_images(work: Workload) -> float:
+    """Test images as validation images: as many passes, and reading at the original size."""
+    return work.n_test * (1 + 0.5 * work.test_pixels)
 
 
 def _validation_subset(

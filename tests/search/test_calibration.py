@@ -1,6 +1,7 @@
 """The plan that follows from what encoders cost; the costs themselves are made up here."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -41,3 +42,13 @@ def test_every_recipe_of_the_portfolio_can_be_built(plan_of, names, budget_s):
     for params in space.portfolio():
         recipe = space.recipe(params)
         model_config(recipe.encoder_name, recipe.decoder_name, 3)
+
+
+def test_a_winner_that_is_slower_to_score_leaves_more_time_for_it(plan_of):
+    """The reserve was that of the first encoder, and a budget was overrun where another won."""
+    plan = plan_of(("resnet18.a1_in1k", "resnet50.a1_in1k"), 600.0)
+    slower = replace(plan.costs["resnet50.a1_in1k"], validation_s=2.001)
+    plan = replace(plan, costs={**plan.costs, "resnet50.a1_in1k": slower})
+    assert plan.reserve_for("resnet18.a1_in1k") == plan.reserve_s
+    extra_s = plan.reserve_for("resnet50.a1_in1k") - plan.reserve_s
+    assert extra_s == pytest.approx(10 * 1.5 * 2.0)  # Ten test images.
