@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.loop import described
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
-from autoseg.training.trial import TrainResult
+from autoseg.training.trial import TrainResult, Trial
 
 COOLDOWN_SHARE = 0.4
 """Share of the final phase in which the learning rate falls to 0."""
@@ -60,15 +61,65 @@ def train_final(
     checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
     if checkpoint.is_file():
         weights = load_weights(checkpoint)
-    before: TrainResult | None = None
-    fresh = weights is None
-    if weights is None and recipe.frozen_depth < MAX_FROZEN_DEPTH:
-        before = start = bench.decoder_start(recipe)
-        if start is not None:
-            weights = start.weights
-            for evaluation in start.evaluations:
-                journal.add_point(number, evaluation, len(bench.data.train), "decoder")
+    start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
+    if start is not None:
+        weights = start.weights
     trial = bench.open_trial(recipe, bench.seed + 1, weights)
+    before = start
+    try:
+        if weights is not None and before is None:
+            before = trial.scored()
+        schedule = _schedule(bench, recipe, time_left())
+        if schedule is None and (before is None or (start is not None and start.windows == 0)):
+            raise BudgetError(
+                "The time was used up before anything could be trained: preparing took longer "
+                "than planned. Give a larger budget, or close other programs."
+            )
+        if schedule is None or not bench.keep_going():
+            result = before or trial.scored()
+        else:
+            result = _go_on(bench, journal, number, trial, schedule, checkpoint)
+        stopped = result.reason == "stopped"
+        reason = "stopped on request" if stopped else "trained to the end of the time"
+    except TrainingError as error:
+        # What was good before the loss diverged or memory ran out is worth more than no model.
+        kept = load_weights(checkpoint) if checkpoint.is_file() else weights
+        if kept is None:
+            raise
+        trial.model.load_state_dict(kept)
+        result, reason = trial.scored(), str(error)
+    finally:
+        trial.close()
+    chosen = _better(before, result)
+    assert chosen.best is not None
+    record = described(journal.trials[number], result, "complete", reason)
+    epochs = record.curve[-1].epochs if record.curve else result.recipe.epochs
+    recipe = replace(recipe, epochs=max(epochs, 1e-3))
+    journal.record(replace(record, recipe=recipe))
+    return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+
+
+def _decoder_start(
+    bench: Bench, journal: Journal, number: int, recipe: Recipe
+) -> TrainResult | None:
+    """Where a recipe begins that was not searched, as part of its trial's curve."""
+    if recipe.frozen_depth == MAX_FROZEN_DEPTH:
+        return None  # The final phase is its decoder phase.
+    start = bench.decoder_start(recipe)
+    for evaluation in start.evaluations if start is not None else ():
+        journal.add_point(number, evaluation, len(bench.data.train), "decoder")
+    return start
+
+
+def _go_on(
+    bench: Bench,
+    journal: Journal,
+    number: int,
+    trial: Trial,
+    schedule: Schedule,
+    checkpoint: Path,
+) -> TrainResult:
+    """Train over the schedule; the best weights so far are always in `checkpoint`."""
 
     def on_evaluation(evaluation: Evaluation) -> bool:
         journal.add_point(number, evaluation, len(bench.data.train), "final")
@@ -78,45 +129,11 @@ def train_final(
     def on_best(averaged: Weights) -> None:
         save_weights(checkpoint, averaged)
 
-    try:
-        if weights is not None and before is None:
-            before = trial.scored()
-        schedule = _schedule(bench, recipe, time_left())
-        if schedule is None and (before is None or (fresh and before.windows == 0)):
-            raise BudgetError(
-                "The time was used up before anything could be trained: preparing took longer "
-                "than planned. Give a larger budget, or close other programs."
-            )
-        if schedule is None or not bench.keep_going():
-            result = before or trial.scored()
-        elif recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
-            result = bench.train_decoder(trial, schedule, on_evaluation, on_best)
-        else:
-            result = trial.fine_tune(
-                schedule,
-                on_evaluation=on_evaluation,
-                on_best=on_best,
-                keep_going=bench.keep_going,
-            )
-    except TrainingError:
-        # What was good before the loss diverged or memory ran out is worth more than no model.
-        kept = load_weights(checkpoint) if checkpoint.is_file() else weights
-        if kept is None:
-            raise
-        trial.model.load_state_dict(kept)
-        result = trial.scored()
-    finally:
-        trial.close()
-    chosen = _better(before, result)
-    assert chosen.best is not None
-    reason = (
-        "stopped on request" if result.reason == "stopped" else "trained to the end of the time"
+    if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
+        return bench.train_decoder(trial, schedule, on_evaluation, on_best)
+    return trial.fine_tune(
+        schedule, on_evaluation=on_evaluation, on_best=on_best, keep_going=bench.keep_going
     )
-    record = described(journal.trials[number], result, "complete", reason)
-    epochs = record.curve[-1].epochs if record.curve else result.recipe.epochs
-    recipe = replace(recipe, epochs=max(epochs, 1e-3))
-    journal.record(replace(record, recipe=recipe))
-    return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
 
 
 def _better(before: TrainResult | None, after: TrainResult) -> TrainResult:
