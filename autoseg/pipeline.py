@@ -58,6 +58,7 @@ def run_search(
     clock = Clock(config.budget_s)
     if started_at is not None:
         clock.started_at = started_at
+    _refuse_foreign(run)
     try:
         with run.locked():
             finished = _check_resumable(run, source, config)
@@ -81,6 +82,21 @@ def run_search(
         if error.errno not in _DISK_FULL:
             raise
         raise RunError(_disk_full(run)) from error
+
+
+def _refuse_foreign(run: RunFolder) -> None:
+    """Refuse a folder of other things: a run removes from its own what it no longer needs.
+
+    Raises:
+        RunError: The folder holds files but no run.
+    """
+    ours = ("run.lock", "state.json", "search.json")
+    if run.path.is_dir() and any(run.path.iterdir()):
+        if not any((run.path / name).exists() for name in ours):
+            raise RunError(
+                f"{run.path} holds other files and no run. Name a folder that is empty or does "
+                f"not exist yet."
+            )
 
 
 @contextmanager

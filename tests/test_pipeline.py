@@ -194,6 +194,15 @@ def test_a_stop_before_anything_was_trained_keeps_the_run_resumable(photos, tmp_
     assert run.json("splits.json")
 
 
+def test_a_folder_of_other_things_is_no_run(photos, tmp_path):
+    """At its end a run removes `final/` and more: `--run .` cost the user such a folder."""
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds other files and no run"):
+        run_search(photos, config(60.0), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
 def test_changed_data_is_refused(tmp_path):
     photos = make_photos(tmp_path / "set")
     folder = tmp_path / "run"
