@@ -66,7 +66,7 @@ def extract_zip(archive: Path, into: Path) -> Path:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return _single_folder(into)
+    return only_folder(into)
 
 
 def _checked_entries(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
@@ -141,7 +141,7 @@ def _extract_entry(
     return written
 
 
-def _single_folder(folder: Path) -> Path:
+def only_folder(folder: Path) -> Path:
     """The one folder inside `folder` where that is all there is, else `folder`."""
     inside = list(folder.iterdir())
     if len(inside) == 1 and inside[0].is_dir() and not _is_role(inside[0].name):

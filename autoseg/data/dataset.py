@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.config import ClassInfo, from_dict, read_json, to_dict
-from autoseg.data.archives import extract_zip
+from autoseg.data.archives import extract_zip, only_folder
 from autoseg.data.class_files import DeclaredClasses
 from autoseg.data.coding import MaskCoding, count_classes, sum_classes
 from autoseg.data.formats import Layout, Sample, Skipped, find_samples
@@ -176,7 +176,8 @@ def _unpacked(source: Path, workdir: Path | None) -> Path:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     target = workdir / f"{source.stem}-{digest[:12]}"
-    return extract_zip(source, target)
+    # Unpacked whole or not at all, under a name made of its content: a resumed run finds it.
+    return only_folder(target) if target.is_dir() else extract_zip(source, target)
 
 
 def _declared(layout: Layout, class_names: Sequence[str] | None) -> DeclaredClasses | None:

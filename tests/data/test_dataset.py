@@ -169,6 +169,9 @@ def test_a_zip_is_read_like_its_folder(write_set, tmp_path):
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert dataset.root == tmp_path / "work" / f"set-{digest[:12]}" / "my set"
     np.testing.assert_array_equal(check_dataset(archive).mask(0), dataset.mask(0))
+    unpacked = dataset.root.stat().st_mtime_ns, dataset.root.stat().st_ino
+    again = check_dataset(archive, workdir=tmp_path / "work")
+    assert (again.root.stat().st_mtime_ns, again.root.stat().st_ino) == unpacked
 
 
 def test_the_verdict_survives_its_file(write_set, tmp_path):
