@@ -19,7 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from autoseg.config import FORMAT_VERSION, ClassInfo, Recipe, from_dict, read_json, to_dict
+from autoseg.config import (
+    FORMAT_VERSION,
+    MAX_WINDOW_PX,
+    ClassInfo,
+    Recipe,
+    from_dict,
+    read_json,
+    to_dict,
+)
 from autoseg.errors import BundleError, ConfigError, EncoderError
 from autoseg.files import write_json, write_text
 from autoseg.model import build_model, model_config
@@ -32,9 +40,6 @@ REPORT_FILE = "report.json"
 
 _MAX_CONFIG_BYTES = 1_000_000
 """A configuration of 255 classes with long names takes some 50 kB."""
-
-_MAX_WINDOW_PX = 2048
-"""Tiles are windows at the least, and memory grows with their area times the classes."""
 
 _MAX_BOX_PX = 16384
 """Longest side that images are resized to."""
@@ -272,9 +277,9 @@ def _check_numbers(preprocessing: Preprocessing, file: Path) -> None:
             f"{file}: `mean` and `std` must be finite and `std` positive, but got ({mean=}, "
             f"{std=})."
         )
-    if max(geometry.window) > _MAX_WINDOW_PX or max(geometry.box or (0,)) > _MAX_BOX_PX:
+    if max(geometry.window) > MAX_WINDOW_PX or max(geometry.box or (0,)) > _MAX_BOX_PX:
         raise BundleError(
-            f"{file}: a side of `window` must be at most {_MAX_WINDOW_PX} pixels and one of `box` "
+            f"{file}: a side of `window` must be at most {MAX_WINDOW_PX} pixels and one of `box` "
             f"at most {_MAX_BOX_PX}, but got ({geometry.window=}, {geometry.box=})."
         )
 

@@ -23,6 +23,9 @@ MAX_CLASSES = 255
 WINDOW_MULTIPLE = 32
 """Windows are multiples of the deepest encoder stride, in pixels."""
 
+MAX_WINDOW_PX = 2048
+"""Longest side of a window in pixels: tiles are as large at least, and memory grows with them."""
+
 MAX_FROZEN_DEPTH = 4
 """Freezes the whole encoder: depth d ends at stride 2 ** (d + 1)."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.config import WINDOW_MULTIPLE, FlipName, Geometry
+from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, FlipName, Geometry
 from autoseg.data.cache import Cache
 from autoseg.preprocessing import round_up
 
@@ -134,22 +134,15 @@ def plan_geometry(
 
 def _window(typical: np.ndarray, pixels: int) -> tuple[int, int]:
     """The whole typical image if it is not much larger than the window, else a square of it."""
-    height, width = (round_up(max(1, round(side))) for side in typical)
+    height, width = (min(round_up(max(1, round(side))), MAX_WINDOW_PX) for side in typical)
     if height * width <= 1.5 * pixels:
         return height, width
     side = int(np.sqrt(pixels))
-    short, long = sorted((height, width))
-    if short < side:
-        return (
-            (short, round_up(pixels // short))
-            if height < width
-            else (
-                round_up(pixels // short),
-                short,
-            )
-        )
-    assert long >= side
-    return side, side
+    short = min(height, width)
+    if short >= side:
+        return side, side
+    long = min(round_up(pixels // short), MAX_WINDOW_PX)
+    return (short, long) if height < width else (long, short)
 
 
 def choose_flip(class_names: Sequence[str], cache: Cache, indices: Sequence[int]) -> FlipName:

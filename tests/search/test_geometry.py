@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from autoseg.config import MAX_WINDOW_PX
 from autoseg.search.geometry import (
     OBJECT_WIDTH_PX,
     SCALE_RANGE,
@@ -78,6 +79,14 @@ def test_windows_are_multiples_of_32_and_no_larger_than_there_is_memory_for(
         )
         assert all(side >= 32 and side % 32 == 0 for side in geometry.window)
         assert np.prod(geometry.window) <= 1.6 * WINDOW_PIXELS[device]
+
+
+@pytest.mark.parametrize("device", WINDOW_PIXELS)
+@pytest.mark.parametrize("shape", [(30, 4000), (60000, 40), (1000, 1000), (10, 9000)])
+def test_a_model_of_strips_can_be_saved(device, shape):
+    """Windows of long strips were longer than a bundle takes, which showed at the search's end."""
+    window = plan_geometry(sizes(shape, shape), ObjectWidths(5.0, 0.1, 0.1), device).window
+    assert max(window) <= MAX_WINDOW_PX and min(window) >= 32
 
 
 @pytest.mark.parametrize("max_side", [32, 100, 480, 511, 1000])
