@@ -19,8 +19,14 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 MAX_TILE_SIDE = 768
 """Larger tiles waste less on seams and take more memory, in pixels."""
 
+MIN_TILE_SIDE = 256
+"""Tiles do not get lower than this to save memory, in pixels."""
+
 OVERLAP_SHARE = 0.25
 """Share of a tile's side that it shares with the next tile."""
+
+_BAND_BYTES = 256 * 2**20
+"""Memory for one row of tiles, all classes; a few copies of it are alive at once."""
 
 _CHUNK_VALUES = 4_000_000
 """Probabilities resampled at once; 16 MB in float32."""
@@ -105,6 +111,19 @@ def _ramp(start: int, end: int, length: int, overlap: int) -> torch.Tensor:
     return weights
 
 
+def _affordable_height(
+    probabilities_of: Callable[[torch.Tensor], torch.Tensor],
+    pixels: torch.Tensor,
+    tile: tuple[int, int],
+) -> int:
+    """Height of a tile such that a row of tiles fits into `_BAND_BYTES` with all its classes."""
+    if tile[0] <= MIN_TILE_SIDE:
+        return tile[0]
+    classes = len(probabilities_of(pixels[:, :, :MIN_TILE_SIDE, :MIN_TILE_SIDE]))
+    rows = _BAND_BYTES // (4 * (classes + 1) * pixels.shape[-1])
+    return min(tile[0], max(MIN_TILE_SIDE, rows // 32 * 32))
+
+
 def _blended_bands(
     probabilities_of: Callable[[torch.Tensor], torch.Tensor],
     pixels: torch.Tensor,
@@ -116,6 +135,8 @@ def _blended_bands(
     if len(tops) == len(lefts) == 1:
         yield probabilities_of(pixels)
         return
+    tile = (_affordable_height(probabilities_of, pixels, tile), tile[1])
+    tops = _starts(height, tile[0])
     overlaps = [max(1, int(side * OVERLAP_SHARE)) for side in tile]
     pending: torch.Tensor | None = None  # weighted sums of the last tile row, (K + 1, rows, w)
     pending_top = 0

@@ -86,7 +86,9 @@ class Stages:
         device = choose_device(self.config.device)
         dataset = self._check()
         splits = self._split(dataset)
+        self._refuse_if_stopped()
         data, plan = self._plan(dataset, splits, device)
+        self._refuse_if_stopped()
         bench = Bench(
             data=replace(data, val=plan.val),
             plan=plan,
@@ -106,6 +108,13 @@ class Stages:
         report = self._judge(dataset, splits, bench, final, out_of_fold, candidates)
         self._pack(dataset, final, report)
         return report
+
+    def _refuse_if_stopped(self) -> None:
+        """Raises StoppedEarlyError if a stop was asked; for when there is nothing to finish."""
+        if self.stop:
+            raise StoppedEarlyError(
+                "The search was stopped before anything was trained. The same command goes on."
+            )
 
     def _check(self) -> CheckedDataset:
         """Read the data set; a resumed run must find the one it began with."""
@@ -212,10 +221,8 @@ class Stages:
         else:
             number, recipe = self._only_trial(study, bench.plan)
             weights = None
-            if self.stop and not self.journal.trials[number].curve:
-                raise StoppedEarlyError(
-                    "The search was stopped before anything was trained. The same command goes on."
-                )
+            if not self.journal.trials[number].curve:
+                self._refuse_if_stopped()
         for trial in list(self.journal.trials.values()):
             tags = ("winner",) if trial.number == number else ()
             if trial.tags != tags:  # An earlier attempt may have had another winner.

@@ -241,9 +241,13 @@ class Workspace:
             return True
 
     def _is_interrupted(self, run: RunFolder) -> bool:
-        """Also right after a kill, when the last record is too fresh to look stale."""
+        """Also right after a kill, when the last record is too fresh to look stale, and after an
+        error that came when there were trials to go on from.
+        """
         state = run.state()
-        if state is None or state.status in ("done", "failed"):
+        if state is None or state.status == "done":
+            return False
+        if state.status == "failed" and not run.trials():
             return False
         return not self.is_busy(run)
 

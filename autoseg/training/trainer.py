@@ -43,8 +43,9 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """macro-imagewise IoU, in [0, 1]: the objective of the search."""
-        return float(macro_imagewise(iou, self.confusions))
+        """macro-imagewise IoU, in [0, 1]: the objective of the search; 0 if nothing is scored."""
+        score = float(macro_imagewise(iou, self.confusions))
+        return score if math.isfinite(score) else 0.0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from autoseg.encoders import find_encoder
 from autoseg.model import build_model, parameter_groups, train_mode
 from autoseg.preprocessing import Preprocessing
 from autoseg.training.average import WeightAverage
-from autoseg.training.hardware import Precision
+from autoseg.training.hardware import Precision, train_depthwise_in_float32
 from autoseg.training.loss import segmentation_loss
 from autoseg.training.sources import WindowSource
 from autoseg.training.trainer import MAX_GRADIENT_NORM, Trainer
@@ -52,6 +52,8 @@ def make_model(recipe: Recipe, device: torch.device) -> torch.nn.Module:
     """The network of a recipe with random weights, the same at each call."""
     torch.manual_seed(0)
     model = build_model(recipe.encoder_name, recipe.decoder_name, NUM_CLASSES, pretrained=False)
+    if device.type == "cpu":
+        train_depthwise_in_float32(model)
     return model.to(device).to(memory_format=torch.channels_last)
 
 
