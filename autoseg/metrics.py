@@ -173,6 +173,22 @@ def probability_better(candidate: np.ndarray, reference: np.ndarray) -> float:
     return float(np.mean(gains > 0) + 0.5 * np.mean(gains == 0))
 
 
+def clearly_better(
+    candidate: np.ndarray, reference: np.ndarray, probability: float = 0.95, draws: int = 500
+) -> bool:
+    """Whether a model scores higher on the same images, beyond the chance of these images.
+
+    Args:
+        candidate: Confusion matrices, (N, K, K).
+        reference: Of the same images, (N, K, K).
+        probability: Share of paired bootstrap draws in which it must score higher.
+        draws: Number of draws.
+    """
+    weights = bootstrap_weights(len(candidate), draws=draws)
+    gains = [macro_imagewise(iou, matrices, weights) for matrices in (candidate, reference)]
+    return probability_better(gains[0], gains[1]) > probability
+
+
 def boundary_counts(
     true: np.ndarray, predicted: np.ndarray, num_classes: int, width_share: float = 0.02
 ) -> np.ndarray:

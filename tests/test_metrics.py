@@ -5,6 +5,7 @@ from autoseg.metrics import (
     bootstrap_weights,
     boundary_counts,
     calibration_counts,
+    clearly_better,
     confusion_matrix,
     dice,
     expected_calibration_error,
@@ -214,3 +215,14 @@ def test_calibration_error_is_the_gap_of_an_overconfident_toy():
     assert expected_calibration_error(counts) == pytest.approx(0.4)
     assert expected_calibration_error(2 * counts) == pytest.approx(0.4)
     assert np.isnan(expected_calibration_error(np.zeros((15, 3))))
+
+
+def test_chance_does_not_make_a_model_clearly_better():
+    rng = np.random.default_rng(0)
+    hits = rng.integers(60, 100, 40)
+    reference = np.stack([np.array([[50, 0], [100 - h, h]]) for h in hits])
+    luckier = np.stack([np.array([[50, 0], [100 - h, h]]) for h in hits + rng.integers(-9, 10, 40)])
+    better = np.stack([np.array([[50, 0], [100 - h, h]]) for h in np.minimum(hits + 20, 100)])
+    assert not clearly_better(luckier, reference) and not clearly_better(reference, luckier)
+    assert clearly_better(better, reference) and not clearly_better(reference, better)
+    assert not clearly_better(reference, reference)

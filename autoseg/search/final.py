@@ -9,6 +9,7 @@ import numpy as np
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.errors import BudgetError, TrainingError
+from autoseg.metrics import clearly_better
 from autoseg.search.bench import Bench
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
@@ -137,10 +138,14 @@ def _go_on(
 
 
 def _better(before: TrainResult | None, after: TrainResult) -> TrainResult:
-    """The final phase's weights, unless they are worse than those it began with."""
+    """The final phase's weights, unless those it began with are clearly better.
+
+    By the bare validation score a decoder on the frozen encoder was kept over 600 further steps on
+    coffee_leaf, and cost 4 points on the test split.
+    """
     if before is None or before.best is None or after.best is None:
         return after
-    return after if after.best.score >= before.best.score else before
+    return before if clearly_better(before.best.confusions, after.best.confusions) else after
 
 
 def _schedule(bench: Bench, recipe: Recipe, left_s: float) -> Schedule | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autoseg.errors import TrainingError
-from autoseg.metrics import iou, macro_imagewise
+from autoseg.metrics import clearly_better, iou, macro_imagewise
 from autoseg.training.average import WeightAverage
 from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 from autoseg.training.loss import segmentation_loss
@@ -50,7 +50,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """How one phase went; the best averaged weights are in the network."""
+    """How one phase went; the chosen averaged weights are in the network."""
 
     reason: EndReason
     evaluations: tuple[Evaluation, ...]
@@ -107,14 +107,15 @@ class Trainer:
         on_best: OnBest = lambda _: None,
         keep_going: KeepGoing = lambda: True,
     ) -> PhaseResult:
-        """Train over one schedule; afterwards the network has its best averaged weights.
+        """Train over one schedule; afterwards the network has its last averaged weights, or
+        earlier ones that were clearly better on the validation split.
 
         Args:
             source: Batches.
             forward: Inputs of a batch -> logits.
             schedule: Length, learning rate and evaluations.
             on_evaluation: Told of every evaluation; False ends the phase as "pruned".
-            on_best: Given the averaged weights whenever they score best so far.
+            on_best: Given the averaged weights whenever they are the ones to keep so far.
             keep_going: Asked before every step; False ends the phase as "stopped", with a last
                 evaluation unless there is one already.
 
@@ -151,7 +152,9 @@ class Trainer:
             evaluation = self._score(progress, windows, started, losses)
             losses.clear()
             evaluations.append(evaluation)
-            if best is None or evaluation.score >= best.score:
+            # Later weights are better ones, the more so after a cooldown, and a few validation
+            # images are no evidence against that.
+            if best is None or not clearly_better(best.confusions, evaluation.confusions):
                 best, best_weights = evaluation, self._averaged_weights()
                 on_best(best_weights)
             if not on_evaluation(evaluation):
