@@ -36,7 +36,7 @@ def search(
         seed: Seed of splits, sampler and training.
         device: torch device, or "auto": the first GPU, else the CPU.
         encoders: Encoders or families to search; empty: what this machine has weights for.
-        n_trials: Most trials to start; None: as many as the budget holds.
+        n_trials: Most trials, failed ones not counted; None: as many as the budget holds.
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         flip: Flips that keep every class what it is; None: from the class names.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.

@@ -184,7 +184,9 @@ def search(
         list[str] | None,
         typer.Option(help="Encoders or families, with commas (else all with weights here)."),
     ] = None,
-    n_trials: Annotated[int | None, typer.Option("--trials", help="Most trials to start.")] = None,
+    n_trials: Annotated[
+        int | None, typer.Option("--trials", help="Most trials, failed ones not counted.")
+    ] = None,
     max_side: Annotated[
         int | None, typer.Option(help="Most pixels of the longer side at working size.")
     ] = None,

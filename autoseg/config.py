@@ -182,7 +182,7 @@ class SearchConfig:
     encoders: tuple[str, ...] = ()
     """Encoders or families to search; empty: what this machine has weights for."""
     n_trials: int | None = None
-    """Most trials to start; None: as many as the budget holds."""
+    """Most trials, failed ones not counted; None: as many as the budget holds."""
     max_side: int | None = None
     """Most pixels of an image's longer side at working size; None: from the data."""
     flip: FlipName | None = None

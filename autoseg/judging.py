@@ -95,11 +95,12 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
     )
 
 
-def default_note(epochs: float | None, n_candidates: int) -> str:
+def default_note(epochs: float | None, won: bool, n_candidates: int) -> str:
     """How the model relates to the default recipe, in one sentence.
 
     Args:
         epochs: Length of the default's own trial where it is compared; None: it is not.
+        won: Whether the model is of the default recipe.
         n_candidates: Trials that could have won.
     """
     if epochs is not None:
@@ -107,6 +108,8 @@ def default_note(epochs: float | None, n_candidates: int) -> str:
             f"The default recipe as the search trained it, for {epochs:.1f} epochs, without the "
             f"final training."
         )
+    if not won:
+        return "There was no time, or no untouched image, to score the default recipe beside it."
     if n_candidates <= 1:
         return (
             "There was no time to compare recipes: the model is the default recipe, trained for "

@@ -20,7 +20,7 @@ from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits, make_splits
 from autoseg.encoders import find_encoder
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
-from autoseg.evaluation import make_report, number_or_none
+from autoseg.evaluation import Predictions, make_report, number_or_none
 from autoseg.files import autoseg_home, write_json
 from autoseg.judging import Judged, default_note, judge_folds, predict_weights, report_note
 from autoseg.search.bench import Bench
@@ -165,9 +165,13 @@ class Stages:
         if plan is not None:
             geometry = plan.space.geometry
         else:
+            # What the test images hold must not shape the model.
+            seen = sorted((*splits.train, *splits.val))
             geometry = plan_geometry(
-                facts.sizes,
-                object_widths(facts.sizes, facts.class_pixels, facts.class_boundary),
+                facts.sizes[seen],
+                object_widths(
+                    facts.sizes[seen], facts.class_pixels[seen], facts.class_boundary[seen]
+                ),
                 device.type,
                 self.config.max_side,
                 affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
@@ -274,18 +278,14 @@ class Stages:
         """Score the model on images it never saw, beside the default recipe."""
         self.journal.enter("evaluating")
         progress = self.journal.progress
-        judged = out_of_fold
+        judged, began = out_of_fold, self.clock.elapsed()
         if judged is None:
             split, indices = ("test", splits.test) if splits.test else ("validation", splits.val)
             ours = predict_weights(dataset, indices, bench, final.recipe, final.weights, progress)
             judged = Judged(split, indices, ours)
-        default, theirs, epochs = self._default_number(), None, None
-        has_default = default is not None and self.journal.has_weights(default)
-        if has_default and default != final.number and judged.split != "folds":
-            assert default is not None
-            recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
-            epochs = recipe.epochs
-            theirs = predict_weights(dataset, judged.indices, bench, recipe, weights, progress)
+        took_s = self.clock.elapsed() - began
+        theirs, epochs = self._score_default(dataset, judged, bench, final, took_s)
+        won = self._default_number() == final.number
         validation = Candidate(final.number, final.confusions, 0.0).score
         corrected = selection_corrected(candidates, self.config.seed) if candidates else np.nan
         report = make_report(
@@ -295,7 +295,7 @@ class Stages:
             split=judged.split,
             untouched=judged.split == "test" and splits.test_is_untouched,
             note=report_note(judged, splits, len(candidates)),
-            default_note=default_note(epochs, len(candidates)),
+            default_note=default_note(epochs, won, len(candidates)),
             groups=group_near_duplicates(dataset)[0][list(judged.indices)],
             seed=self.config.seed,
             facts={
@@ -307,6 +307,27 @@ class Stages:
         )
         write_json(self.run.report / "report.json", report)
         return report
+
+    def _score_default(
+        self,
+        dataset: CheckedDataset,
+        judged: Judged,
+        bench: Bench,
+        final: FinalModel,
+        needed_s: float,
+    ) -> tuple[Predictions | None, float | None]:
+        """The default recipe on the same images, and its epochs; None if it cannot be compared."""
+        default = self._default_number()
+        if default is None or default == final.number or judged.split == "folds":
+            return None, None
+        is_late = self.clock.elapsed() + needed_s > self.clock.budget_s
+        if is_late or not self.journal.has_weights(default):
+            return None, None
+        recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
+        theirs = predict_weights(
+            dataset, judged.indices, bench, recipe, weights, self.journal.progress
+        )
+        return theirs, recipe.epochs
 
     def _pack(self, dataset: CheckedDataset, final: FinalModel, report: dict[str, Any]) -> None:
         """Write the bundle."""
