@@ -16,13 +16,16 @@ from autoseg.resizing import resize_image
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Images (N, 3, h, w) float32, standardised -> logits (N, K, h, w)."""
 
-MAX_TILE_SIDE = 768
+MAX_TILE_SIDE = 1024
 """Larger tiles waste less on seams and take more memory, in pixels."""
+
+MAX_WHOLE_PIXELS = 1536 * 1024
+"""Images up to this size are not cut at all, at working size."""
 
 MIN_TILE_SIDE = 256
 """Tiles do not get lower than this to save memory, in pixels."""
 
-OVERLAP_SHARE = 0.25
+OVERLAP_SHARE = 0.125
 """Share of a tile's side that it shares with the next tile."""
 
 _BAND_BYTES = 256 * 2**20
@@ -61,8 +64,9 @@ def segment(
         image: (H, W, 3) uint8.
         preprocessing: Resizing and standardisation.
         device: Where `forward` wants its input.
-        tile: Largest input (height, width), multiples of 32; None: `MAX_TILE_SIDE` squared or
-            the training window, whichever is larger.
+        tile: Largest input (height, width), multiples of 32; None: the whole image up to
+            `MAX_WHOLE_PIXELS`, else `MAX_TILE_SIDE` squared or the training window, whichever
+            is larger.
         flip: Average with the prediction of the mirrored image (test-time augmentation).
         with_probabilities: Keep the probabilities of all classes: K times the memory.
 
@@ -73,7 +77,11 @@ def segment(
     pixels = resized.permute(2, 0, 1)[None]
     if tile is None:
         window = preprocessing.geometry.window
-        tile = (max(MAX_TILE_SIDE, window[0]), max(MAX_TILE_SIDE, window[1]))
+        height, width = resized.shape[:2]
+        if height * width <= MAX_WHOLE_PIXELS:
+            tile = (height, width)
+        else:
+            tile = (max(MAX_TILE_SIDE, window[0]), max(MAX_TILE_SIDE, window[1]))
 
     def probabilities_of(part: torch.Tensor) -> torch.Tensor:
         """Part (1, 3, h, w) uint8 -> probabilities (K, h, w) float32."""

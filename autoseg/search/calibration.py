@@ -106,14 +106,23 @@ def measure(
             trial.precision = Precision(device, bf16_step_s < step_s)
             step_s = min(step_s, bf16_step_s)
         head_s, decoder_s = trial.time_decoder(1)
-        images = work.data.val[:_TIMED_IMAGES]
-        trial.evaluate(images[:1])
-        started = time.monotonic()
-        trial.evaluate(images)
-        validation_s = (time.monotonic() - started) / len(images)
+        validation_s = _time_validation(trial, work)
         return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16)
     finally:
         trial.close()
+
+
+def _time_validation(trial: Trial, work: Workload) -> float:
+    """Seconds of scoring an image of mean size, from a few images of all sizes."""
+    pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
+    ranks = (np.arange(_TIMED_IMAGES) + 0.5) / _TIMED_IMAGES * len(pixels)
+    chosen = np.unique(np.argsort(pixels)[ranks.astype(int)])
+    images = [work.data.val[k] for k in chosen]
+    trial.evaluate(images[:1])
+    started = time.monotonic()
+    trial.evaluate(images)
+    per_pixel = (time.monotonic() - started) / pixels[chosen].sum()
+    return float(per_pixel * pixels.mean())
 
 
 def affordable_pixels(
@@ -214,8 +223,8 @@ def _reserve(work: Workload, cost: EncoderCost, clock: Clock, n_models: int) -> 
 
 
 def _evaluation_images(work: Workload) -> float:
-    """Test images as validation images: as many passes, and reading at the original size."""
-    return work.n_test * (1 + 0.5 * work.test_pixels)
+    """Test images as validation images: one by one, boundaries too, at the original size."""
+    return work.n_test * (1.25 + 0.5 * work.test_pixels)
 
 
 def _validation_subset(
