@@ -51,4 +51,4 @@ def test_a_winner_that_is_slower_to_score_leaves_more_time_for_it(plan_of):
     plan = replace(plan, costs={**plan.costs, "resnet50.a1_in1k": slower})
     assert plan.reserve_for("resnet18.a1_in1k") == plan.reserve_s
     extra_s = plan.reserve_for("resnet50.a1_in1k") - plan.reserve_s
-    assert extra_s == pytest.approx(10 * 1.5 * 2.0)  # Ten test images.
+    assert extra_s == pytest.approx(10 * 1.75 * 2.0)  # Ten test images.

@@ -156,9 +156,9 @@ def test_large_images_are_scored_in_tiles(tmp_path):
     class Tall:
         """One image far longer than any window."""
 
-        shapes = np.array([[1700, 40]], np.int32)
-        pixels = np.random.default_rng(0).integers(0, 256, (1700, 40, 3), dtype=np.uint8)
-        classes = (np.arange(1700)[:, None] // 100 % 2 * np.ones((1, 40))).astype(np.uint8)
+        shapes = np.array([[2400, 700]], np.int32)
+        pixels = np.random.default_rng(0).integers(0, 256, (2400, 700, 3), dtype=np.uint8)
+        classes = (np.arange(2400)[:, None] // 100 % 2 * np.ones((1, 700))).astype(np.uint8)
 
         def image(self, index):
             return self.pixels
