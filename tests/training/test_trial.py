@@ -11,6 +11,7 @@ from training_helpers import CPU, make_data, random_weights, tiny_recipe
 from autoseg.data.cache import Cache
 from autoseg.metrics import confusion_matrix
 from autoseg.model import encoder_stages
+from autoseg.inference import MAX_TILE_SIDE
 from autoseg.preprocessing import Preprocessing, pad_image, round_up
 from autoseg.training.schedule import Schedule
 from autoseg.training.trial import TrainingData, Trial, preprocessing_of
@@ -177,7 +178,7 @@ def test_large_images_are_scored_in_tiles(tmp_path):
     (matrix,) = validation_confusions(forward, Tall(), [0], as_it_is, 2, CPU)
     predicted = (Tall.pixels[..., 0] < 127.5).astype(np.uint8)
     np.testing.assert_array_equal(matrix, confusion_matrix(Tall.classes, predicted, 2))
-    assert len(sizes) > 1 and max(max(size) for size in sizes) <= 768
+    assert len(sizes) > 1 and max(max(size) for size in sizes) <= MAX_TILE_SIDE
 
 
 @pytest.mark.slow
