@@ -9,9 +9,9 @@ import torch
 from training_helpers import CPU, make_data, random_weights, tiny_recipe
 
 from autoseg.data.cache import Cache
+from autoseg.inference import MAX_TILE_SIDE
 from autoseg.metrics import confusion_matrix
 from autoseg.model import encoder_stages
-from autoseg.inference import MAX_TILE_SIDE
 from autoseg.preprocessing import Preprocessing, pad_image, round_up
 from autoseg.training.schedule import Schedule
 from autoseg.training.trial import TrainingData, Trial, preprocessing_of
