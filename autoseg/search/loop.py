@@ -48,7 +48,12 @@ class SearchLoop:
 
     def run(self) -> None:
         """Run trials until the time, the number of trials or the hope is used up."""
-        for number in self.study.retry_interrupted():
+        ended = {
+            trial.number: trial.score if trial.status == "complete" else None
+            for trial in self.journal.trials.values()
+            if trial.status in ("complete", "pruned")
+        }
+        for number in self.study.retry_interrupted(ended):
             if number in self.journal.trials:
                 record = replace(
                     self.journal.trials[number],
@@ -163,9 +168,9 @@ class SearchLoop:
         if result.best is not None:
             # The curve begins with the decoder's start, which may be better than what came of it.
             record = replace(record, score=result.best.score)
-        self.journal.record(record)
-        if result.best is not None:
+            # Before the record: a trial on record as ended must have its weights.
             self.journal.save_result(trial.number, result.weights, result.best.confusions)
+        self.journal.record(record)
         if status == "complete":
             self.study.complete(trial, record.score or 0.0)
         else:

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -56,10 +57,24 @@ class Study:
         # A resumed sampler must not repeat the draws it made before.
         self._study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done)
 
-    def retry_interrupted(self) -> list[int]:
-        """Queue again what a killed process left running; the numbers of those trials."""
-        lost = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in lost:
+    def retry_interrupted(self, scores: Mapping[int, float | None]) -> list[int]:
+        """Queue again what a killed process left running.
+
+        Args:
+            scores: Trials whose end is on record: the score of a complete one, None for a pruned
+                one. If the kill came before the study heard of it, the study hears of it now.
+
+        Returns:
+            Numbers of the trials that will be tried again.
+        """
+        lost = []
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number in scores:
+                score = scores[trial.number]
+                state = TrialState.PRUNED if score is None else TrialState.COMPLETE
+                self._study.tell(trial.number, score, state=state)
+                continue
+            lost.append(trial.number)
             origin = trial.user_attrs.get(ORIGIN, "sampler")
             params = dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
             self._study.tell(trial.number, state=TrialState.FAIL)
@@ -67,7 +82,7 @@ class Study:
                 self._study.enqueue_trial(
                     params, user_attrs={ORIGIN: origin, RETRY_OF: trial.number}
                 )
-        return [trial.number for trial in lost]
+        return lost
 
     def ask(self) -> tuple[optuna.Trial, Params, str]:
         """The next trial, its point and where the point came from.

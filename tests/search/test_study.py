@@ -64,7 +64,7 @@ def test_a_killed_trial_comes_again_and_before_the_rest(journal):
     killed = Study(journal, SPACE, seed=0)
     trial, params, _ = killed.ask()
     resumed = Study(journal, SPACE, seed=0)
-    assert resumed.retry_interrupted() == [trial.number]
+    assert resumed.retry_interrupted({}) == [trial.number]
     again, same, origin = resumed.ask()
     assert same == params and origin == "default" and again.number != trial.number
     asked = [resumed.ask()[1] for _ in range(N_PORTFOLIO - 1)]
@@ -77,9 +77,9 @@ def test_a_sampled_trial_that_was_killed_comes_again_too(journal):
     _, params, origin = killed.ask()
     assert origin == "sampler"
     resumed = Study(journal, SPACE, seed=0)
-    resumed.retry_interrupted()
+    resumed.retry_interrupted({})
     assert resumed.ask()[1:] == (params, "sampler")
-    assert resumed.retry_interrupted() != []  # And again, if it is killed again.
+    assert resumed.retry_interrupted({}) != []  # And again, if it is killed again.
     assert resumed.ask()[1] == params
 
 
@@ -87,9 +87,9 @@ def test_nothing_is_retried_twice(journal):
     killed = Study(journal, SPACE, seed=0)
     killed.ask()
     first = Study(journal, SPACE, seed=0)
-    assert len(first.retry_interrupted()) == 1
-    assert first.retry_interrupted() == []
-    assert Study(journal, SPACE, seed=0).retry_interrupted() == []
+    assert len(first.retry_interrupted({})) == 1
+    assert first.retry_interrupted({}) == []
+    assert Study(journal, SPACE, seed=0).retry_interrupted({}) == []
 
 
 def reported(study: Study, score: float, depth: int = 0) -> tuple[int, float | None]:
@@ -185,7 +185,7 @@ def test_a_journal_cut_off_in_a_line_is_read_up_to_there(journal):
     journal.write_bytes(journal.read_bytes()[:-7])
     study = Study(journal, SPACE, seed=0)
     assert study.finished() >= 3
-    study.retry_interrupted()
+    study.retry_interrupted({})
     points(study, 2)
     assert Study(journal, SPACE, seed=0).finished() >= 5
 
@@ -197,3 +197,12 @@ def test_a_lock_that_a_killed_process_left_is_not_waited_for(journal):
     started = time.monotonic()
     points(Study(journal, SPACE, seed=0), 1)
     assert time.monotonic() - started < 10
+
+
+def test_a_trial_killed_after_its_end_was_recorded_is_not_tried_again(journal):
+    """The finished trial came back as a new one, and its own record was marked as failed."""
+    first = Study(journal, SPACE, seed=0)
+    complete, pruned, lost = (first.ask()[0].number for _ in range(3))
+    resumed = Study(journal, SPACE, seed=0)
+    assert resumed.retry_interrupted({complete: 0.5, pruned: None}) == [lost]
+    assert resumed.finished() == 2
