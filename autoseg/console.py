@@ -47,10 +47,22 @@ def run(source: Path, config: SearchConfig, folder: Path, started_at: float) -> 
     console = Console()
     run_folder = RunFolder(folder)
     console.print(f"Run [bold]{escape(run_folder.name)}[/] in {escape(str(folder))}")
+    _say_what_is_there(run_folder, console)
     requests: list[StopRequest] = []
     with _stopping_on_interrupt(requests, console), _live_view(run_folder, console):
         result = run_search(source, config, folder, started_at=started_at, on_start=requests.append)
     _print_result(console, result)
+
+
+def _say_what_is_there(run_folder: RunFolder, console: Console) -> None:
+    """Whether this is a new run, one that goes on, or one that is over."""
+    state, _ = _read(run_folder)
+    if state is None or state.status == "running":
+        return
+    if state.status == "done":
+        console.print("It is finished; this is its result. A new search needs another run name.")
+    else:
+        console.print(f"Going on where it stood, with {_clock(state.elapsed_s)} of its time used.")
 
 
 @contextmanager

@@ -110,8 +110,8 @@ class Stages:
         return report
 
     def _refuse_if_stopped(self) -> None:
-        """Raises StoppedEarlyError if a stop was asked; for when there is nothing to finish."""
-        if self.stop:
+        """Raise StoppedEarlyError if a stop was asked and there is nothing to finish with."""
+        if self.stop and not any(trial.curve for trial in self.journal.trials.values()):
             raise StoppedEarlyError(
                 "The search was stopped before anything was trained. The same command goes on."
             )
@@ -225,8 +225,7 @@ class Stages:
         else:
             number, recipe = self._only_trial(study, bench.plan)
             weights = None
-            if not self.journal.trials[number].curve:
-                self._refuse_if_stopped()
+            self._refuse_if_stopped()
         for trial in list(self.journal.trials.values()):
             tags = ("winner",) if trial.number == number else ()
             if trial.tags != tags:  # An earlier attempt may have had another winner.

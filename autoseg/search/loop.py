@@ -163,7 +163,8 @@ class SearchLoop:
         status: TrialStatus = "complete" if result.reason == "complete" else "pruned"
         reason = pruned_because or "ran to its end"
         if result.reason == "stopped":
-            reason = "the time of the search was up"
+            by_request = self.time_left() > 0
+            reason = "stopped on request" if by_request else "the time of the search was up"
         record = described(self.journal.trials[trial.number], result, status, reason)
         if result.best is not None:
             # The curve begins with the decoder's start, which may be better than what came of it.

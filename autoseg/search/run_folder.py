@@ -1,6 +1,7 @@
 """A run on disk: the only thing that search and app share."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -220,8 +221,17 @@ class RunFolder:
 
         Raises:
             RunLockedError: Another process holds it.
+            RunError: The folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunError(
+                f"The run's folder {self.path} cannot be made: {error.strerror}. Choose another "
+                f"with --run, or another place for all runs with AUTOSEG_HOME."
+            ) from error
         lock = FileLock(self.path / "run.lock")
         try:
             lock.acquire(timeout=0)

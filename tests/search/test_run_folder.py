@@ -162,3 +162,9 @@ def test_a_request_made_after_the_start_is_kept(run):
     assert run.stop_requested()
     run.clear_stop(asked_before=time.time() + 5)
     assert not run.stop_requested()
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be made"), RunFolder(tmp_path / "file/run").locked():
+        pass
