@@ -12,6 +12,11 @@ AutosegError
 │   ├── RunVersionError         written by another version of autoseg
 │   └── StoppedEarlyError       stopped before there was anything to keep
 ├── BundleError             a model's folder
+├── LicenceError            what a licence of weights or data forbids
+├── HubError                what the Hub refuses or cannot do
+│   ├── HubAccessError          no token, a wrong one, or one without the right
+│   ├── HubNotFoundError        a repository, revision or file that is not there
+│   └── HubUnreachableError     no answer: network, a failing server, offline mode
 └── PredictionError         an image that cannot be predicted
 """
 
@@ -69,6 +74,26 @@ class StoppedEarlyError(RunError):
 
 class BundleError(AutosegError):
     """A model's folder that cannot be loaded or written."""
+
+
+class LicenceError(AutosegError):
+    """What a licence of weights or data forbids."""
+
+
+class HubError(AutosegError):
+    """What the Hub refuses or cannot do; the text never holds a token."""
+
+
+class HubAccessError(HubError):
+    """No token, a wrong one, or one without the right to do this."""
+
+
+class HubNotFoundError(HubError):
+    """A repository, revision or file that is not there."""
+
+
+class HubUnreachableError(HubError):
+    """The Hub gives no answer: no network, a failing server, or offline mode."""
 
 
 class PredictionError(AutosegError):

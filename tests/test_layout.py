@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 
 ROWS = [
     ("errors",),
-    ("config", "files"),
+    ("config", "files", "licences"),
     ("metrics",),
     ("preprocessing", "resizing"),
     ("data", "data.*"),
@@ -25,8 +25,8 @@ ROWS = [
     ("checkpoint", "training", "training.*"),
     ("search", "search.*"),
     ("evaluation", "report", "report_*"),
-    ("bundle", "card", "export"),
-    ("hub",),
+    ("bundle", "foreign", "card", "export"),
+    ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
     ("judging",),
     ("stages",),
@@ -46,7 +46,7 @@ HOMES = {
     "typer": ("cli",),
     "rich": ("cli", "console"),
     "safetensors": ("bundle", "encoders", "encoder_*", "checkpoint"),
-    "huggingface_hub": ("encoders", "encoder_*", "hub"),
+    "huggingface_hub": ("encoders", "encoder_*", "hub.*"),
     "pycocotools": ("prediction", "data.*"),
     "contourpy": ("prediction",),
     "onnx": ("export",),
