@@ -28,9 +28,7 @@ from safetensors.torch import load_file
 
 from autoseg.encoder_catalogue import BUNDLED_FILES, FAMILIES, BundledFile
 from autoseg.errors import EncoderError
-
-PERMISSIVE_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause"})
-"""Licences that allow any use, commercial use included."""
+from autoseg.licences import PERMISSIVE_LICENCES
 
 _HUB_FILE = "model.safetensors"
 
