@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from autoseg.config import Color
 from autoseg.data.formats import Sample, find_samples
-from autoseg.data.images import read_image, write_jpeg
+from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BundleError, DatasetError, RunError
-from autoseg.prediction import Prediction, output_path
 from autoseg.predictor import Predictor, find_bundle
 from autoseg.ui import previews, views
+from autoseg.ui.results import class_areas, new_folder, write_result
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
 
@@ -33,9 +31,6 @@ N_EXAMPLES = 8
 
 NO_MODEL = views.empty("No model yet", "Start a search in the Search tab; its model appears here.")
 NO_PREDICTION = views.empty("No prediction yet", "Give an image, or click one of the examples.")
-
-_DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")
-_KEPT_RESULTS = 20
 
 
 def model_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -135,50 +130,18 @@ def predicted(
         model = load_model(workspace, name, folder)
         pixels = read_image(source)
         prediction = model.predict(pixels, flip=flip)
-        target = new_folder(results)
-        mask_file = output_path(target, source.stem, "index")
-        prediction.save_index_png(mask_file)
-        overlay_file = target / f"{source.stem}.overlay.jpg"
-        write_jpeg(prediction.overlay_image(pixels), overlay_file)
-        if source.suffix.lower() not in _DRAWN_BY_BROWSERS:
-            source = target / f"{source.stem}.jpg"
-            write_jpeg(pixels, source)
+        files = write_result(prediction, pixels, source, new_folder(results))
     except AutosegError as error:
         return {
             "viewer": gr.update(value=None, visible=False), "classes": views.error(error),
             "mask_file": gr.update(visible=False), "overlay_file": gr.update(visible=False),
         }  # fmt: skip
     return {
-        "viewer": gr.update(value=(str(source), str(overlay_file)), visible=True),
+        "viewer": gr.update(value=(str(files.image), str(files.overlay)), visible=True),
         "classes": views.prediction(class_areas(prediction), prediction.seconds),
-        "mask_file": gr.update(value=str(mask_file), visible=True),
-        "overlay_file": gr.update(value=str(overlay_file), visible=True),
+        "mask_file": gr.update(value=str(files.mask), visible=True),
+        "overlay_file": gr.update(value=str(files.overlay), visible=True),
     }
-
-
-def class_areas(
-    prediction: Prediction,
-) -> Iterator[tuple[str, Color, float, int, float | None]]:
-    """Name, colour, share, pixels and mean confidence of each class, the largest first."""
-    count = len(prediction.class_names)
-    pixels = np.bincount(prediction.mask.ravel(), minlength=count)
-    sums = np.bincount(
-        prediction.mask.ravel(), weights=prediction.confidence.ravel(), minlength=count
-    )
-    for k in sorted(range(count), key=lambda k: -pixels[k]):
-        mean = float(sums[k] / pixels[k]) if pixels[k] else None
-        share = float(pixels[k] / prediction.mask.size)
-        yield prediction.class_names[k], prediction.palette[k], share, int(pixels[k]), mean
-
-
-def new_folder(results: Path) -> Path:
-    """A folder for one prediction's files; Gradio copies them, so old ones are removed."""
-    folders = sorted(results.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for folder in folders[: -_KEPT_RESULTS or None]:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder = results / uuid.uuid4().hex
-    folder.mkdir()
-    return folder
 
 
 def _lent(path: Path, results: Path) -> str:
