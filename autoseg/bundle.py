@@ -15,10 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from autoseg.bundle_files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_weights,
+    find_weights,
+    load_weights,
+    read_config,
+)
 from autoseg.config import (
     FORMAT_VERSION,
     MAX_WINDOW_PX,
@@ -33,24 +41,24 @@ from autoseg.files import write_json, write_text
 from autoseg.model import build_model, model_config
 from autoseg.preprocessing import Preprocessing
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "REPORT_FILE",
+    "WEIGHTS_FILE",
+    "Bundle",
+    "BundleInfo",
+    "check_bundle",
+    "load_bundle",
+    "read_info",
+    "save_bundle",
+]
+
 CARD_FILE = "README.md"
 REPORT_FILE = "report.json"
 
-_MAX_CONFIG_BYTES = 1_000_000
-"""A configuration of 255 classes with long names takes some 50 kB."""
-
 _MAX_BOX_PX = 16384
 """Longest side that images are resized to."""
-
-_SAFETENSORS_TYPES = {
-    torch.float32: "F32",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.bool: "BOOL",
-}
-"""Types a network's state may have, as safetensors calls them."""
 
 
 @dataclass(frozen=True)
@@ -143,22 +151,45 @@ def load_bundle(path: str | Path) -> Bundle:
     Raises:
         BundleError: The folder is missing, incomplete, damaged or of another version.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise BundleError(f"{path} is no folder with a model.")
+    path = _existing(path)
     try:
         return _read_bundle(path)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"The model in {path} cannot be read: {error}") from error
 
 
+def check_bundle(path: str | Path) -> BundleInfo:
+    """Check what `load_bundle` checks, save that no value of the weights is read.
+
+    It takes a second at most and hardly any memory, however large the model is.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        BundleError: The folder is missing, incomplete, damaged or of another version.
+    """
+    path = _existing(path)
+    try:
+        return _check_folder(path)
+    except OSError as error:
+        raise BundleError(f"The model in {path} cannot be read: {error}") from error
+
+
 def read_info(path: str | Path) -> BundleInfo:
-    """What is known of the model in a folder, without loading its weights.
+    """What is known of the model in a folder, without a look at its weights.
 
     Raises:
         BundleError: The configuration is missing, damaged or of another version.
     """
-    return _read_config(Path(path))[0]
+    return _read_info(Path(path))[0]
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_dir():
+        raise BundleError(f"{path} is no folder with a model.")
+    return path
 
 
 def _write_files(
@@ -199,7 +230,15 @@ def _network_config(info: BundleInfo) -> dict[str, Any]:
 
 def _read_bundle(path: Path) -> Bundle:
     """Load a folder that exists."""
-    info, network = _read_config(path)
+    info = _check_folder(path)
+    model = _build(info)
+    load_weights(find_weights(path), model)
+    return Bundle(path, model.eval(), info)
+
+
+def _check_folder(path: Path) -> BundleInfo:
+    """Check a folder that exists, by a network without memory."""
+    info, network = _read_info(path)
     try:
         expected = _network_config(info)
     except EncoderError as error:
@@ -215,34 +254,28 @@ def _read_bundle(path: Path) -> Bundle:
             f"{', '.join(differing)} differ. It was changed by hand or written by another "
             f"version of autoseg ({info.versions.get('autoseg', 'unknown')})."
         )
-    weights = path / WEIGHTS_FILE
-    if not weights.is_file():
-        raise BundleError(f"{path} has no {WEIGHTS_FILE}.")
-    model = build_model(
+    weights = find_weights(path)
+    with torch.device("meta"):
+        model = _build(info)
+    check_weights(weights, model)
+    return info
+
+
+def _build(info: BundleInfo) -> nn.Module:
+    """The network of a recipe, untrained."""
+    return build_model(
         info.recipe.encoder_name,
         info.recipe.decoder_name,
         info.classes.num_classes,
         pretrained=False,
     )
-    _load_weights(model, weights)
-    return Bundle(path, model.eval(), info)
 
 
-def _read_config(path: Path) -> tuple[BundleInfo, dict[str, Any]]:
+def _read_info(path: Path) -> tuple[BundleInfo, dict[str, Any]]:
     """Our part and smp's part of `config.json`, ours checked."""
     file = path / CONFIG_FILE
-    try:
-        if file.stat().st_size > _MAX_CONFIG_BYTES:
-            raise BundleError(
-                f"{file} has {file.stat().st_size} bytes; a configuration has at most "
-                f"{_MAX_CONFIG_BYTES}."
-            )
-        values = read_json(file)
-    except FileNotFoundError as error:
-        raise BundleError(f"{path} has no {CONFIG_FILE}, so it is no model's folder.") from error
-    except (OSError, ConfigError, RecursionError) as error:
-        raise BundleError(f"The model in {path} cannot be read: {error}") from error
-    ours = values.pop("_autoseg", None) if isinstance(values, dict) else None
+    values = read_config(path)
+    ours = values.pop("_autoseg", None)
     if not isinstance(ours, dict):
         raise BundleError(
             f"{file} has no `_autoseg` part, so autoseg does not know the model's classes and "
@@ -282,35 +315,6 @@ def _check_numbers(preprocessing: Preprocessing, file: Path) -> None:
             f"{file}: a side of `window` must be at most {MAX_WINDOW_PX} pixels and one of `box` "
             f"at most {_MAX_BOX_PX}, but got ({geometry.window=}, {geometry.box=})."
         )
-
-
-def _load_weights(model: nn.Module, file: Path) -> None:
-    """Copy a file's tensors into the model if they are exactly the model's, by name and shape."""
-    wanted = model.state_dict()
-    with safe_open(file, framework="pt") as stored:
-        names = set(stored.keys())
-        if names != wanted.keys():
-            missing, unknown = sorted(wanted.keys() - names), sorted(names - wanted.keys())
-            raise BundleError(
-                f"{file} does not hold this network's weights: {len(missing)} tensors are missing "
-                f"(such as {', '.join(missing[:2]) or 'none'}) and {len(unknown)} are unknown "
-                f"(such as {', '.join(unknown[:2]) or 'none'})."
-            )
-        for name, tensor in wanted.items():
-            header = stored.get_slice(name)
-            found = (tuple(header.get_shape()), header.get_dtype())
-            expected = (tuple(tensor.shape), _SAFETENSORS_TYPES[tensor.dtype])
-            if found != expected:
-                raise BundleError(
-                    f"{file}: {name} must be {expected[1]} of shape {expected[0]}, but is "
-                    f"{found[1]} of shape {found[0]}."
-                )
-        with torch.no_grad():
-            for name, tensor in wanted.items():
-                values = stored.get_tensor(name)
-                if not bool(torch.isfinite(values).all()):
-                    raise BundleError(f"{file}: {name} holds values that are not finite.")
-                tensor.copy_(values)
 
 
 def _may_be_replaced(folder: Path) -> bool:

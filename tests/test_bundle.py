@@ -15,7 +15,7 @@ import torch
 from bundle_helpers import make_bundle, make_info, make_model, make_report
 from safetensors.torch import load_file, save_file
 
-from autoseg.bundle import load_bundle, read_info, save_bundle
+from autoseg.bundle import check_bundle, load_bundle, read_info, save_bundle
 from autoseg.errors import BundleError
 
 
@@ -191,8 +191,9 @@ def test_another_format_version_is_refused_with_the_version_that_wrote_it(folder
 )
 def test_a_changed_configuration_is_refused(folder, change):
     change_config(folder, change)
-    with pytest.raises(BundleError):
-        load_bundle(folder)
+    for read in (load_bundle, check_bundle):
+        with pytest.raises(BundleError):
+            read(folder)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +203,20 @@ def test_a_configuration_that_is_none_is_refused(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(BundleError):
         load_bundle(folder)
+
+
+def test_a_check_reads_no_values_and_finds_what_loading_would(folder):
+    assert check_bundle(folder) == load_bundle(folder).info
+    change_weights(folder, lambda weights: weights["segmentation_head.0.bias"].fill_(float("nan")))
+    assert check_bundle(folder) == make_info()
+    with pytest.raises(BundleError, match="not finite"):
+        load_bundle(folder)
+    change_weights(folder, lambda weights: weights.pop("segmentation_head.0.bias"))
+    with pytest.raises(BundleError, match="1 tensors are missing"):
+        check_bundle(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BundleError, match="no model.safetensors"):
+        check_bundle(folder)
 
 
 def test_weights_of_another_network_are_refused_by_name_and_shape(folder):
