@@ -31,10 +31,11 @@ ROWS = [
     ("judging",),
     ("stages",),
     ("pipeline",),
+    ("search_process", "pulled_models"),
     ("workspace",),
     ("api",),
     ("ui", "ui.*"),
-    ("console", "cli", "__main__"),
+    ("console", "cli", "cli_*", "__main__"),
 ]
 """A module imports from its own row and from rows above; `autoseg` itself may be imported."""
 
@@ -43,14 +44,15 @@ HOMES = {
     "timm": ("encoders", "encoder_*", "freezing"),  # The stages are those of timm's wrappers.
     "segmentation_models_pytorch": ("model", "freezing"),
     "gradio": ("ui.*",),
-    "typer": ("cli",),
-    "rich": ("cli", "console"),
+    "typer": ("cli", "cli_*"),
+    "rich": ("cli", "cli_*", "console"),
     "safetensors": ("bundle", "bundle_*", "encoders", "encoder_*", "checkpoint"),
     "huggingface_hub": ("encoders", "encoder_*", "hub.*"),
     "pycocotools": ("prediction", "data.*"),
     "contourpy": ("prediction",),
     "onnx": ("export",),
     "onnxruntime": ("export", "predictor"),
+    "pyarrow": ("data.shards",),
     "matplotlib": ("report", "report_*", "evaluation"),
     "ray": ("search.*",),
 }

@@ -12,7 +12,8 @@ from autoseg.cli import app as cli
 from autoseg.config import SearchConfig
 from autoseg.errors import AutosegError, ConfigError, DatasetError, RunError, RunLockedError
 from autoseg.search.run_folder import RunFolder
-from autoseg.workspace import Workspace, clean_name, search_command
+from autoseg.search_process import search_command
+from autoseg.workspace import Workspace, clean_name
 
 CONFIG = SearchConfig(budget_s=360)
 

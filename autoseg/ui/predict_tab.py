@@ -34,7 +34,10 @@ NO_PREDICTION = views.empty("No prediction yet", "Give an image, or click one of
 
 
 def model_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Finished runs, the newest first, with their scores."""
+    """Finished runs, the newest first, with their scores; then models pulled from the Hub.
+
+    The value of a run is its name, that of a pulled model "owner/name".
+    """
     choices = []
     for run in workspace.runs():
         try:
@@ -43,9 +46,12 @@ def model_choices(workspace: Workspace) -> list[tuple[str, str]]:
         except (BundleError, RunError):
             continue
         score = state.best_score if state else None
-        label = f"{run.name} · {views.percent(score)}" if score is not None else run.name
-        choices.append((label, run.name))
-    return choices
+        told = f" · {views.percent(score)} on validation images" if score is not None else ""
+        choices.append((run.name + told, run.name))
+    pulled = [
+        (f"{model.repo_id} · from the Hub", model.repo_id) for model in workspace.pulled.all()
+    ]
+    return choices + pulled
 
 
 def opened(workspace: Workspace, chosen: str | None = None) -> Values:
@@ -62,8 +68,8 @@ def opened(workspace: Workspace, chosen: str | None = None) -> Values:
 
 def examples(workspace: Workspace, name: str | None) -> list[Sample]:
     """Images of a run's test split, evenly spread; none where they are no longer there."""
-    if name is None:
-        return []
+    if name is None or "/" in name:
+        return []  # The images of a model from the Hub are not here.
     try:
         run = workspace.named_run(name)
         info, splits, verdict = run.info(), run.json("splits.json"), run.json("verdict.json")
@@ -104,13 +110,15 @@ def _load(folder: str, modified_ns: int) -> Predictor:
 
 
 def load_model(workspace: Workspace, name: str | None, folder: str | None = "") -> Predictor:
-    """The model in `folder`, if one is given, else that of the run.
+    """The model in `folder`, if one is given, else the run's or the pulled one of that name.
 
     Raises:
         AutosegError: There is none, or it is damaged.
     """
     if folder and folder.strip():
         bundle = find_bundle(folder.strip())
+    elif name and "/" in name:
+        bundle = find_bundle(workspace.pulled.get(name).folder)
     elif name:
         bundle = find_bundle(workspace.named_run(name).path)
     else:

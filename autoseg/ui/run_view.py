@@ -11,9 +11,10 @@ import gradio as gr
 
 from autoseg.errors import RunError
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
+from autoseg.search_process import log_tail
 from autoseg.ui import views
 from autoseg.ui.style import SERIES_COLORS
-from autoseg.workspace import Workspace, log_tail
+from autoseg.workspace import Workspace
 
 Values = dict[str, Any]
 """What a callback changes, by the name of the component."""

@@ -54,7 +54,7 @@ def test_an_image_that_browsers_do_not_draw_is_converted(workspace, run, photos,
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("nothing", "There is no run"), ("../photos-1", "There is no run"), (None, "No model")],
+    [("nothing", "There is no run"), ("../photos-1", "not on this computer"), (None, "No model")],
 )
 def test_a_missing_model_is_an_error_on_the_page(workspace, run, photos, results, name, text):
     image = str(photos / "images" / "scene_003.jpg")
