@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,20 @@ from autoseg.config import (
     to_dict,
 )
 from autoseg.errors import BundleError, ConfigError, EncoderError
-from autoseg.files import write_json, write_text
+from autoseg.files import replacing, write_json, write_text
 from autoseg.model import build_model, model_config
 from autoseg.preprocessing import Preprocessing
 
 __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
+    "EXAMPLES_FOLDER",
     "REPORT_FILE",
     "WEIGHTS_FILE",
     "Bundle",
     "BundleInfo",
     "check_bundle",
+    "example_file",
     "load_bundle",
     "read_info",
     "save_bundle",
@@ -56,6 +59,7 @@ __all__ = [
 
 CARD_FILE = "README.md"
 REPORT_FILE = "report.json"
+EXAMPLES_FOLDER = "examples"
 
 _MAX_BOX_PX = 16384
 """Longest side that images are resized to."""
@@ -101,6 +105,7 @@ def save_bundle(
     *,
     report: dict[str, Any] | None = None,
     card: str | None = None,
+    examples: Sequence[bytes] = (),
 ) -> Path:
     """Write a bundle, whole or not at all: a kill leaves the old one or none.
 
@@ -112,6 +117,7 @@ def save_bundle(
         info: Everything a later user of the weights must know.
         report: Content of `report.json`.
         card: Content of `README.md`.
+        examples: JPEG files for the card, named by `example_file`.
 
     Raises:
         BundleError: The folder holds something else, the disk is full, or the weights do not fit
@@ -129,6 +135,7 @@ def save_bundle(
         _sweep(folder)
         temporary.mkdir()
         _write_files(temporary, model, info, report, card)
+        _write_examples(temporary, examples)
         _read_bundle(temporary)
         _swap(temporary, folder)
     except (OSError, SafetensorError) as error:
@@ -210,6 +217,18 @@ def _write_files(
         write_text(folder / CARD_FILE, card)
     if report is not None:
         write_json(folder / REPORT_FILE, report)
+
+
+def example_file(number: int) -> str:
+    """Where in a bundle the example picture of that number stands, counted from 1."""
+    return f"{EXAMPLES_FOLDER}/example_{number}.jpg"
+
+
+def _write_examples(folder: Path, examples: Sequence[bytes]) -> None:
+    """Write the example pictures of a bundle."""
+    for number, content in enumerate(examples, start=1):
+        with replacing(folder / example_file(number)) as temporary:
+            temporary.write_bytes(content)
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 
 ROWS = [
     ("errors",),
-    ("config", "files", "licences"),
+    ("config", "files"),
+    ("licences", "energy"),
     ("metrics",),
     ("preprocessing", "resizing"),
     ("data", "data.*"),
