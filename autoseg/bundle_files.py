@@ -40,7 +40,8 @@ def find_file(folder: Path, name: str) -> Path | None:
     """A file of a model's folder; None: there is none.
 
     Links lead out of the folder in one place only: in the Hub's cache, where a snapshot's files
-    are links to the blobs of the same repository.
+    are links to the blobs of the same repository, and those may be links to blobs that all
+    repositories share.
 
     Raises:
         BundleError: It is a link to somewhere else, or no regular file.
@@ -49,8 +50,10 @@ def find_file(folder: Path, name: str) -> Path | None:
     if not file.is_symlink() and not file.exists():
         return None
     home, target = folder.resolve(), file.resolve()
-    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-    if not (target.is_relative_to(home) or target.is_relative_to(blobs)):
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes += [home.parents[1] / "blobs", home.parents[2] / "blobs"]
+    if not any(target.is_relative_to(place) for place in homes):
         raise BundleError(
             f"{file} is a link to {target}, outside of the model's folder. Put the file itself "
             f"there."
