@@ -1,5 +1,6 @@
 """Class lists that lie beside images: names, and colours or mask values where they are given."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ CLASS_FILES = (
     "label_colors.txt",
     "class_dict.csv",
     "classes.csv",
+    "id2label.json",
 )
 """Names under which class lists are looked for, best first."""
 
@@ -38,6 +40,8 @@ class DeclaredClasses:
 def read_class_file(path: Path) -> DeclaredClasses:
     """Read one class per line: `name`, `name r g b`, `0: name`, `name: 0`, or CVAT's label map.
 
+    A JSON file maps mask values to names: `{"0": "background", "1": "leaf"}`.
+
     Raises:
         DatasetError: The file is no text, is empty, or its lines are of different kinds.
     """
@@ -45,7 +49,8 @@ def read_class_file(path: Path) -> DeclaredClasses:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path.name} is not a readable text file ({error}).") from error
-    lines = [line.strip() for line in text.splitlines()]
+    lines = _json_lines(text, path) if path.suffix == ".json" else text.splitlines()
+    lines = [line.strip() for line in lines]
     lines = [line for line in lines if line and not line.startswith("#")]
     if lines and re.fullmatch(r"\W*(name|label|class)\W+r\w*\W+g\w*\W+b\w*\W*", lines[0].lower()):
         del lines[0]
@@ -67,6 +72,18 @@ def read_class_file(path: Path) -> DeclaredClasses:
             twice = Counter[object](given).most_common(1)[0][0]
             raise DatasetError(f"{path.name} gives {twice!r} more than once. Classes must differ.")
     return declared
+
+
+def _json_lines(text: str, path: Path) -> list[str]:
+    """A JSON map of values to names as lines `value: name`."""
+    try:
+        names = json.loads(text)
+        return [f"{int(value)}: {name}" for value, name in names.items()]
+    except (ValueError, AttributeError) as error:
+        raise DatasetError(
+            f"{path.name} should map mask values to names, such as "
+            f'{{"0": "background", "1": "leaf"}} ({error}). Correct it, or remove it.'
+        ) from error
 
 
 def _with_color(line: str) -> tuple[str, Color] | None:

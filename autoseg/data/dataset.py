@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.config import ClassInfo, from_dict, read_json, to_dict
-from autoseg.data.archives import extract_zip, only_folder
 from autoseg.data.class_files import DeclaredClasses
 from autoseg.data.coding import MaskCoding, count_classes, sum_classes
 from autoseg.data.formats import Layout, Sample, Skipped, find_samples
 from autoseg.data.images import exif_orientation, image_size, read_image, read_mask
 from autoseg.data.masks import Reading, read_values
+from autoseg.data.packed import is_packed, unpack_once
 from autoseg.data.scan import PairFacts, Problem, count_values, fit_mask, scan_pair
 from autoseg.data.verdict import MAX_SKIPPED, Verdict
 from autoseg.data.workers import parallel_map
@@ -118,14 +118,15 @@ def check_dataset(
     """Read a folder or zip of images and masks, decode everything once, and say what it is.
 
     Args:
-        source: Folder or zip.
+        source: Folder, zip, or parquet files; for those `?image=COLUMN&mask=COLUMN` at the end
+            chooses the columns.
         class_names: Names in the order of the class indices; they override a class list.
         mapping: Raw mask value or "#rrggbb" -> class name, class index or "ignore"; "*" stands
             for every other value. It overrides what the masks look like.
         max_workers: Processes; None takes one per core.
         on_progress: Called with (pairs done, all pairs).
-        workdir: Folder where a zip is unpacked, and found again; None: a folder that goes when
-            this process ends.
+        workdir: Folder where packed data is unpacked, and found again; None: a folder that goes
+            when this process ends.
 
     Raises:
         AmbiguousMasksError: The masks can be read in more than one way.
@@ -168,16 +169,12 @@ def read_verdict(path: Path) -> Verdict:
 
 
 def _unpacked(source: Path, workdir: Path | None) -> Path:
-    if not source.is_file() or source.suffix.lower() != ".zip":
+    if not is_packed(source):
         return source
     if workdir is None:
         workdir = Path(tempfile.mkdtemp(prefix="autoseg-"))
         atexit.register(shutil.rmtree, workdir, ignore_errors=True)
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = workdir / f"{source.stem}-{digest[:12]}"
-    # Unpacked whole or not at all, under a name made of its content: a resumed run finds it.
-    return only_folder(target) if target.is_dir() else extract_zip(source, target)
+    return unpack_once(source, workdir)
 
 
 def _declared(layout: Layout, class_names: Sequence[str] | None) -> DeclaredClasses | None:

@@ -12,14 +12,18 @@ from autoseg.data.class_files import CLASS_FILES, DeclaredClasses, read_class_fi
 from autoseg.data.images import IMAGE_SUFFIXES
 from autoseg.errors import DatasetError
 
-_IMAGE_WORDS = frozenset(
+IMAGE_WORDS = frozenset(
     "image images img imgs jpegimages input inputs photo photos picture pictures rgb".split()
 )
-_MASK_WORDS = frozenset(
+"""Words that name images, in folders and in columns of tables."""
+
+MASK_WORDS = frozenset(
     "mask masks label labels labeled annotation annotations annot gt ground truth target targets"
     " segmentation segmentations segmentationclass seg groundtruth".split()
 )
-_SPLIT_WORDS = {
+"""Words that name masks, in folders and in columns of tables."""
+
+SPLIT_WORDS = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -29,6 +33,8 @@ _SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+"""Words that name splits."""
+
 _MASK_AFFIX = re.compile(
     r"(?:[ _.\-](?:masks?|seg|segmentation|gt|groundtruth|labels?|annotation|l|p))+$"
     r"|^(?:masks?|seg|segmentation|gt|labels?|annotation)[ _.\-]+"
@@ -36,6 +42,11 @@ _MASK_AFFIX = re.compile(
 _IMAGE_AFFIX = re.compile(r"[ _.\-](?:image|img|sat|rgb)$|^(?:image|img|sat|rgb)[ _.\-]+")
 _JOINED = re.compile(r"^(train|val|test)(annot|masks?|labels?|images?)$")
 _FLAT_SUFFIX = re.compile(r"[ _.\-](?:mask|seg|segmentation|gt|groundtruth|label|annotation)s?$")
+_ABOUT = re.compile(
+    r"(?:readme|licen[cs]e|citation|dataset_infos?)(?:\.(?:md|txt|rst|json|cff))?$", re.IGNORECASE
+)
+"""Files that say something about a data set and are no part of it."""
+
 _MAX_DEPTH = 8
 
 
@@ -130,6 +141,7 @@ def find_samples(source: Path) -> Layout:
         if declared is not None and path.name != declared.file_name:
             why = f"{declared.file_name} was read instead"
             skipped.append(Skipped(path.relative_to(source).as_posix(), why))
+    skipped = [item for item in skipped if not _ABOUT.match(PurePosixPath(item.path).name)]
     skipped.sort(key=lambda item: item.path)
     return Layout(source, tuple(samples), declared, tuple(skipped))
 
@@ -165,11 +177,11 @@ def _describe(path: Path, relative: PurePosixPath) -> _File:
     for part in relative.parts[:-1]:
         joined = _JOINED.sub(r"\1 \2", part.lower())  # trainannot, valmasks
         words = re.split(r"[ _.\-]+", joined)
-        roles = {"image" for word in words if word in _IMAGE_WORDS}
-        roles |= {"mask" for word in words if word in _MASK_WORDS}
-        splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
+        roles = {"image" for word in words if word in IMAGE_WORDS}
+        roles |= {"mask" for word in words if word in MASK_WORDS}
+        splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
         known = all(
-            word in _IMAGE_WORDS or word in _MASK_WORDS or word in _SPLIT_WORDS or not word
+            word in IMAGE_WORDS or word in MASK_WORDS or word in SPLIT_WORDS or not word
             for word in words
         )
         if not known or len(roles) == 2 or len(splits) > 1:

@@ -40,6 +40,9 @@ DECODE_ERRORS = (
 # Between half the limit and the limit Pillow only warns; our limit is the one that it enforces.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
+"""Suffixes of formats that are not called like them."""
+
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -110,6 +113,17 @@ def image_size(path: Path) -> tuple[int, int]:
     except DECODE_ERRORS as error:
         raise _damaged(path, error) from error
     return (width, height) if turned else (height, width)
+
+
+def image_suffix(data: bytes) -> str | None:
+    """Suffix of the files whose content begins like `data`; None where no image does."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            name = str(image.format)
+    except DECODE_ERRORS:
+        return None
+    suffix = _SUFFIXES.get(name, f".{name.lower()}")
+    return suffix if suffix in IMAGE_SUFFIXES else None
 
 
 def exif_orientation(data: bytes, path: Path) -> int:

@@ -138,6 +138,13 @@ def test_two_masks_for_one_image_are_refused_by_name(tree):
         find_samples(tree("images/a.png", "masks/a_seg.png", "masks/a_gt.png"))
 
 
+def test_what_is_said_about_the_data_is_not_reported_as_left_out(tree):
+    layout = find_samples(
+        tree("images/a.png", "masks/a.png", "README.md", "LICENSE", ".gitattributes", "notes.txt")
+    )
+    assert [item.path for item in layout.skipped] == ["notes.txt"]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
