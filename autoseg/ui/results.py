@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class ResultFiles:
     """JPEG of the image under its mask."""
     mask: Path
     """8-bit grey PNG of class indices."""
+    coco: Path
+    """JSON with the region of each class as COCO's compressed RLE."""
 
 
 def write_result(
@@ -45,12 +47,14 @@ def write_result(
     """
     mask = output_path(folder, source.stem, "index")
     prediction.save_index_png(mask)
+    coco = output_path(folder, source.stem, "coco")
+    replace(prediction, source=source).save_coco(coco)
     overlay = folder / f"{source.stem}.overlay.jpg"
     write_jpeg(prediction.overlay_image(pixels), overlay)
     if source.suffix.lower() not in _DRAWN_BY_BROWSERS:
         source = folder / f"{source.stem}.jpg"
         write_jpeg(pixels, source)
-    return ResultFiles(source, overlay, mask)
+    return ResultFiles(source, overlay, mask, coco)
 
 
 def class_areas(

@@ -1,0 +1,182 @@
+"""The models of a Space: loaded once, each with what is known of it or why it is missing."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.bundle import REPORT_FILE
+from autoseg.config import read_json
+from autoseg.errors import AutosegError, ConfigError
+from autoseg.hub.connection import connect, parse_repo
+from autoseg.prediction import Prediction
+from autoseg.predictor import Predictor
+from autoseg.ui import views, zero_gpu
+
+VARIABLE = "AUTOSEG_MODELS"
+"""Variable of the environment that names the models, separated by commas."""
+
+MAX_SCORES = 3
+"""Scores shown above the page; the model's card has them all."""
+
+_SECONDS_PER_MODEL, _MAX_SECONDS = 20, 120
+
+
+@dataclass(frozen=True)
+class SpaceModel:
+    """One model of the page."""
+
+    name: str
+    """Repository "owner/name", or name of the folder."""
+    url: str | None
+    """Address of its page; None: it came from a folder."""
+    predictor: Predictor | None
+    """Ready to predict; None: see `problem`."""
+    problem: str = ""
+    """Why it could not be loaded."""
+
+
+def models_of_environment() -> tuple[SpaceModel, ...]:
+    """Load what `AUTOSEG_MODELS` names."""
+    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return tuple(load_model(name) for name in names if name)
+
+
+def load_model(name: str) -> SpaceModel:
+    """Load one model: a folder, or a repository with "@revision" or without."""
+    # On ZeroGPU a model is put on the GPU before there is one; elsewhere the first GPU is taken.
+    device = "auto" if zero_gpu.PACKAGE is None else "cuda"
+    if Path(name).is_dir():
+        return _loaded(Path(name).resolve().name, None, name, None, device)
+    repository = parse_repo(name)
+    if repository is None:
+        return SpaceModel(
+            name, None, None,
+            f"{name!r} is neither a folder nor a repository on the Hub (owner/name). "
+            f"Correct the variable {VARIABLE}.",
+        )  # fmt: skip
+    url = connect(saved_login=False).page(repository.repo_id)
+    return _loaded(repository.repo_id, url, repository.repo_id, repository.revision, device)
+
+
+def _loaded(
+    name: str, url: str | None, source: str, revision: str | None, device: str
+) -> SpaceModel:
+    try:
+        predictor = Predictor.from_pretrained(source, revision=revision, device=device)
+    except AutosegError as error:
+        return SpaceModel(name, url, None, str(error))
+    return SpaceModel(name, url, predictor)
+
+
+class Models:
+    """The loaded models behind one call that, on ZeroGPU, has a GPU."""
+
+    def __init__(self, models: Sequence[SpaceModel]) -> None:
+        self.all = tuple(models)
+        predictors = tuple(model.predictor for model in models)
+
+        def predict(pixels: np.ndarray, flip: bool) -> list[Prediction | str]:
+            """A prediction per model that is there, or why there is none."""
+            return [
+                _predicted(predictor, pixels, flip)
+                for predictor in predictors
+                if predictor is not None
+            ]
+
+        duration_s = min(_MAX_SECONDS, _SECONDS_PER_MODEL * max(1, len(predictors)))
+        # Also without a model: ZeroGPU ends a process that asks for no GPU.
+        self._predict = zero_gpu.on_gpu(predict, duration_s)
+
+    def predict(self, pixels: np.ndarray, *, flip: bool = False) -> list[Prediction | str]:
+        """A prediction per model, in their order, or why there is none.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            flip: Average with the mirrored image.
+        """
+        answers = iter(self._predict(pixels, flip))
+        return [model.problem if model.predictor is None else next(answers) for model in self.all]
+
+
+def _predicted(predictor: Predictor, pixels: np.ndarray, flip: bool) -> Prediction | str:
+    # Between ZeroGPU's processes only a text arrives whole.
+    try:
+        return predictor.predict(pixels, flip=flip)
+    except AutosegError as error:
+        return str(error)
+
+
+def card(model: SpaceModel, *, with_classes: bool = True) -> str:
+    """A model's name with the link to its page, its scores, and its classes if wanted."""
+    title = f"<b>{escape(model.name)}</b>"
+    if model.url:
+        link = f'<a href="{escape(model.url)}" target="_blank" rel="noopener">Model card</a>'
+        title += f'<span class="as-dim">{link}</span>'
+    parts = [f'<div class="top">{title}</div>']
+    if model.predictor is None:
+        return f'<div class="as-card">{parts[0]}{views.error(model.problem)}</div>'
+    if facts := _facts(model.predictor):
+        parts.append(f'<dl class="as-facts">{facts}</dl>')
+    if with_classes:
+        classes = model.predictor.bundle.info.classes
+        labels = "".join(
+            f"<span>{views.class_label(name, color)}</span>"
+            for name, color in zip(classes.names, classes.palette, strict=True)
+        )
+        parts.append(f'<div class="as-classes">{labels}</div>')
+    return f'<div class="as-card">{"".join(parts)}</div>'
+
+
+def _facts(predictor: Predictor) -> str:
+    """The first scores, with their intervals where the report has them."""
+    scores = predictor.bundle.info.scores
+    report = _report(predictor.bundle.path)
+    shown = [name for name in views.SCORE_NAMES if name in scores][:MAX_SCORES]
+    cells = []
+    for name in shown:
+        low, high = _interval(report, name)
+        interval = (
+            f" <small>{100 * low:.1f} to {100 * high:.1f}</small>"
+            if low is not None and high is not None
+            else ""
+        )
+        title = escape(views.SCORE_NAMES[name])
+        cells.append(f"<div><dt>{title}</dt><dd>{views.percent(scores[name])}{interval}</dd></div>")
+    return "".join(cells)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    """`report.json`, which whoever pushed the model may have left out."""
+    try:
+        report = read_json(folder / REPORT_FILE)
+    except (ConfigError, OSError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _interval(report: dict[str, Any], name: str) -> tuple[float | None, float | None]:
+    """Bounds of a score's interval, of a report that anybody may have written."""
+    value: Any = report
+    for key in ("model", "scores", name):
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None, None
+    low, high = value.get("low"), value.get("high")
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        return float(low), float(high)
+    return None, None
+
+
+def examples(models: Sequence[SpaceModel]) -> list[Path]:
+    """Pictures that came with the first model that has any."""
+    for model in models:
+        if model.predictor is not None:
+            folder = model.predictor.bundle.path / "examples"
+            if found := sorted(folder.glob("*.jpg")):
+                return found
+    return []

@@ -1,0 +1,5 @@
+"""Several models on one image: `AUTOSEG_MODELS=owner/name,owner/other python app.py`."""
+
+from autoseg.ui.space import main
+
+main("gallery")
