@@ -1,0 +1,402 @@
+"""A model from the Hub as a folder: only the files a model needs, each checked against the Hub.
+
+The files lie in the Hub's own cache, so whatever else on this machine uses the Hub shares them,
+and a model that was pulled once can be had without a network.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC
+from itertools import islice
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.hf_api import ModelInfo, RepoFile, RepoFolder
+
+from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE
+from autoseg.errors import HubError, HubNotFoundError, HubUnreachableError
+from autoseg.files import write_text
+from autoseg.hub.connection import Connection, check_repo_id, is_revision
+from autoseg.hub.failures import OnWait, explained, patiently
+from autoseg.hub.progress import OnProgress, download_bars
+
+EXAMPLES_FOLDER = "examples"
+
+_MEGABYTE = 1_000_000
+_SIZE_LIMITS = {
+    CONFIG_FILE: _MEGABYTE,
+    WEIGHTS_FILE: 20_000 * _MEGABYTE,
+    REPORT_FILE: 50 * _MEGABYTE,
+    CARD_FILE: 5 * _MEGABYTE,
+    "albumentations_config_eval.json": _MEGABYTE,
+}
+"""All that is ever fetched beside example pictures, and how many bytes each may have."""
+
+_EXAMPLE_LIMIT_BYTES = 20 * _MEGABYTE
+_EXAMPLE_LIMIT = 64
+"""Example pictures that are fetched; a folder with more is a data set."""
+
+_EXAMPLE_NAME = re.compile(rf"{EXAMPLES_FOLDER}/\w[\w.-]{{0,99}}\.jpg", re.ASCII)
+
+_OTHER_WEIGHTS = {
+    f"{WEIGHTS_FILE}.index.json": "its weights are split over several files",
+    "pytorch_model.bin": "its weights are a pickle, which can run any code as it is read",
+    "model.pth": "its weights are a pickle, which can run any code as it is read",
+}
+"""Looked for, never fetched: why a repository without our weights cannot be used."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+
+_ANSWER_TIMEOUT_S = 10.0
+_THREADS = 8
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A model that was fetched."""
+
+    folder: Path
+    """Its folder in the Hub's cache."""
+    repo_id: str
+    """Where it came from."""
+    commit: str
+    """The full name of the revision."""
+    from_cache: bool
+    """Whether the Hub was not reached, so that this may not be the newest."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model on the Hub that autoseg made."""
+
+    repo_id: str
+    """As "owner/name"."""
+    private: bool
+    """Whether only its owner sees it."""
+    downloads: int
+    """In the last 30 days."""
+    updated_at: str
+    """Time of the last change as ISO 8601 in UTC; "" if the Hub does not say."""
+    tags: tuple[str, ...]
+    """What its card is tagged with."""
+
+
+@dataclass(frozen=True)
+class _RemoteFile:
+    """A file of the repository and what it must be."""
+
+    path: str
+    size_bytes: int
+    digest: str
+    """sha256, or the git name of a small file's content."""
+
+
+def pull_model(
+    repo_id: str,
+    connection: Connection,
+    *,
+    revision: str | None = None,
+    on_progress: OnProgress | None = None,
+    on_wait: OnWait | None = None,
+) -> Pulled:
+    """Fetch a model, or find it in the cache if the Hub gives no answer.
+
+    Args:
+        repo_id: "owner/name".
+        connection: The Hub.
+        revision: Branch, tag or commit, which may be shortened to 7 digits; None: the main branch.
+        on_progress: Told the bytes that are there and all of them; None: the Hub's own bars show.
+        on_wait: Told the seconds of each wait that the Hub asks for.
+
+    Raises:
+        HubAccessError: The repository is not open to this token.
+        HubNotFoundError: There is no such repository or revision, or it holds no model.
+        HubUnreachableError: The Hub gives no answer, and the model is not in the cache.
+        HubError: A file is too large, arrived damaged twice, or does not fit on the disk.
+    """
+    check_repo_id(repo_id)
+    revision = revision or "main"
+    if not is_revision(revision):
+        raise HubError(f"{revision!r} is no name of a branch, tag or commit.")
+    cached = _cached_commit(repo_id, revision, connection)
+    doing = f"Pulling {repo_id}"
+    try:
+        with explained(connection, doing, repo_id, revision=revision):
+            # Whoever has the model already should not wait for a Hub that is away.
+            commit = _resolve(repo_id, revision, connection, on_wait, patient=cached is None)
+            files = _find_files(repo_id, commit, connection)
+            _check_files(repo_id, files, connection)
+            folder = _fetch(repo_id, commit, files, connection, on_progress, on_wait)
+            _remember(repo_id, revision, commit, connection)
+            return Pulled(folder, repo_id, commit, from_cache=False)
+    except HubUnreachableError as error:
+        if cached is None:
+            raise
+        if huggingface_hub.is_offline_mode():
+            _logger.info("Offline: %s is taken from the cache.", repo_id)
+        else:
+            _logger.warning("%s The copy of %s in the cache is used.", error, repo_id)
+    return Pulled(_check_cached(repo_id, cached, connection), repo_id, cached, from_cache=True)
+
+
+def list_models(
+    connection: Connection,
+    *,
+    author: str | None = None,
+    query: str = "",
+    limit: int = 50,
+    on_wait: OnWait | None = None,
+) -> tuple[ModelEntry, ...]:
+    """Models on the Hub that carry the tag "autoseg", the last changed first.
+
+    Args:
+        connection: The Hub; private models are found if the token may see them.
+        author: Whose models; None: anybody's.
+        query: Part of the name; "": any.
+        limit: The most that are listed.
+        on_wait: Told the seconds of each wait that the Hub asks for.
+
+    Raises:
+        HubError: The Hub refuses or gives no answer.
+    """
+    with explained(connection, "Listing models on the Hub"):
+        found = patiently(
+            lambda: list(
+                connection.api.list_models(
+                    author=author,
+                    search=query or None,
+                    filter="autoseg",
+                    sort="last_modified",
+                    limit=limit,
+                    full=True,
+                )
+            ),
+            on_wait=on_wait,
+        )
+    # A stand-in of the Hub may not filter.
+    return tuple(_entry(model) for model in found if "autoseg" in (model.tags or ()))
+
+
+def _entry(model: ModelInfo) -> ModelEntry:
+    changed = model.last_modified
+    return ModelEntry(
+        repo_id=model.id,
+        private=bool(model.private),
+        downloads=model.downloads or 0,
+        updated_at=changed.astimezone(UTC).isoformat(timespec="seconds") if changed else "",
+        tags=tuple(model.tags or ()),
+    )
+
+
+def _resolve(
+    repo_id: str, revision: str, connection: Connection, on_wait: OnWait | None, *, patient: bool
+) -> str:
+    """The commit that a revision stands for now."""
+
+    def ask() -> ModelInfo:
+        return connection.api.model_info(repo_id, revision=revision, timeout=_ANSWER_TIMEOUT_S)
+
+    info = patiently(ask, on_wait=on_wait) if patient else ask()
+    commit = info.sha or ""
+    if not _COMMIT.fullmatch(commit):
+        raise HubError(f"The Hub names no commit for {repo_id} at {revision!r}.")
+    return commit
+
+
+def _find_files(repo_id: str, commit: str, connection: Connection) -> list[_RemoteFile]:
+    """The files of a commit that are wanted, or that tell why there is no model."""
+    api = connection.api
+    asked = [*_SIZE_LIMITS, *_OTHER_WEIGHTS, EXAMPLES_FOLDER]
+    entries = patiently(lambda: api.get_paths_info(repo_id, asked, revision=commit))
+    files = [_remote_file(entry) for entry in entries if isinstance(entry, RepoFile)]
+    if any(isinstance(entry, RepoFolder) and entry.path == EXAMPLES_FOLDER for entry in entries):
+        listed = patiently(lambda: _list_examples(repo_id, commit, connection))
+        files += [_remote_file(entry) for entry in listed if isinstance(entry, RepoFile)]
+    return [file for file in files if file.path in asked or _EXAMPLE_NAME.fullmatch(file.path)]
+
+
+def _list_examples(
+    repo_id: str, commit: str, connection: Connection
+) -> list[RepoFile | RepoFolder]:
+    """The first entries of the folder of example pictures, however many it has."""
+    tree: Iterable[RepoFile | RepoFolder] = connection.api.list_repo_tree(
+        repo_id, EXAMPLES_FOLDER, revision=commit
+    )
+    return list(islice(tree, _EXAMPLE_LIMIT))
+
+
+def _remote_file(entry: RepoFile) -> _RemoteFile:
+    """What the Hub says of a file, if its path can be trusted to stay in the folder."""
+    parts = entry.path.split("/")
+    if "\\" in entry.path or not entry.path.isprintable() or {"", ".", ".."} & set(parts):
+        raise HubError(
+            f"The repository has a file whose path leads out of its folder ({entry.path!r:.100}), "
+            f"so nothing of it is fetched; do not trust it."
+        )
+    size_bytes = entry.lfs.size if entry.lfs else entry.size
+    return _RemoteFile(entry.path, size_bytes, entry.lfs.sha256 if entry.lfs else entry.blob_id)
+
+
+def _check_files(repo_id: str, files: list[_RemoteFile], connection: Connection) -> None:
+    """Refuse a repository without a model, or with files no model has."""
+    found = {file.path for file in files}
+    if WEIGHTS_FILE not in found:
+        why = next((why for name, why in _OTHER_WEIGHTS.items() if name in found), "")
+        raise HubNotFoundError(
+            f"{repo_id} has no {WEIGHTS_FILE}, the only file of weights that autoseg reads"
+            + (f": {why}. Ask its author to save it with `save_pretrained`." if why else ".")
+            + f" See {connection.page(repo_id)}."
+        )
+    if CONFIG_FILE not in found:
+        raise HubNotFoundError(
+            f"{repo_id} has no {CONFIG_FILE}, so nobody can tell what its weights are for. "
+            f"See {connection.page(repo_id)}."
+        )
+    wanted = _wanted(files)
+    for file in wanted:
+        limit = _SIZE_LIMITS.get(file.path, _EXAMPLE_LIMIT_BYTES)
+        if file.size_bytes > limit:
+            raise HubError(
+                f"{file.path} of {repo_id} has {file.size_bytes / _MEGABYTE:.0f} MB, but such a "
+                f"file has at most {limit / _MEGABYTE:.0f} MB; nothing was fetched."
+            )
+    _check_room(repo_id, wanted, connection)
+
+
+def _check_room(repo_id: str, wanted: list[_RemoteFile], connection: Connection) -> None:
+    """Refuse what does not fit on the disk, before it is full."""
+    blobs = _storage(repo_id, connection) / "blobs"
+    needed = sum(file.size_bytes for file in wanted if not (blobs / file.digest).exists())
+    place = connection.cache_dir
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise HubError(
+            f"{repo_id} takes {needed / _MEGABYTE:.0f} MB, but the disk of {connection.cache_dir} "
+            f"has {free / _MEGABYTE:.0f} MB left; free some space, or set HF_HOME to a larger disk."
+        )
+
+
+def _wanted(files: list[_RemoteFile]) -> list[_RemoteFile]:
+    """What is fetched, the largest first: they go in parallel."""
+    wanted = [file for file in files if file.path not in _OTHER_WEIGHTS]
+    return sorted(wanted, key=lambda file: -file.size_bytes)
+
+
+def _fetch(
+    repo_id: str,
+    commit: str,
+    files: list[_RemoteFile],
+    connection: Connection,
+    on_progress: OnProgress | None,
+    on_wait: OnWait | None,
+) -> Path:
+    """Fetch and check every wanted file; those that are there already are only checked."""
+    wanted = _wanted(files)
+    bars = download_bars(on_progress, sum(file.size_bytes for file in wanted))
+
+    def download(path: str, force: bool) -> Path:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                repo_id,
+                path,
+                revision=commit,
+                cache_dir=connection.cache_dir,
+                endpoint=connection.endpoint,
+                token=connection.token or False,
+                force_download=force,
+                tqdm_class=bars,
+                library_name="autoseg",
+            )
+        )
+
+    def fetch_all() -> Path:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            places = list(pool.map(lambda file: _fetch_one(repo_id, file, download), wanted))
+        return next(place for place in places if place.name == CONFIG_FILE).parent
+
+    return patiently(fetch_all, on_wait=on_wait)
+
+
+def _fetch_one(repo_id: str, file: _RemoteFile, download: Callable[[str, bool], Path]) -> Path:
+    """Fetch a file that is what the repository says; a damaged one is fetched once more."""
+    for force in (False, True):
+        place = download(file.path, force)
+        if _digest(place, file.digest) == file.digest:
+            return place
+        _logger.info("%s of %s is damaged.", file.path, repo_id)
+    place.resolve().unlink(missing_ok=True)  # Nobody else should find it in the cache.
+    place.unlink(missing_ok=True)
+    raise HubError(
+        f"{file.path} of {repo_id} arrived damaged twice: its content is not what the Hub says it "
+        f"is. Try another network, and tell the owner if that does not help."
+    )
+
+
+def _digest(path: Path, like: str) -> str:
+    """Digest of a file: sha256, or git's name for its content if `like` has 40 digits."""
+    if len(like) == 40:
+        content = path.read_bytes()
+        return hashlib.sha1(
+            b"blob %d\0" % len(content) + content, usedforsecurity=False
+        ).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _storage(repo_id: str, connection: Connection) -> Path:
+    """Folder of a repository in the Hub's cache."""
+    return connection.cache_dir / f"models--{repo_id.replace('/', '--')}"
+
+
+def _remember(repo_id: str, revision: str, commit: str, connection: Connection) -> None:
+    """Note what a name stood for, last of all: a half-fetched revision is never found offline."""
+    if revision == commit:
+        return
+    ref = _storage(repo_id, connection) / "refs" / revision
+    try:
+        if not ref.is_file() or ref.read_text(encoding="utf-8") != commit:
+            write_text(ref, commit)
+    except OSError as error:
+        _logger.warning("%s will not be found offline as %r: %s", repo_id, revision, error)
+
+
+def _cached_commit(repo_id: str, revision: str, connection: Connection) -> str | None:
+    """The commit in the cache that a revision stood for when the Hub was last reached."""
+    storage = _storage(repo_id, connection)
+    ref = storage / "refs" / revision
+    commits = [revision]
+    if ref.is_file():
+        commits = [ref.read_text(encoding="utf-8").strip()]
+    elif _SHORT_COMMIT.fullmatch(revision):
+        commits = [folder.name for folder in storage.glob(f"snapshots/{revision}*")]
+    if len(commits) != 1 or not _COMMIT.fullmatch(commits[0]):
+        return None
+    snapshot = storage / "snapshots" / commits[0]
+    whole = all((snapshot / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE))
+    return commits[0] if whole else None
+
+
+def _check_cached(repo_id: str, commit: str, connection: Connection) -> Path:
+    """The folder of a cached commit after checking its files by the names of their contents."""
+    folder = _storage(repo_id, connection) / "snapshots" / commit
+    for name in _SIZE_LIMITS:
+        file = folder / name
+        if not file.is_symlink():  # Systems without links keep no digest.
+            continue
+        digest = file.readlink().name
+        if _digest(file, digest) != digest:
+            raise HubError(
+                f"{name} of {repo_id} is damaged in the cache, and the Hub cannot be reached to "
+                f"fetch it again; try again with a network."
+            )
+    return folder
