@@ -21,7 +21,7 @@ ROWS = [
     ("preprocessing", "resizing"),
     ("data", "data.*"),
     ("encoders", "encoder_catalogue", "encoder_*"),
-    ("model", "freezing"),
+    ("model", "freezing", "smp_config", "smp_models"),
     ("inference",),
     ("checkpoint", "training", "training.*"),
     ("search", "search.*"),
@@ -43,7 +43,7 @@ ROWS = [
 HOMES = {
     "optuna": ("search.*",),
     "timm": ("encoders", "encoder_*", "freezing"),  # The stages are those of timm's wrappers.
-    "segmentation_models_pytorch": ("model", "freezing"),
+    "segmentation_models_pytorch": ("model", "freezing", "smp_config", "smp_models"),
     "gradio": ("ui.*",),
     "typer": ("cli", "cli_*"),
     "rich": ("cli", "cli_*", "console"),

@@ -1,0 +1,165 @@
+"""Networks of stock segmentation-models-pytorch behind the interface of ours."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from autoseg.config import WINDOW_MULTIPLE
+from autoseg.errors import ConfigError
+from autoseg.preprocessing import pad_image, round_up
+from autoseg.smp_config import SmpConfig
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """Which images a network takes."""
+
+    multiple: int
+    """Height and width must be multiples of this, in pixels."""
+    minimum: int
+    """Smallest height and width, in pixels."""
+    fixed: tuple[int, int] | None = None
+    """The only height and width it takes, where there is but one."""
+
+    def shape_for(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest shape it takes that holds an image of this shape, in pixels."""
+        if self.fixed is not None:
+            return self.fixed
+        height, width = max(height, self.minimum), max(width, self.minimum)
+        return round_up(height, self.multiple), round_up(width, self.multiple)
+
+
+class SmpNetwork(nn.Module):
+    """A network of smp that takes images of any size and knows two classes at least."""
+
+    def __init__(self, network: nn.Module, rule: InputRule) -> None:
+        super().__init__()
+        self.network = network
+        self.rule = rule
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, h, w) -> logits (N, K, h, w)."""
+        height, width = images.shape[-2:]
+        shape = self.rule.shape_for(height, width)
+        logits: torch.Tensor = self.network(pad_image(images, *shape))
+        if tuple(logits.shape[-2:]) != shape:  # A head without upsampling.
+            logits = nn.functional.interpolate(logits, size=shape, mode="bilinear")
+        logits = logits[..., :height, :width]
+        if logits.shape[1] == 1:  # The sigmoid of z is the softmax of (0, z).
+            logits = torch.cat([torch.zeros_like(logits), logits], 1)
+        return logits
+
+
+def build_smp(config: SmpConfig, *, weightless: bool = False) -> nn.Module:
+    """The untrained network itself, in eval mode, with logits as its output.
+
+    Args:
+        config: A checked configuration.
+        weightless: Whether it is built on the "meta" device, where tensors take no memory.
+
+    Raises:
+        ConfigError: smp or timm cannot build such a network.
+    """
+    arguments = {**config.arguments, "encoder_weights": None, "in_channels": 3}
+    try:
+        with _quiet(), _weightless(weightless):
+            network: nn.Module = getattr(smp, config.model_class)(
+                encoder_name=config.encoder_name, classes=config.num_outputs, **arguments
+            )
+    except Exception as error:  # Whatever smp and timm raise for arguments that do not fit.
+        raise ConfigError(
+            f"{config.model_class} with the encoder {config.encoder_name} cannot be built as "
+            f"described: {_reason(error)}"
+        ) from error
+    return network.eval()
+
+
+def find_input_rule(network: nn.Module, pretrained_size: tuple[int, int] | None) -> InputRule:
+    """Find by trial which images a network takes.
+
+    Args:
+        network: On the "meta" device, so that a trial costs shapes only.
+        pretrained_size: Height and width that its encoder was made for, if known, in pixels.
+
+    Raises:
+        ConfigError: It takes none, or gives masks larger than its images.
+    """
+    stride = getattr(network.encoder, "output_stride", 32)
+    multiples = [stride, *({max(pretrained_size)} if pretrained_size else ())]
+    for multiple in multiples:
+        for minimum in sorted({round_up(side, multiple) for side in (32, 64, 128, 256)}):
+            if _takes(network, minimum, minimum + multiple):
+                return InputRule(multiple=multiple, minimum=minimum)
+    if (
+        pretrained_size
+        and min(pretrained_size) >= WINDOW_MULTIPLE
+        and _takes(network, *pretrained_size)
+    ):
+        return InputRule(multiple=stride, minimum=max(pretrained_size), fixed=pretrained_size)
+    raise ConfigError("The network as described takes images of no size that autoseg knows.")
+
+
+def rename_weight(name: str, config: SmpConfig) -> str:
+    """The present name of a tensor in a file of an older smp, which smp renames as it loads."""
+    if config.model_class == "DeepLabV3":
+        for old, new in (("0", "aspp"), ("1", "conv"), ("2", "bn")):
+            if name.startswith(f"decoder.{old}."):
+                return name.replace(f"decoder.{old}.", f"decoder.{new}.", 1)
+    encoder = config.encoder_name.partition("-")[2].removeprefix("tf_")
+    moved = encoder.startswith(("regnet", "res2", "resnest", "mobilenetv3", "gernet"))
+    if moved and name.startswith("encoder.") and not name.startswith("encoder.model."):
+        name = f"encoder.model.{name.removeprefix('encoder.')}"
+        if encoder.startswith("gernet"):
+            name = name.replace(".stages.", ".stages_")
+    return name
+
+
+def _takes(network: nn.Module, height: int, width: int) -> bool:
+    """Whether the network makes of an image of that shape a mask of at most that shape."""
+    images = torch.empty(1, 3, height, width, device="meta")
+    try:
+        with torch.inference_mode(), _quiet():
+            shape = network(images).shape
+    except Exception:  # Networks refuse shapes with errors of all kinds.
+        return False
+    return len(shape) == 4 and shape[2] <= height and shape[3] <= width
+
+
+class _LinspaceOnCpu(TorchFunctionMode):
+    """Keep the few numbers that encoders compute and read while they are built off "meta"."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.linspace:
+            return func(*args, **{**(kwargs or {}), "device": "cpu"})
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _weightless(active: bool) -> Iterator[None]:
+    if not active:
+        yield
+        return
+    with torch.device("meta"), _LinspaceOnCpu():
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without smp's advice to whoever writes such configurations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
