@@ -1,6 +1,6 @@
 """Judging the model of a run: on the test split, or out of fold where there is none."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from autoseg.data.dataset import CheckedDataset
 from autoseg.data.splits import Splits
 from autoseg.encoders import find_encoder
 from autoseg.evaluation import Predictions, forward_of, predict_split, tile_for
+from autoseg.inference import segment
 from autoseg.search.bench import Bench
 from autoseg.search.folds import FoldModel
 from autoseg.training.trial import build_network, preprocessing_of
@@ -28,6 +29,8 @@ class Judged:
     indices: tuple[int, ...]
     """Images, in the order of the predictions."""
     predictions: Predictions
+    seconds: float = 0.0
+    """Time that predicting them took, in seconds; 0: not known."""
 
 
 def predict_weights(
@@ -39,9 +42,7 @@ def predict_weights(
     on_progress: Progress = lambda done, total: None,
 ) -> Predictions:
     """Score one model on original images at their own size."""
-    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
-    model.load_state_dict(weights)
-    model = model.eval().to(bench.device).to(memory_format=torch.channels_last)
+    model = _network(dataset, bench, recipe, weights)
     preprocessing = preprocessing_of(recipe)
     return predict_split(
         forward_of(model),
@@ -52,6 +53,34 @@ def predict_weights(
         tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
         on_progress=on_progress,
     )
+
+
+def predict_images(
+    dataset: CheckedDataset,
+    indices: Iterable[int],
+    bench: Bench,
+    recipe: Recipe,
+    weights: Weights,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Image (H, W, 3), ground truth and prediction (H, W) of some images, one after another."""
+    forward = forward_of(_network(dataset, bench, recipe, weights))
+    preprocessing = preprocessing_of(recipe)
+    precision = bench.precision(recipe.encoder_name)
+    tile = tile_for(find_encoder(recipe.encoder_name).kind, preprocessing)
+    for i in indices:
+        image = dataset.image(i)
+        with precision.autocast():
+            found = segment(forward, image, preprocessing, device=precision.device, tile=tile)
+        yield image, dataset.mask(i), found.mask
+
+
+def _network(
+    dataset: CheckedDataset, bench: Bench, recipe: Recipe, weights: Weights
+) -> torch.nn.Module:
+    """A trained network where the run computes, in eval mode."""
+    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
+    model.load_state_dict(weights)
+    return model.eval().to(bench.device).to(memory_format=torch.channels_last)
 
 
 def judge_folds(

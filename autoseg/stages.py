@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from autoseg import __version__
-from autoseg.bundle import BundleInfo, save_bundle
-from autoseg.card import render_card
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, check_dataset, write_verdict
-from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits, make_splits
-from autoseg.encoders import find_encoder
+from autoseg.energy import EnergyMeter
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
-from autoseg.evaluation import Predictions, make_report, number_or_none
 from autoseg.files import autoseg_home, write_json
-from autoseg.judging import Judged, default_note, judge_folds, predict_weights, report_note
+from autoseg.finishing import Finish, default_number
+from autoseg.judging import (
+    Judged,
+    judge_folds,
+)
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -31,16 +31,16 @@ from autoseg.search.calibration import (
     default_encoders,
     make_plan,
 )
-from autoseg.search.final import FinalModel, train_final
+from autoseg.search.final import train_final
 from autoseg.search.folds import fold_seconds, train_folds
 from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import RunFolder, RunInfo
-from autoseg.search.selection import Candidate, choose_winner, selection_corrected
+from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.study import Study
-from autoseg.training.hardware import choose_device
-from autoseg.training.trial import TrainingData, build_network, preprocessing_of
+from autoseg.training.hardware import choose_device, gpu_uuid
+from autoseg.training.trial import TrainingData
 
 _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
 """Libraries whose version decides the result."""
@@ -84,6 +84,10 @@ class Stages:
     def work(self) -> dict[str, Any]:
         """All stages; the report."""
         device = choose_device(self.config.device)
+        with EnergyMeter(self.run.path / "energy.json", gpu_uuid(device)) as meter:
+            return self._work(device, meter)
+
+    def _work(self, device: torch.device, meter: EnergyMeter) -> dict[str, Any]:
         dataset = self._check()
         splits = self._split(dataset)
         self._refuse_if_stopped()
@@ -105,9 +109,10 @@ class Stages:
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
         self.journal.save_result(number, final.weights, final.confusions)
-        report = self._judge(dataset, splits, bench, final, out_of_fold, candidates)
-        self._pack(dataset, final, report)
-        return report
+        finish = Finish(
+            self.run, self.config, self.clock, self.journal, dataset, splits, bench, final
+        )
+        return finish.work(out_of_fold, candidates, meter)
 
     def _refuse_if_stopped(self) -> None:
         """Raise StoppedEarlyError if a stop was asked and there is nothing to finish with."""
@@ -220,7 +225,7 @@ class Stages:
         """The trial to continue: the winner, or the one recipe there is time for."""
         kept = {n: c for n, c in candidates.items() if self.journal.has_weights(n)}
         if kept:
-            number = choose_winner(kept, self._default_number(), self.config.seed)
+            number = choose_winner(kept, default_number(self.journal), self.config.seed)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
         else:
             number, recipe = self._only_trial(study, bench.plan)
@@ -248,14 +253,9 @@ class Stages:
         except TrainingError:
             return None  # The model is then scored on the validation images.
 
-    def _default_number(self) -> int | None:
-        """The trial of the default recipe that was seen through."""
-        numbers = [t.number for t in self.journal.trials.values() if t.origin == "default"]
-        return max(numbers, default=None)
-
     def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:
         """The recipe of a run without a search, as the study's first trial."""
-        number = self._default_number()
+        number = default_number(self.journal)
         if number is not None:
             return number, self.journal.trials[number].recipe
         trial, params, origin = study.ask()
@@ -264,89 +264,3 @@ class Stages:
         recipe = plan.space.recipe(params)
         self.journal.begin_trial(trial.number, recipe, origin)
         return trial.number, recipe
-
-    def _judge(
-        self,
-        dataset: CheckedDataset,
-        splits: Splits,
-        bench: Bench,
-        final: FinalModel,
-        out_of_fold: Judged | None,
-        candidates: dict[int, Candidate],
-    ) -> dict[str, Any]:
-        """Score the model on images it never saw, beside the default recipe."""
-        self.journal.enter("evaluating")
-        progress = self.journal.progress
-        judged, began = out_of_fold, self.clock.elapsed()
-        if judged is None:
-            split, indices = ("test", splits.test) if splits.test else ("validation", splits.val)
-            ours = predict_weights(dataset, indices, bench, final.recipe, final.weights, progress)
-            judged = Judged(split, indices, ours)
-        took_s = self.clock.elapsed() - began
-        theirs, epochs = self._score_default(dataset, judged, bench, final, took_s)
-        won = self._default_number() == final.number
-        validation = Candidate(final.number, final.confusions, 0.0).score
-        corrected = selection_corrected(candidates, self.config.seed) if candidates else np.nan
-        report = make_report(
-            judged.predictions,
-            theirs,
-            dataset.classes,
-            split=judged.split,
-            untouched=judged.split == "test" and splits.test_is_untouched,
-            note=report_note(judged, splits, len(candidates)),
-            default_note=default_note(epochs, won, len(candidates)),
-            groups=group_near_duplicates(dataset)[0][list(judged.indices)],
-            seed=self.config.seed,
-            facts={
-                "validation_score": number_or_none(validation),
-                "validation_score_corrected": number_or_none(corrected),
-                "trials": len(self.journal.trials),
-                "seconds": round(self.clock.elapsed(), 1),
-            },
-        )
-        write_json(self.run.report / "report.json", report)
-        return report
-
-    def _score_default(
-        self,
-        dataset: CheckedDataset,
-        judged: Judged,
-        bench: Bench,
-        final: FinalModel,
-        needed_s: float,
-    ) -> tuple[Predictions | None, float | None]:
-        """The default recipe on the same images, and its epochs; None if it cannot be compared."""
-        default = self._default_number()
-        if default is None or default == final.number or judged.split == "folds":
-            return None, None
-        is_late = self.clock.elapsed() + needed_s > self.clock.budget_s
-        if is_late or not self.journal.has_weights(default):
-            return None, None
-        recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
-        theirs = predict_weights(
-            dataset, judged.indices, bench, recipe, weights, self.journal.progress
-        )
-        return theirs, recipe.epochs
-
-    def _pack(self, dataset: CheckedDataset, final: FinalModel, report: dict[str, Any]) -> None:
-        """Write the bundle."""
-        info = self.run.info()
-        assert info is not None
-        scores = {
-            name: entry["value"]
-            for name, entry in report["model"]["scores"].items()
-            if entry["value"] is not None
-        }
-        bundle = BundleInfo(
-            classes=dataset.classes,
-            preprocessing=preprocessing_of(final.recipe),
-            recipe=final.recipe,
-            versions=info.versions,
-            data_fingerprint=dataset.fingerprint,
-            weights_licence=find_encoder(final.recipe.encoder_name).licence,
-            scores=scores,
-        )
-        model = build_network(final.recipe, dataset.classes.num_classes, pretrained=False)
-        model.load_state_dict(final.weights)
-        card = render_card(bundle, report, verdict=to_dict(dataset.verdict))
-        save_bundle(self.run.model, model, bundle, report=report, card=card)

@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import gc
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -45,6 +47,24 @@ def choose_device(name: str) -> torch.device:
             f'Try "auto" or "cpu".'
         ) from error
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls the device, e.g. "NVIDIA H100 80GB HBM3"."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def gpu_uuid(device: torch.device) -> str | None:
+    """The name under which NVIDIA's driver knows the GPU; None: it is none of NVIDIA's."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -1,0 +1,197 @@
+"""The last stages of a run: scores on images the model never saw, examples, report, bundle."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoseg.bundle import BundleInfo, save_bundle
+from autoseg.card import render_card
+from autoseg.config import SearchConfig
+from autoseg.data.dataset import CheckedDataset
+from autoseg.data.duplicates import group_near_duplicates
+from autoseg.data.splits import Splits
+from autoseg.data.workers import cpu_count
+from autoseg.encoders import find_encoder
+from autoseg.energy import EnergyMeter, energy_facts
+from autoseg.evaluation import Predictions, make_report, number_or_none
+from autoseg.examples import (
+    MAX_EXAMPLES,
+    Example,
+    example_facts,
+    image_scores,
+    make_examples,
+    spread,
+)
+from autoseg.files import write_json
+from autoseg.judging import Judged, default_note, predict_images, predict_weights, report_note
+from autoseg.report_facts import data_facts, search_facts
+from autoseg.search.bench import Bench
+from autoseg.search.budget import Clock
+from autoseg.search.final import FinalModel
+from autoseg.search.journal import Journal
+from autoseg.search.run_folder import RunFolder
+from autoseg.search.selection import Candidate, selection_corrected
+from autoseg.training.hardware import device_name
+from autoseg.training.trial import build_network, preprocessing_of
+
+
+@dataclass(frozen=True)
+class Finish:
+    """A run whose model is trained."""
+
+    run: RunFolder
+    config: SearchConfig
+    clock: Clock
+    journal: Journal
+    dataset: CheckedDataset
+    splits: Splits
+    bench: Bench
+    final: FinalModel
+
+    def work(
+        self, out_of_fold: Judged | None, candidates: dict[int, Candidate], meter: EnergyMeter
+    ) -> dict[str, Any]:
+        """Judge the model, write report and bundle; the report.
+
+        Args:
+            out_of_fold: Predictions by other networks, where there is no test split.
+            candidates: Trials that were compared.
+            meter: What the run has used.
+        """
+        self.journal.enter("evaluating")
+        judged = out_of_fold or self._judge()
+        theirs, default_epochs = self._judge_default(judged)
+        examples = self._draw_examples(judged)
+        won = default_number(self.journal) == self.final.number
+        report = make_report(
+            judged.predictions,
+            theirs,
+            self.dataset.classes,
+            split=judged.split,
+            untouched=judged.split == "test" and self.splits.test_is_untouched,
+            note=report_note(judged, self.splits, len(candidates)),
+            default_note=default_note(default_epochs, won, len(candidates)),
+            groups=group_near_duplicates(self.dataset)[0][list(judged.indices)],
+            seed=self.config.seed,
+            facts={
+                **self._validation_facts(candidates),
+                "trials": len(self.journal.trials),
+                "seconds": round(self.clock.elapsed(), 1),
+                "data": data_facts(self.dataset, self.splits),
+                "search": self._search_facts(meter),
+                "examples": example_facts(examples, *self._drawn_from(judged)),
+            },
+        )
+        write_json(self.run.report / "report.json", report)
+        self._pack(report, examples)
+        return report
+
+    def _judge(self) -> Judged:
+        """Predict images that the model never saw."""
+        splits = self.splits
+        split, indices = ("test", splits.test) if splits.test else ("validation", splits.val)
+        began = self.clock.elapsed()
+        predictions = predict_weights(
+            self.dataset,
+            indices,
+            self.bench,
+            self.final.recipe,
+            self.final.weights,
+            self.journal.progress,
+        )
+        return Judged(split, indices, predictions, self.clock.elapsed() - began)
+
+    def _judge_default(self, judged: Judged) -> tuple[Predictions | None, float | None]:
+        """The default recipe on the same images, and its epochs; None if it cannot be compared."""
+        default = default_number(self.journal)
+        if default is None or default == self.final.number or judged.split == "folds":
+            return None, None
+        is_late = self.clock.elapsed() + judged.seconds > self.clock.budget_s
+        if is_late or not self.journal.has_weights(default):
+            return None, None
+        recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
+        theirs = predict_weights(
+            self.dataset, judged.indices, self.bench, recipe, weights, self.journal.progress
+        )
+        return theirs, recipe.epochs
+
+    def _draw_examples(self, judged: Judged) -> tuple[Example, ...]:
+        """Pictures of held-out images for the card, as many as there is a moment for."""
+        if judged.split == "folds":  # The networks of other folds predicted those images.
+            indices, confusions = self.bench.data.val, self.final.confusions
+        else:
+            indices, confusions = judged.indices, judged.predictions.confusions
+        moment_s = max(1.0, self.clock.budget_s - self.clock.elapsed() - 1.0)
+        each_s = judged.seconds / len(judged.indices)
+        count = min(MAX_EXAMPLES, int(moment_s / max(2 * each_s, 1e-3)))
+        scores = image_scores(confusions)
+        chosen = spread(scores, count)
+        ranks = [1 + int((scores > scores[position]).sum()) for position in chosen]
+        final = self.final
+        images = predict_images(
+            self.dataset, [indices[k] for k in chosen], self.bench, final.recipe, final.weights
+        )
+        return make_examples(images, ranks, self.dataset.classes)
+
+    def _drawn_from(self, judged: Judged) -> tuple[str, int]:
+        """The split of the examples and its number of images."""
+        if judged.split == "folds":
+            return "validation", len(self.bench.data.val)
+        return judged.split, len(judged.indices)
+
+    def _validation_facts(self, candidates: dict[int, Candidate]) -> dict[str, Any]:
+        """The model's score on the validation images, also without the optimism of choosing."""
+        validation = Candidate(self.final.number, self.final.confusions, 0.0).score
+        corrected = selection_corrected(candidates, self.config.seed) if candidates else np.nan
+        return {
+            "validation_score": number_or_none(validation),
+            "validation_score_corrected": number_or_none(corrected),
+        }
+
+    def _search_facts(self, meter: EnergyMeter) -> dict[str, Any]:
+        """How the search went and what it cost."""
+        return {
+            **search_facts(tuple(self.journal.trials.values()), self.final.number),
+            "seconds": round(self.clock.elapsed(), 1),
+            "budget_s": self.clock.budget_s,
+            "device": device_name(self.bench.device),
+            "cores": cpu_count(),
+            **energy_facts(meter.attempts()),
+        }
+
+    def _pack(self, report: dict[str, Any], examples: tuple[Example, ...]) -> None:
+        """Write the bundle."""
+        info = self.run.info()
+        assert info is not None
+        final, dataset = self.final, self.dataset
+        scores = {
+            name: entry["value"]
+            for name, entry in report["model"]["scores"].items()
+            if entry["value"] is not None
+        }
+        bundle = BundleInfo(
+            classes=dataset.classes,
+            preprocessing=preprocessing_of(final.recipe),
+            recipe=final.recipe,
+            versions=info.versions,
+            data_fingerprint=dataset.fingerprint,
+            weights_licence=find_encoder(final.recipe.encoder_name).licence,
+            scores=scores,
+        )
+        model = build_network(final.recipe, dataset.classes.num_classes, pretrained=False)
+        model.load_state_dict(final.weights)
+        save_bundle(
+            self.run.model,
+            model,
+            bundle,
+            report=report,
+            card=render_card(bundle, report),
+            examples=[example.picture for example in examples],
+        )
+
+
+def default_number(journal: Journal) -> int | None:
+    """The trial of the default recipe that was seen through."""
+    numbers = [t.number for t in journal.trials.values() if t.origin == "default"]
+    return max(numbers, default=None)
