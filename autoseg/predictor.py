@@ -14,6 +14,8 @@ from autoseg.bundle import CONFIG_FILE, Bundle, load_bundle
 from autoseg.data.images import decode_image, read_image
 from autoseg.encoders import find_encoder
 from autoseg.errors import BundleError, DatasetError, PredictionError
+from autoseg.hub.connection import connect, parse_repo
+from autoseg.hub.pull import pull_model
 from autoseg.inference import segment
 from autoseg.prediction import Prediction
 from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, is_out_of_memory
@@ -40,24 +42,21 @@ class Predictor:
         revision: str | None = None,
         token: str | None = None,
     ) -> "Predictor":
-        """Load a model.
+        """Load a model from a folder or from the Hub.
 
         Args:
-            path_or_repo_id: Folder of a model, or of a finished run.
+            path_or_repo_id: Folder of a model or of a finished run, or a repository on the Hub
+                ("owner/name", "owner/name@revision", its address). A folder of that name wins.
             device: torch device, or "auto": the first GPU, else the CPU.
             revision: Branch, tag or commit on the Hub; not for folders.
-            token: For private repositories on the Hub; not for folders.
+            token: For private repositories on the Hub; None: the saved login.
 
         Raises:
             BundleError: There is no sound model.
+            HubError: The Hub does not give it, or not to this account.
             ConfigError: `device` is none of this machine.
         """
-        folder = find_bundle(path_or_repo_id)
-        if revision is not None or token is not None:
-            raise BundleError(
-                f"{folder} is a folder: `revision` and `token` are for models on the Hub."
-            )
-        bundle = load_bundle(folder)
+        bundle = load_bundle(locate_model(path_or_repo_id, revision=revision, token=token))
         chosen = choose_device(device)
         # On a CPU bf16 is sometimes slower and never more exact; on a GPU it is twice as fast.
         precision = Precision(chosen, bf16=chosen.type == "cuda" and has_fast_bf16(chosen))
@@ -139,6 +138,32 @@ class Predictor:
         return logits
 
 
+def locate_model(
+    path_or_repo_id: str | Path, *, revision: str | None = None, token: str | None = None
+) -> Path:
+    """The folder of a model that is here, or is pulled from the Hub; see `from_pretrained`.
+
+    Raises:
+        BundleError: There is none.
+        HubError: The Hub does not give it, or not to this account.
+    """
+    path = Path(path_or_repo_id).expanduser()
+    repo = None if path.exists() else parse_repo(str(path_or_repo_id))
+    if repo is None:
+        folder = find_bundle(path)
+        if revision is not None or token is not None:
+            raise BundleError(
+                f"{folder} is a folder: `revision` and `token` are for models on the Hub."
+            )
+        return folder
+    if revision is not None and repo.revision not in (None, revision):
+        raise BundleError(
+            f"{path_or_repo_id} names the revision {repo.revision}, but `revision` is {revision}."
+        )
+    connection = connect(token)
+    return pull_model(repo.repo_id, connection, revision=revision or repo.revision).folder
+
+
 def find_bundle(path: str | Path) -> Path:
     """The folder of the model: itself, or `model/` in the folder of a run.
 
@@ -158,8 +183,8 @@ def find_bundle(path: str | Path) -> Path:
     if folder.is_dir():
         raise BundleError(f"{folder} holds neither a model ({CONFIG_FILE}) nor a run.")
     raise BundleError(
-        f"{folder} does not exist. Give the folder of a model, or of a run that has finished; "
-        f"models on the Hub cannot be loaded yet."
+        f"{folder} does not exist. Give the folder of a model or of a run that has finished, or a "
+        f"model on the Hub as owner/name."
     )
 
 
