@@ -64,7 +64,7 @@ class Account:
     name: str
     """User name, also the namespace of the user's own repositories."""
     organisations: tuple[str, ...]
-    """Namespaces of the organisations the user belongs to."""
+    """Namespaces of the organisations where the user may write."""
     role: str
     """What the token may do: "read", "write", "fineGrained", or "" if the Hub does not say."""
 
@@ -194,7 +194,9 @@ def _account(answer: dict[str, Any]) -> Account:
     token = (answer.get("auth") or {}).get("accessToken") or {}
     return Account(
         name=answer["name"],
-        organisations=tuple(group["name"] for group in answer.get("orgs") or ()),
+        organisations=tuple(
+            group["name"] for group in answer.get("orgs") or () if group.get("roleInOrg") != "read"
+        ),
         role=token.get("role") or "",
     )
 

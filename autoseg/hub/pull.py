@@ -4,19 +4,17 @@ The files lie in the Hub's own cache, so whatever else on this machine uses the 
 and a model that was pulled once can be had without a network.
 """
 
-import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
-from itertools import islice
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.hf_api import ModelInfo, RepoFile, RepoFolder
+from huggingface_hub.hf_api import ModelInfo
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE
 from autoseg.errors import HubError, HubNotFoundError, HubUnreachableError
@@ -24,8 +22,7 @@ from autoseg.files import write_text
 from autoseg.hub.connection import Connection, check_repo_id, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.progress import OnProgress, download_bars
-
-EXAMPLES_FOLDER = "examples"
+from autoseg.hub.remote import RemoteFile, file_digest, find_remote_files
 
 _MEGABYTE = 1_000_000
 _SIZE_LIMITS = {
@@ -38,11 +35,6 @@ _SIZE_LIMITS = {
 """All that is ever fetched beside example pictures, and how many bytes each may have."""
 
 _EXAMPLE_LIMIT_BYTES = 20 * _MEGABYTE
-_EXAMPLE_LIMIT = 64
-"""Example pictures that are fetched; a folder with more is a data set."""
-
-_EXAMPLE_NAME = re.compile(rf"{EXAMPLES_FOLDER}/\w[\w.-]{{0,99}}\.jpg", re.ASCII)
-
 _OTHER_WEIGHTS = {
     f"{WEIGHTS_FILE}.index.json": "its weights are split over several files",
     "pytorch_model.bin": "its weights are a pickle, which can run any code as it is read",
@@ -89,16 +81,6 @@ class ModelEntry:
     """What its card is tagged with."""
 
 
-@dataclass(frozen=True)
-class _RemoteFile:
-    """A file of the repository and what it must be."""
-
-    path: str
-    size_bytes: int
-    digest: str
-    """sha256, or the git name of a small file's content."""
-
-
 def pull_model(
     repo_id: str,
     connection: Connection,
@@ -132,7 +114,8 @@ def pull_model(
         with explained(connection, doing, repo_id, revision=revision):
             # Whoever has the model already should not wait for a Hub that is away.
             commit = _resolve(repo_id, revision, connection, on_wait, patient=cached is None)
-            files = _find_files(repo_id, commit, connection)
+            names = [*_SIZE_LIMITS, *_OTHER_WEIGHTS]
+            files = find_remote_files(repo_id, commit, names, connection, on_wait)
             _check_files(repo_id, files, connection)
             folder = _fetch(repo_id, commit, files, connection, on_progress, on_wait)
             _remember(repo_id, revision, commit, connection)
@@ -211,41 +194,7 @@ def _resolve(
     return commit
 
 
-def _find_files(repo_id: str, commit: str, connection: Connection) -> list[_RemoteFile]:
-    """The files of a commit that are wanted, or that tell why there is no model."""
-    api = connection.api
-    asked = [*_SIZE_LIMITS, *_OTHER_WEIGHTS, EXAMPLES_FOLDER]
-    entries = patiently(lambda: api.get_paths_info(repo_id, asked, revision=commit))
-    files = [_remote_file(entry) for entry in entries if isinstance(entry, RepoFile)]
-    if any(isinstance(entry, RepoFolder) and entry.path == EXAMPLES_FOLDER for entry in entries):
-        listed = patiently(lambda: _list_examples(repo_id, commit, connection))
-        files += [_remote_file(entry) for entry in listed if isinstance(entry, RepoFile)]
-    return [file for file in files if file.path in asked or _EXAMPLE_NAME.fullmatch(file.path)]
-
-
-def _list_examples(
-    repo_id: str, commit: str, connection: Connection
-) -> list[RepoFile | RepoFolder]:
-    """The first entries of the folder of example pictures, however many it has."""
-    tree: Iterable[RepoFile | RepoFolder] = connection.api.list_repo_tree(
-        repo_id, EXAMPLES_FOLDER, revision=commit
-    )
-    return list(islice(tree, _EXAMPLE_LIMIT))
-
-
-def _remote_file(entry: RepoFile) -> _RemoteFile:
-    """What the Hub says of a file, if its path can be trusted to stay in the folder."""
-    parts = entry.path.split("/")
-    if "\\" in entry.path or not entry.path.isprintable() or {"", ".", ".."} & set(parts):
-        raise HubError(
-            f"The repository has a file whose path leads out of its folder ({entry.path!r:.100}), "
-            f"so nothing of it is fetched; do not trust it."
-        )
-    size_bytes = entry.lfs.size if entry.lfs else entry.size
-    return _RemoteFile(entry.path, size_bytes, entry.lfs.sha256 if entry.lfs else entry.blob_id)
-
-
-def _check_files(repo_id: str, files: list[_RemoteFile], connection: Connection) -> None:
+def _check_files(repo_id: str, files: list[RemoteFile], connection: Connection) -> None:
     """Refuse a repository without a model, or with files no model has."""
     found = {file.path for file in files}
     if WEIGHTS_FILE not in found:
@@ -271,7 +220,7 @@ def _check_files(repo_id: str, files: list[_RemoteFile], connection: Connection)
     _check_room(repo_id, wanted, connection)
 
 
-def _check_room(repo_id: str, wanted: list[_RemoteFile], connection: Connection) -> None:
+def _check_room(repo_id: str, wanted: list[RemoteFile], connection: Connection) -> None:
     """Refuse what does not fit on the disk, before it is full."""
     blobs = _storage(repo_id, connection) / "blobs"
     needed = sum(file.size_bytes for file in wanted if not (blobs / file.digest).exists())
@@ -286,7 +235,7 @@ def _check_room(repo_id: str, wanted: list[_RemoteFile], connection: Connection)
         )
 
 
-def _wanted(files: list[_RemoteFile]) -> list[_RemoteFile]:
+def _wanted(files: list[RemoteFile]) -> list[RemoteFile]:
     """What is fetched, the largest first: they go in parallel."""
     wanted = [file for file in files if file.path not in _OTHER_WEIGHTS]
     return sorted(wanted, key=lambda file: -file.size_bytes)
@@ -295,7 +244,7 @@ def _wanted(files: list[_RemoteFile]) -> list[_RemoteFile]:
 def _fetch(
     repo_id: str,
     commit: str,
-    files: list[_RemoteFile],
+    files: list[RemoteFile],
     connection: Connection,
     on_progress: OnProgress | None,
     on_wait: OnWait | None,
@@ -327,11 +276,11 @@ def _fetch(
     return patiently(fetch_all, on_wait=on_wait)
 
 
-def _fetch_one(repo_id: str, file: _RemoteFile, download: Callable[[str, bool], Path]) -> Path:
+def _fetch_one(repo_id: str, file: RemoteFile, download: Callable[[str, bool], Path]) -> Path:
     """Fetch a file that is what the repository says; a damaged one is fetched once more."""
     for force in (False, True):
         place = download(file.path, force)
-        if _digest(place, file.digest) == file.digest:
+        if file_digest(place, file.digest) == file.digest:
             return place
         _logger.info("%s of %s is damaged.", file.path, repo_id)
     place.resolve().unlink(missing_ok=True)  # Nobody else should find it in the cache.
@@ -340,17 +289,6 @@ def _fetch_one(repo_id: str, file: _RemoteFile, download: Callable[[str, bool], 
         f"{file.path} of {repo_id} arrived damaged twice: its content is not what the Hub says it "
         f"is. Try another network, and tell the owner if that does not help."
     )
-
-
-def _digest(path: Path, like: str) -> str:
-    """Digest of a file: sha256, or git's name for its content if `like` has 40 digits."""
-    if len(like) == 40:
-        content = path.read_bytes()
-        return hashlib.sha1(
-            b"blob %d\0" % len(content) + content, usedforsecurity=False
-        ).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _storage(repo_id: str, connection: Connection) -> Path:
@@ -394,7 +332,7 @@ def _check_cached(repo_id: str, commit: str, connection: Connection) -> Path:
         if not file.is_symlink():  # Systems without links keep no digest.
             continue
         digest = file.readlink().name
-        if _digest(file, digest) != digest:
+        if file_digest(file, digest) != digest:
             raise HubError(
                 f"{name} of {repo_id} is damaged in the cache, and the Hub cannot be reached to "
                 f"fetch it again; try again with a network."

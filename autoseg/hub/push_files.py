@@ -1,0 +1,179 @@
+"""What of a model's folder goes to the Hub: known files only, and the card for its new place."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE, BundleInfo
+from autoseg.bundle_files import find_file
+from autoseg.card import REPO_PLACEHOLDER, render_card
+from autoseg.config import read_json
+from autoseg.errors import BundleError, ConfigError
+from autoseg.hub.remote import EXAMPLE_LIMIT, EXAMPLE_NAME, EXAMPLES_FOLDER
+from autoseg.licences import hub_fields
+
+ONNX_FILE = "model.onnx"
+FILE_NAMES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REPORT_FILE, ONNX_FILE)
+"""All that is ever pushed beside example pictures."""
+
+_JPEG_START = b"\xff\xd8\xff"
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*$\r?\n?", re.DOTALL | re.MULTILINE)
+_LICENCE_LINE = re.compile(r"^license(_name|_link)?[ \t]*:.*\r?\n?", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file of the model as it will be on the Hub."""
+
+    path: str
+    """Below the repository's root."""
+    size_bytes: int
+    """Of its content."""
+    content: bytes | None
+    """What goes up if it is not what the folder holds; None: the folder's file."""
+    source: Path
+    """The folder's file, which need not be there if `content` is."""
+    changed: bool = True
+    """Whether the Hub has it differently, or not at all."""
+
+
+def choose_files(
+    folder: Path, card: str, *, with_examples: bool
+) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
+    """The files to push, and the names of what is left in the folder.
+
+    Args:
+        folder: A sound bundle.
+        card: Text of `README.md` for the Hub.
+        with_examples: Whether the example pictures go too.
+
+    Raises:
+        BundleError: A file is a link out of the folder.
+    """
+    text = card.encode()
+    files = [PlannedFile(CARD_FILE, len(text), text, folder / CARD_FILE)]
+    for name in FILE_NAMES[1:]:
+        file = find_file(folder, name)
+        if file is not None:
+            files.append(PlannedFile(name, file.stat().st_size, None, file))
+    examples = find_examples(folder)
+    if with_examples:
+        files += [
+            PlannedFile(path, file.stat().st_size, None, file) for path, file in examples.items()
+        ]
+    return tuple(files), _left_out(folder, set(FILE_NAMES) | set(examples))
+
+
+def find_examples(folder: Path) -> dict[str, Path]:
+    """Example pictures by their path in the repository, in the order of their names.
+
+    Raises:
+        BundleError: One is a link out of the folder.
+    """
+    if not (folder / EXAMPLES_FOLDER).is_dir() or (folder / EXAMPLES_FOLDER).is_symlink():
+        return {}
+    found: dict[str, Path] = {}
+    for entry in sorted((folder / EXAMPLES_FOLDER).iterdir()):
+        path = f"{EXAMPLES_FOLDER}/{entry.name}"
+        if EXAMPLE_NAME.fullmatch(path) and len(found) < EXAMPLE_LIMIT:
+            file = find_file(folder, path)
+            if file is not None and _is_jpeg(file):
+                found[path] = file
+    return found
+
+
+def _is_jpeg(file: Path) -> bool:
+    with file.open("rb") as start:
+        return start.read(len(_JPEG_START)) == _JPEG_START
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Content of `report.json`; None: the model was not evaluated.
+
+    Raises:
+        BundleError: The file is no report.
+    """
+    file = find_file(folder, REPORT_FILE)
+    if file is None:
+        return None
+    try:
+        report = read_json(file)
+    except (OSError, ConfigError, RecursionError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from error
+    if not isinstance(report, dict):
+        raise BundleError(f"{file} must hold an object, but holds {type(report).__name__}.")
+    return report
+
+
+def card_for(
+    folder: Path,
+    info: BundleInfo,
+    report: dict[str, Any] | None,
+    repo_id: str,
+    *,
+    licence: str,
+    licence_asked: bool,
+    data_licence: str | None,
+    examples: tuple[str, ...],
+) -> str:
+    """The card for the Hub: written anew, unless the user edited the folder's.
+
+    Of an edited card only the placeholder of the repository is filled in, and the licence set if
+    one was asked for.
+
+    Args:
+        folder: The bundle.
+        info: What the bundle knows of itself.
+        report: Its report.
+        repo_id: Where the model goes.
+        licence: The model's licence.
+        licence_asked: Whether the user asked for it.
+        data_licence: Licence of the training data, if known.
+        examples: Paths of the example pictures that go too.
+
+    Raises:
+        BundleError: `README.md` is no text.
+    """
+    file = find_file(folder, CARD_FILE)
+    try:
+        text = file.read_bytes().decode() if file is not None else None
+    except ValueError as error:
+        raise BundleError(f"{file} is not UTF-8 text. Save it as UTF-8, or remove it.") from error
+    rendered = _rendered(folder, info, report)
+    if text is None or text.replace("\r\n", "\n") == rendered:
+        return set_licence(rendered.replace(REPO_PLACEHOLDER, repo_id), licence)
+    text = text.replace(REPO_PLACEHOLDER, repo_id)
+    return set_licence(text, licence) if licence_asked else text
+
+
+def _rendered(folder: Path, info: BundleInfo, report: dict[str, Any] | None, **options: Any) -> str:
+    try:
+        return render_card(info, report, **options)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{folder / REPORT_FILE} is not a report as this autoseg writes it. Evaluate the model "
+            f"again, or remove the file."
+        ) from error
+
+
+def set_licence(card: str, licence: str) -> str:
+    """A card with the licence in its front matter, all else as it was."""
+    lines = "".join(f"{key}: {value}\n" for key, value in hub_fields(licence).items())
+    found = _FRONT_MATTER.match(card)
+    if found is None:
+        return f"---\n{lines}---\n\n{card}"
+    kept = _LICENCE_LINE.sub("", found[1])
+    return f"---\n{lines}{kept}---\n{card[found.end() :]}"
+
+
+def _left_out(folder: Path, known: set[str]) -> tuple[str, ...]:
+    """What the folder holds beside the files of a model."""
+    names = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name == EXAMPLES_FOLDER and entry.is_dir():
+            inside = (f"{EXAMPLES_FOLDER}/{picture.name}" for picture in sorted(entry.iterdir()))
+            names += [path for path in inside if path not in known]
+        elif entry.name not in known:
+            names.append(entry.name)
+    return tuple(names)
