@@ -23,11 +23,10 @@ from loopback_hub.space_record import SpaceRecord
 from loopback_hub.state import State
 from loopback_hub.xet import XetStorage
 
-ALICE = User("alice", "hf_alice", organisations=("lab", "club:read"))
-READER = User("reader", "hf_reader", role="read", acts_as="alice")
-SCOPED = User(
-    "scoped", "hf_scoped", "fineGrained", ("lab", "club:read"), acts_as="alice", writable=("lab",)
-)
+_GROUPS = ("lab", "club:read")
+ALICE = User("alice", "hf_alice", organisations=_GROUPS)
+READER = User("reader", "hf_reader", "read", _GROUPS, acts_as="alice")
+SCOPED = User("scoped", "hf_scoped", "fineGrained", _GROUPS, acts_as="alice", writable=("lab",))
 BOB = User("bob", "hf_bob")
 USERS = (ALICE, READER, SCOPED, BOB)
 """Alice with three tokens: of all rights, to read, to write in the organisation "lab"; and Bob."""
