@@ -19,7 +19,7 @@ _PANEL = (396, 480)
 """Largest width and height of one of the three panels, in pixels; a picture is 1200 wide."""
 
 _GAP_PX = 6
-_TITLE_PX = 26
+_TITLE_PX = 30
 _TITLES = ("image", "ground truth", "prediction")
 _MAX_ENLARGED = 4.0
 _JPEG_QUALITY = 88
@@ -128,11 +128,11 @@ def _side_by_side(panels: Sequence[np.ndarray], size: tuple[int, int]) -> bytes:
         "RGB", (len(panels) * width + (len(panels) - 1) * _GAP_PX, height + _TITLE_PX), "white"
     )
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(15)
+    font = ImageFont.load_default(20)
     for k, (panel, title) in enumerate(zip(panels, _TITLES, strict=True)):
         left = k * (width + _GAP_PX)
         if draw.textlength(title, font=font) <= width:
-            draw.text((left + 2, 4), title, fill=(60, 60, 60), font=font)
+            draw.text((left + 2, 3), title, fill=(60, 60, 60), font=font)
         sheet.paste(Image.fromarray(panel), (left, _TITLE_PX))
     content = io.BytesIO()
     sheet.save(content, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
