@@ -1,0 +1,124 @@
+"""The models and the Space of a deploy, as the Hub has them before it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from autoseg.errors import HubError
+from autoseg.hub.connection import Connection
+from autoseg.hub.failures import explained, patiently
+
+_MARK = "autoseg"
+"""Tag of the Spaces that autoseg makes."""
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model that the Space will show."""
+
+    repo_id: str
+    revision: str | None
+    private: bool
+    gated: bool
+    licence: str
+    """Of its card; "" where it names none."""
+
+    @property
+    def reference(self) -> str:
+        """As the Space's variable names it."""
+        return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+
+    @property
+    def closed(self) -> bool:
+        """Whether not everybody can load it."""
+        return self.private or self.gated
+
+
+@dataclass(frozen=True)
+class SpaceState:
+    """A Space as it was found."""
+
+    exists: bool = False
+    public: bool = False
+    commit: str | None = None
+    hardware: str = ""
+    """As requested last."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secret_names: frozenset[str] = frozenset()
+    blobs: Mapping[str, str] = field(default_factory=dict)
+    """git's identifier of each file that a deploy writes."""
+
+
+def find_model(repo_id: str, revision: str | None, connection: Connection) -> PlannedModel:
+    """A model that the user can read and autoseg can load."""
+    doing = f"Reading {repo_id}"
+    api = connection.api
+    with explained(connection, doing, repo_id, revision=revision):
+        info = patiently(lambda: api.model_info(repo_id, revision=revision))
+        if info.gated:
+            patiently(lambda: api.auth_check(repo_id))
+    names = {sibling.rfilename for sibling in info.siblings or ()}
+    if missing := [name for name in ("config.json", "model.safetensors") if name not in names]:
+        raise HubError(
+            f"{repo_id} has no {' and no '.join(missing)}, so it is no model that autoseg can "
+            f"load. Push one with `autoseg push`."
+        )
+    licence = getattr(info.card_data, "license", None)
+    return PlannedModel(
+        repo_id=repo_id,
+        revision=revision,
+        private=bool(info.private),
+        gated=bool(info.gated),
+        licence=licence if isinstance(licence, str) else "",
+    )
+
+
+def find_space(space: str, connection: Connection) -> SpaceState:
+    """The Space as it is.
+
+    Raises:
+        HubError: There is a Space of that name that autoseg did not make.
+    """
+    api = connection.api
+    with explained(connection, f"Looking for {space}", space, repo_type="space"):
+        try:
+            info = patiently(lambda: api.space_info(space))
+        except RepositoryNotFoundError:
+            return SpaceState()
+    page = connection.page(space, "space")
+    if not _is_ours(info):
+        raise HubError(
+            f"{page} is a Space that autoseg did not make, so it is not replaced. Choose another "
+            f"name, or delete that Space."
+        )
+    with explained(connection, f"Looking at {space}", space, repo_type="space"):
+        patiently(lambda: api.auth_check(space, repo_type="space", write=True))
+        runtime = patiently(lambda: api.get_space_runtime(space))
+        variables = patiently(lambda: api.get_space_variables(space))
+        listed = patiently(lambda: list(api.list_repo_tree(space, repo_type="space")))
+        secrets = patiently(lambda: api.get_space_secrets(space))
+    return SpaceState(
+        exists=True,
+        public=not info.private,
+        commit=info.sha,
+        hardware=str(runtime.requested_hardware or runtime.hardware or ""),
+        variables={name: variable.value for name, variable in variables.items()},
+        secret_names=frozenset(secrets),
+        blobs={entry.path: entry.blob_id for entry in listed if hasattr(entry, "blob_id")},
+    )
+
+
+def _is_ours(info: Any) -> bool:
+    """Whether a Space is one of autoseg's, or still empty."""
+    names = {sibling.rfilename for sibling in info.siblings or ()}
+    tags = getattr(info.card_data, "tags", None) or ()
+    return _MARK in tags or "app.py" not in names
+
+
+def git_blob(text: str) -> str:
+    """git's identifier of a file with that text."""
+    content = text.encode()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
