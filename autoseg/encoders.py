@@ -22,7 +22,12 @@ import timm
 import torch
 from huggingface_hub import constants as hub_constants
 from huggingface_hub import hf_hub_download, is_offline_mode, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -269,8 +274,21 @@ def _download(encoder: Encoder) -> Path:
     try:
         return Path(hf_hub_download(_repo_id(encoder), _HUB_FILE))
     except _HUB_ERRORS as error:
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise EncoderError(_no_weights(encoder.name, f"the Hub said: {why}")) from error
+        raise EncoderError(_no_weights(encoder.name, _hub_reason(encoder, error))) from error
+
+
+def _hub_reason(encoder: Encoder, error: Exception) -> str:
+    """Why a download failed, for the middle of a sentence."""
+    repo_id = _repo_id(encoder)
+    if isinstance(error, GatedRepoError):  # A kind of RepositoryNotFoundError.
+        return f"the Hub gives {repo_id} only to those who have accepted its terms and signed in"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"the Hub shows no repository {repo_id}"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return f"on the Hub {repo_id} has no file {_HUB_FILE}"
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+        return "the Hub refuses the token that is saved on this machine"
+    return f"the Hub said: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
 
 
 def _full_model(encoder: Encoder) -> torch.nn.Module:

@@ -6,16 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import timm
 import torch
+from loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save, save_file
 
 from autoseg.encoders import (
@@ -203,102 +201,61 @@ def test_missing_weights_name_the_encoder_and_the_ways_out() -> None:
         load_weights(find_encoder("resnet18"))
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """The Hub's answer to a download of `model.safetensors` from one repository."""
-
-    content = b""
-    answers = True
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, with_body: bool) -> None:
-        if not self.answers:
-            time.sleep(8)
-            return
-        if self.path == "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors":
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("ETag", '"1234"')
-            body = self.content
-        else:
-            self.send_response(200 if self.path == "/" else 404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            body = b""
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
-    """A server on this machine with the weights of `test_resnet`."""
-    content = save(timm.create_model("test_resnet").state_dict())
-    handler = type("Hub", (_Hub,), {"content": content})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 _SCRIPT = """
 import json, sys
 from safetensors.torch import save_file
 from autoseg.encoders import find_encoder, load_weights, weights_at_hand
 from autoseg.errors import EncoderError
 encoder = find_encoder("test_resnet.r160_in1k")
-answers = [weights_at_hand(encoder)]
+at_hand = [weights_at_hand(encoder)]
 save_file(load_weights(encoder), sys.argv[1])
-answers.append(weights_at_hand(encoder))
-try:
-    load_weights(find_encoder("resnet18.a1_in1k"))
-except EncoderError as error:
-    answers.append(str(error))
-print(json.dumps(answers))
+at_hand.append(weights_at_hand(encoder))
+errors = []
+for name in ("resnet18", "resnet34", "resnet50", "resnet101"):
+    try:
+        load_weights(find_encoder(name))
+    except EncoderError as error:
+        errors.append(str(error))
+print(json.dumps([at_hand, errors]))
 """
 
 
+@pytest.mark.parametrize("xet", [True, False], ids=["Xet", "plain"])
 def test_weights_come_from_the_hub_and_stay_in_its_cache(
-    hub: ThreadingHTTPServer, tmp_path: Path
+    hub: LoopbackHub, tmp_path: Path, xet: bool
 ) -> None:
     """In a process of its own, for the Hub's address is read at import."""
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HOME": str(tmp_path),
-        "NO_PROXY": "*",
+    content = save(timm.create_model("test_resnet").state_dict())
+    hub.add_repo("timm/test_resnet.r160_in1k", {"model.safetensors": content})
+    hub.add_repo("timm/resnet34.a1_in1k", {"model.safetensors": content}, gated=True)
+    hub.add_repo("timm/resnet50.a1_in1k", {"README.md": b"# Moved\n"})
+    hub.fail("HEAD /timm/resnet101", status=401)
+    root = str(Path(__file__).parents[1])
+    environment = hub.environment(tmp_path / "home", xet=xet) | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
     }
     path = tmp_path / "loaded.safetensors"
     command = [sys.executable, "-c", _SCRIPT, str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
-    before, after, error = json.loads(done.stdout)
-    assert (before, after) == (False, True)
-    loaded, stored = load_file(path), safetensors.torch.load(hub.RequestHandlerClass.content)
+    assert any("xet-read-token" in path for _, path, _ in hub.requests) == xet
+    at_hand, (missing, gated, moved, token) = json.loads(done.stdout)
+    assert at_hand == [False, True]
+    loaded, stored = load_file(path), safetensors.torch.load(content)
     assert all(torch.equal(stored[name], tensor) for name, tensor in loaded.items())
     assert loaded.keys() == stored.keys()
-    assert "resnet18.a1_in1k" in error
-    assert "404" in error
+    assert "the Hub shows no repository timm/resnet18.a1_in1k" in missing
+    assert "timm/resnet34.a1_in1k only to those who" in gated
+    assert "timm/resnet50.a1_in1k has no file model.safetensors" in moved
+    assert "refuses the token that is saved" in token
 
 
 def test_a_hub_that_never_answers_is_given_up_within_seconds(
-    hub: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.RequestHandlerClass.answers = False
-    endpoint = f"http://127.0.0.1:{hub.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    hub.fail("HEAD /$", times=99, delay_s=60)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "*")
     start = time.monotonic()
