@@ -1,6 +1,6 @@
 """The model card: what the model is, what it scores, and the lines that load it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoseg import card_results, card_training
@@ -35,7 +35,7 @@ def render_card(
     repo_id: str | None = None,
     licence: str | None = None,
     data_licence: str | None = None,
-    examples: bool | None = None,
+    examples: Sequence[str] | None = None,
 ) -> str:
     """Text of `README.md`: YAML front matter with `model-index`, then the card for people.
 
@@ -47,14 +47,14 @@ def render_card(
         repo_id: Repository that the code loads from; None: `REPO_PLACEHOLDER`.
         licence: Licence of the model; None: what follows from those of weights and data.
         data_licence: Licence of the training data; None: what the report knows.
-        examples: Whether the example pictures are shown; None: if the report has some.
+        examples: Paths of the example pictures to show; None: all that the report names.
     """
     data_licence = data_licence or ((report or {}).get("data") or {}).get("licence")
     licence = licence or model_licence(info.weights_licence, data_licence)
     sections = [
         f"# {_title(info)}",
         _introduction(info, report),
-        card_results.examples(info, report) if report and examples is not False else "",
+        card_results.examples(info, report or {}, examples),
         usage(info, repo_id or REPO_PLACEHOLDER),
         card_results.scores(info, report),
         card_results.limits(info, report),

@@ -1,6 +1,6 @@
 """What a card says of a model's quality: examples, scores, classes, limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoseg.bundle import BundleInfo
@@ -37,9 +37,15 @@ _SMALL_SHARE = 0.005
 """A class with a smaller share of the pixels is called rare."""
 
 
-def examples(info: BundleInfo, report: Mapping[str, Any]) -> str:
-    """The example pictures with their scores, and the colours; empty if there are none."""
-    rows = report.get("examples") or ()
+def examples(info: BundleInfo, report: Mapping[str, Any], files: Sequence[str] | None) -> str:
+    """The example pictures with their scores, and the colours; empty if there are none.
+
+    Args:
+        info: What the bundle knows of itself.
+        report: Content of `report.json`.
+        files: Paths of those to show; None: all.
+    """
+    rows = [row for row in report.get("examples") or () if files is None or row["file"] in files]
     if not rows:
         return ""
     split, number = plain(str(rows[0]["split"])), rows[0]["n_images"]

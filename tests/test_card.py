@@ -181,7 +181,9 @@ def test_examples_are_shown_unless_they_stay_out():
     ]  # fmt: skip
     assert "Rank 1 of 20 (the best), IoU 90.0 %" in card
     assert "Rank 20 of 20 (the worst), IoU 45.0 %" in card
-    without = render_card(info, report, examples=False)
+    one = render_card(info, report, examples=("examples/example_2.jpg",))
+    assert "example_2.jpg" in one and "example_1.jpg" not in one
+    without = render_card(info, report, examples=())
     assert "example_1.jpg" not in without and "## Examples" not in without
 
 

@@ -142,7 +142,15 @@ def card_for(
         raise BundleError(f"{file} is not UTF-8 text. Save it as UTF-8, or remove it.") from error
     rendered = _rendered(folder, info, report)
     if text is None or text.replace("\r\n", "\n") == rendered:
-        return set_licence(rendered.replace(REPO_PLACEHOLDER, repo_id), licence)
+        return _rendered(
+            folder,
+            info,
+            report,
+            repo_id=repo_id,
+            licence=licence,
+            data_licence=data_licence,
+            examples=examples,
+        )
     text = text.replace(REPO_PLACEHOLDER, repo_id)
     return set_licence(text, licence) if licence_asked else text
 
