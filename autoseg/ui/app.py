@@ -1,4 +1,4 @@
-"""The page: three tabs over the workspace on disk, and the server that shows it."""
+"""The page: four tabs over the workspace on disk, and the server that shows it."""
 
 import ipaddress
 import os
@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.ui import data_tab, predict_tab, search_tab
+from autoseg.ui import data_tab, predict_tab, search_tab, share_tab
 from autoseg.ui.style import CSS, html, theme
 from autoseg.workspace import Workspace
 
@@ -29,7 +29,8 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
 
     Args:
         workspace: Where data sets and runs live.
-        server_paths: Whether the user may name folders of the computer that runs the app.
+        server_paths: Whether only this computer opens the page, so that its user may name its
+            folders and use its login to the Hub.
     """
     page: gr.Blocks
     with gr.Blocks(
@@ -43,6 +44,8 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
                 search = search_tab.build(workspace)
             with gr.Tab("Predict", id="predict", render_children=True) as predict_page:
                 predict = predict_tab.build(workspace, server_paths)
+            with gr.Tab("Share", id="share", render_children=True) as share_page:
+                share = share_tab.build(workspace, local=server_paths)
 
     def dataset_field(name: str | None) -> dict[str, Any]:
         names = [dataset.name for dataset in workspace.datasets()]
@@ -76,9 +79,12 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         page.load(open_first, None, first, queue=False, **private)
         page.load(open_dataset, None, data.outputs, **private)
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
+        page.load(share.open_page, None, share.outputs, **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
         search_page.select(dataset_field, search.dataset, search.dataset, **private)
+        share_page.select(share.open_page, None, share.outputs, **private)
+        share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         predict_page.select(predict.open_page, predict.model, predict.outputs, **private)
     return page
 

@@ -1,0 +1,195 @@
+"""What the buttons of the Share tab do: sign in, push, pull, deploy; functions of plain values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from autoseg.bundle import load_bundle
+from autoseg.errors import AutosegError, HubError
+from autoseg.hub.connection import Account, Connection, connect, parse_repo, sign_in
+from autoseg.hub.pull import list_models, pull_model
+from autoseg.hub.push import PushOptions, plan_push, push
+from autoseg.hub.spaces import DeployOptions, deploy, plan_deploy
+from autoseg.predictor import find_bundle
+from autoseg.pulled_models import PulledModel
+from autoseg.ui import share_view, views
+from autoseg.workspace import Workspace
+
+Values = dict[str, Any]
+"""What a callback changes, by the name of the component."""
+
+OnBytes = Callable[[int, int], None]
+"""Called with the bytes done and all bytes."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who is signed in on one page; kept on the server, gone with the page."""
+
+    connection: Connection
+    account: Account | None = None
+
+
+def begin(saved_login: bool) -> Session:
+    """A page that nobody has signed in to yet.
+
+    Args:
+        saved_login: Whether the login of this computer may be used; not for a page that others
+            can open too.
+    """
+    return Session(connect(saved_login=saved_login))
+
+
+def signed_in(session: Session, token: str | None) -> Values:
+    """Sign in with a token, or else with the login of this computer."""
+    try:
+        connection = session.connection
+        if (token or "").strip():
+            connection = connect(
+                token, endpoint=connection.endpoint, cache_dir=connection.cache_dir
+            )
+        account = sign_in(connection)
+        models = _own_models(connection, account)
+    except AutosegError as error:
+        return {"account": views.error(error), "token": ""}
+    return {
+        "session": Session(connection, account),
+        "account": share_view.account(account),
+        "token": "",  # What was typed does not stay in the page.
+        "own": gr.update(choices=models, value=None, visible=bool(models)),
+        "space_models": gr.update(choices=models),
+    }
+
+
+def signed_out(session: Session) -> Values:
+    """Forget the account and its token."""
+    connection = replace(session.connection, token=None)
+    return {
+        "session": Session(connection), "account": share_view.NO_ACCOUNT, "token": "",
+        "own": gr.update(choices=[], value=None, visible=False),
+        "space_models": gr.update(choices=[]),
+    }  # fmt: skip
+
+
+def _own_models(connection: Connection, account: Account) -> list[str]:
+    """Models that the account and its organisations have pushed, the newest first."""
+    found = [
+        entry
+        for author in (account.name, *account.organisations)
+        for entry in list_models(connection, author=author)
+    ]
+    return [m.repo_id for m in sorted(found, key=lambda m: m.updated_at, reverse=True)]
+
+
+def opened(workspace: Workspace, chosen: str | None = None) -> Values:
+    """The runs that can be pushed."""
+    names = []
+    for run in workspace.runs():
+        try:
+            find_bundle(run.path)
+        except AutosegError:
+            continue
+        names.append(run.name)
+    value = chosen if chosen in names else next(iter(names), None)
+    return {"run": gr.update(choices=names, value=value)}
+
+
+def suggested(session: Session, run: str | None) -> Values:
+    """A repository's name for a run, once the account is known."""
+    if session.account is None or not run:
+        return {}
+    return {"repo": f"{session.account.name}/{run.replace('--', '-')}"}
+
+
+def planned(
+    workspace: Workspace, session: Session, run: str | None, repo: str | None, options: PushOptions
+) -> Values:
+    """What a push would do, with the card as it would stand there."""
+    try:
+        plan = plan_push(_chosen(workspace, run), (repo or "").strip(), session.connection, options)
+    except AutosegError as error:
+        return {"plan": views.error(error), "card": ""}
+    return {"plan": share_view.plan(plan), "card": share_view.card(plan.card, plan.folder)}
+
+
+def pushed(
+    workspace: Workspace, session: Session, run: str | None, repo: str | None,
+    options: PushOptions, on_progress: OnBytes,
+) -> Values:  # fmt: skip
+    """Push a run's model, or say why not."""
+    try:
+        plan = plan_push(_chosen(workspace, run), (repo or "").strip(), session.connection, options)
+        done = push(plan, session.connection, on_progress=on_progress)
+    except AutosegError as error:
+        return {"plan": views.error(error), "card": ""}
+    said = "Pushed to" if done.changed else "Nothing has changed since the last push to"
+    return {
+        "plan": share_view.link(said, done.url),
+        "card": share_view.card(plan.card, plan.folder),
+    }
+
+
+def _chosen(workspace: Workspace, run: str | None) -> Path:
+    if not run:
+        raise HubError("There is no model to push: finish a search first, then choose its run.")
+    return find_bundle(workspace.named_run(run).path)
+
+
+def found(session: Session, query: str | None) -> Values:
+    """Models on the Hub that autoseg trained and whose name has `query` in it."""
+    try:
+        entries = list_models(session.connection, query=(query or "").strip())
+    except AutosegError as error:
+        return {"pulled": views.error(error)}
+    names = [entry.repo_id for entry in entries]
+    if not names:
+        return {"pulled": views.note("No model of autoseg has such a name.")}
+    return {"own": gr.update(choices=names, value=None, visible=True)}
+
+
+def pulled(workspace: Workspace, session: Session, text: str | None) -> Values:
+    """Fetch and check a model, and put it among those that the Predict tab offers."""
+    try:
+        repo = parse_repo(text or "")
+        if repo is None:
+            raise HubError(f"{text!r} is no repository on the Hub. Write it as owner/name.")
+        got = pull_model(repo.repo_id, session.connection, revision=repo.revision)
+        bundle = load_bundle(got.folder)
+        workspace.pulled.add(PulledModel(got.repo_id, got.commit, str(got.folder)))
+    except AutosegError as error:
+        return {"pulled": views.error(error), "pulled_card": "", "try_it": gr.update(visible=False)}
+    where = "the copy on this computer" if got.from_cache else f"commit {got.commit[:7]}"
+    readme = got.folder / "README.md"
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    return {
+        "pulled": share_view.model(got.repo_id, where, bundle.info),
+        "pulled_card": share_view.card(text, got.folder),
+        "try_it": gr.update(visible=True),
+        "pulled_name": got.repo_id,
+    }
+
+
+def deployed(
+    session: Session, models: list[str] | None, options: DeployOptions,
+    on_stage: Callable[[str], None],
+) -> Values:  # fmt: skip
+    """Create or update a Space for models and wait until it runs, or say why it does not."""
+    seen: list[str] = []
+
+    def tell(stage: str) -> None:
+        seen.append(stage)
+        on_stage(stage)
+
+    try:
+        if not models:
+            raise HubError("No model is chosen. Write the name of one on the Hub, or push one.")
+        plan = plan_deploy(models, session.connection, options)
+        done = deploy(plan, session.connection, on_stage=tell)
+    except AutosegError as error:
+        return {"space_state": share_view.stages(seen) + views.error(error), "space_token": ""}
+    said = share_view.link("The Space is", done.url, f" ({done.stage})")
+    note = views.note(done.note) if done.note else ""
+    return {"space_state": share_view.stages(seen) + said + note, "space_token": ""}

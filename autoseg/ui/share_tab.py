@@ -1,0 +1,288 @@
+"""Share tab: an account on the Hub, push, pull, and a Space for others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from autoseg.hub.push import PushOptions
+from autoseg.hub.spaces import HARDWARE, TOKEN_SECRET, DeployOptions
+from autoseg.licences import LICENCES
+from autoseg.ui import share_actions, share_view
+from autoseg.ui.share_actions import OnBytes, Session, Values
+from autoseg.ui.style import html
+from autoseg.workspace import Workspace
+
+Placed = dict[Any, Any]
+"""Values by component, as Gradio takes them."""
+
+_TEXT_OPTIONS = ("licence", "data_licence", "tag", "revision")
+"""Options of a push that are texts."""
+
+_EXAMPLES: dict[str, bool | None] = {
+    "Only while it is private": None, "Always": True, "Never": False,
+}  # fmt: skip
+"""What may be said of example pictures, as `PushOptions` has it."""
+
+_PROGRESS = gr.Progress()
+
+
+@dataclass(frozen=True)
+class ShareTab:
+    """Components and functions that the page uses."""
+
+    try_it: gr.Button
+    pulled_name: gr.State
+    outputs: list[Any]
+    open_page: Callable[[], Placed]
+
+
+def build(workspace: Workspace, local: bool) -> ShareTab:
+    """Lay out the tab and connect it.
+
+    Args:
+        workspace: Where runs and pulled models are.
+        local: Whether only this computer can open the page, so that its login may be used.
+    """
+    session, name = gr.State(None), gr.State(None)
+    parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row(local)}
+    with gr.Tabs():
+        with gr.Tab("Push a model"):
+            parts |= _push_part()
+        with gr.Tab("Pull a model"):
+            parts |= _pull_part()
+        with gr.Tab("Make a Space"):
+            parts |= _space_part()
+    wiring = _Wiring(parts, workspace, local)
+    wiring.connect_account()
+    wiring.connect_push()
+    wiring.connect_pull()
+    wiring.connect_space()
+
+    def open_page() -> Placed:
+        return wiring.placed(share_actions.opened(workspace))
+
+    return ShareTab(parts["try_it"], name, [parts["run"]], open_page)
+
+
+class _Wiring:
+    """The tab's components and what they call."""
+
+    private: ClassVar[dict[str, Any]] = {"api_visibility": "private"}
+
+    def __init__(self, parts: dict[str, Any], workspace: Workspace, local: bool) -> None:
+        self.parts = parts
+        self.workspace = workspace
+        self.local = local
+
+    def placed(self, values: Values) -> Placed:
+        """Values by component."""
+        return {self.parts[name]: value for name, value in values.items()}
+
+    def some(self, *names: str) -> list[Any]:
+        """Components by their names."""
+        return [self.parts[name] for name in names]
+
+    def session_of(self, state: Session | None) -> Session:
+        """Who is signed in on a page."""
+        return state or share_actions.begin(saved_login=self.local)
+
+    def connect_account(self) -> None:
+        """Signing in and out."""
+
+        def on_sign_in(state: Session | None, token: str | None) -> Placed:
+            return self.placed(share_actions.signed_in(self.session_of(state), token))
+
+        def on_sign_out(state: Session | None) -> Placed:
+            return self.placed(share_actions.signed_out(self.session_of(state)))
+
+        def on_run(state: Session | None, run: str | None) -> Placed:
+            return self.placed(share_actions.suggested(self.session_of(state), run))
+
+        outputs = self.some("session", "account", "token", "own", "space_models")
+        shown: dict[str, Any] = {"show_progress_on": self.parts["account"], **self.private}
+        quiet: dict[str, Any] = {"show_progress": "hidden", **self.private}
+        name = [self.some("session", "run"), self.parts["repo"]]
+        for event in (self.parts["sign_in"].click, self.parts["token"].submit):
+            event(on_sign_in, self.some("session", "token"), outputs, **shown).success(
+                on_run, *name, **quiet
+            )
+        self.parts["sign_out"].click(on_sign_out, self.parts["session"], outputs, **shown)
+        self.parts["run"].input(on_run, *name, **quiet)
+
+    def connect_push(self) -> None:
+        """Preview and push."""
+        parts = self.parts
+
+        def options_of(values: Placed) -> PushOptions:
+            texts = {name: (values[parts[name]] or "").strip() or None for name in _TEXT_OPTIONS}
+            examples = _EXAMPLES[values[parts["show_examples"]]]
+            return PushOptions(public=values[parts["public"]], examples=examples, **texts)
+
+        def asked(values: Placed) -> tuple[Session, str | None, str | None, PushOptions]:
+            state = self.session_of(values[parts["session"]])
+            return state, values[parts["run"]], values[parts["repo"]], options_of(values)
+
+        def on_preview(values: Placed) -> Placed:
+            return self.placed(share_actions.planned(self.workspace, *asked(values)))
+
+        def on_push(values: Placed, progress: Any = _PROGRESS) -> Placed:
+            report = _reporting(progress)
+            return self.placed(share_actions.pushed(self.workspace, *asked(values), report))
+
+        names = ("session", "run", "repo", "public", "show_examples", *_TEXT_OPTIONS)
+        inputs, outputs = set(self.some(*names)), self.some("plan", "card")
+        shown: dict[str, Any] = {"show_progress_on": parts["plan"], **self.private}
+        parts["preview"].click(on_preview, inputs, outputs, **shown)
+        parts["push"].click(on_push, inputs, outputs, **shown)
+
+    def connect_pull(self) -> None:
+        """Look for models and pull one."""
+
+        def on_find(state: Session | None, query: str | None) -> Placed:
+            return self.placed(share_actions.found(self.session_of(state), query))
+
+        def on_pull(state: Session | None, text: str | None) -> Placed:
+            return self.placed(share_actions.pulled(self.workspace, self.session_of(state), text))
+
+        inputs = self.some("session", "pull_id")
+        shown: dict[str, Any] = {"show_progress_on": self.parts["pulled"], **self.private}
+        self.parts["find"].click(on_find, inputs, self.some("own", "pulled"), **shown)
+        self.parts["own"].input(
+            lambda name: name, self.parts["own"], self.parts["pull_id"], **self.private
+        )
+        outputs = self.some("pulled", "pulled_card", "try_it", "pulled_name")
+        for event in (self.parts["pull"].click, self.parts["pull_id"].submit):
+            event(on_pull, inputs, outputs, **shown)
+
+    def connect_space(self) -> None:
+        """Make a Space."""
+        parts = self.parts
+
+        def on_deploy(values: Placed, progress: Any = _PROGRESS) -> Placed:
+            token = (values[parts["space_token"]] or "").strip()
+            options = DeployOptions(
+                space=(values[parts["space"]] or "").strip() or None,
+                hardware=values[parts["hardware"]] or None,
+                public=values[parts["space_public"]],
+                secrets={TOKEN_SECRET: token} if token else {},
+            )
+            return self.placed(
+                share_actions.deployed(
+                    self.session_of(values[parts["session"]]),
+                    values[parts["space_models"]],
+                    options,
+                    lambda stage: progress(None, desc=stage),
+                )
+            )
+
+        names = ("session", "space_models", "space", "hardware", "space_public", "space_token")
+        outputs = self.some("space_state", "space_token")
+        shown: dict[str, Any] = {"show_progress_on": parts["space_state"], **self.private}
+        parts["deploy"].click(on_deploy, set(self.some(*names)), outputs, **shown)
+
+
+def _reporting(progress: Any) -> OnBytes:
+    """Gradio's progress bar as a transfer calls it."""
+    return lambda done, total: progress((done, total), desc="Uploading", unit="bytes")
+
+
+def _account_row(local: bool) -> dict[str, Any]:
+    with gr.Row(equal_height=True):
+        token = gr.Textbox(
+            label="Access token of the Hugging Face Hub", type="password", scale=3, min_width=260,
+            placeholder="Empty: the login of this computer" if local else "hf_…",
+            info="Kept for this page only. Make one under Settings, Access Tokens, on the Hub.",
+            elem_id="token",
+        )  # fmt: skip
+        sign_in = gr.Button("Sign in", variant="primary", min_width=120, elem_id="sign-in")
+        sign_out = gr.Button("Sign out", min_width=120)
+    account = html(share_view.NO_ACCOUNT, elem_id="account")
+    return {"token": token, "sign_in": sign_in, "sign_out": sign_out, "account": account}
+
+
+def _push_part() -> dict[str, Any]:
+    licences = [("Chosen from its parts", "")] + [(name, name) for name in LICENCES]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=290):
+            run = gr.Dropdown(label="Model of the run", choices=[], elem_id="push-run")
+            repo = gr.Textbox(
+                label="Repository", placeholder="owner/name", elem_id="push-repo",
+                info="It is made if it does not exist, or updated if it does.",
+            )  # fmt: skip
+            public = gr.Checkbox(label="Everybody may see it", value=False, elem_id="push-public")
+            examples = gr.Radio(
+                list(_EXAMPLES), value=next(iter(_EXAMPLES)),
+                label="Show a few of my images on the card",
+            )  # fmt: skip
+            with gr.Accordion("Licences, tag and branch", open=False):
+                licence = gr.Dropdown(licences, value="", label="Licence of the model")
+                data_licence = gr.Dropdown(
+                    [("Not stated", ""), *licences[1:]], value="", label="Licence of my images"
+                )
+                tag = gr.Textbox(label="Tag", placeholder="v1")
+                revision = gr.Textbox(label="Branch", placeholder="main")
+            with gr.Row():
+                preview = gr.Button("Preview", min_width=120, elem_id="push-preview")
+                push = gr.Button("Push", variant="primary", min_width=120, elem_id="push")
+        with gr.Column(scale=3, min_width=320):
+            plan = html(share_view.NO_PLAN, elem_id="push-plan")
+            card = gr.Markdown(elem_id="push-card", elem_classes="as-paper")
+    return {
+        "run": run, "repo": repo, "public": public, "show_examples": examples, "licence": licence,
+        "data_licence": data_licence, "tag": tag, "revision": revision, "preview": preview,
+        "push": push, "plan": plan, "card": card,
+    }  # fmt: skip
+
+
+def _pull_part() -> dict[str, Any]:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=290):
+            pull_id = gr.Textbox(
+                label="Repository", placeholder="owner/name", elem_id="pull-id",
+                info="Models of autoseg, and any that segmentation_models_pytorch has pushed.",
+            )  # fmt: skip
+            own = gr.Radio(
+                label="Found on the Hub", visible=False, elem_classes="as-list", elem_id="own"
+            )
+            with gr.Row():
+                find = gr.Button("Look for it", min_width=120, elem_id="find")
+                pull = gr.Button("Pull", variant="primary", min_width=120, elem_id="pull")
+        with gr.Column(scale=3, min_width=320):
+            pulled = html(share_view.NO_PULLED, elem_id="pulled")
+            try_it = gr.Button("Try it", variant="primary", visible=False, elem_id="pulled-try")
+            card = gr.Markdown(elem_classes="as-paper")
+    return {
+        "pull_id": pull_id, "own": own, "find": find, "pull": pull, "pulled": pulled,
+        "try_it": try_it, "pulled_card": card,
+    }  # fmt: skip
+
+
+def _space_part() -> dict[str, Any]:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=290):
+            models = gr.Dropdown(
+                label="Models on the Hub", choices=[], multiselect=True, allow_custom_value=True,
+                info="One, or several to compare on the same image.", elem_id="space-models",
+            )  # fmt: skip
+            space = gr.Textbox(
+                label="Name of the Space", placeholder="Empty: made from the model's name",
+                elem_id="space-id",
+            )  # fmt: skip
+            hardware = gr.Dropdown(
+                [("As the Hub chooses", ""), *((name, name) for name in HARDWARE)], value="",
+                label="Hardware", info="Most kinds cost money on the Hub.",
+            )  # fmt: skip
+            public = gr.Checkbox(label="Everybody may open it", value=False)
+            token = gr.Textbox(
+                label="Token for a private model", type="password",
+                info="Goes to the Space as a secret. Give one that may only read.",
+            )  # fmt: skip
+            deploy = gr.Button("Make the Space", variant="primary", elem_id="deploy")
+        with gr.Column(scale=3, min_width=320):
+            state = html(share_view.NO_SPACE, elem_id="space-state")
+    return {
+        "space_models": models, "space": space, "hardware": hardware, "space_public": public,
+        "space_token": token, "deploy": deploy, "space_state": state,
+    }  # fmt: skip

@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+from bundle_helpers import make_bundle
+from loopback_hub import ALICE, READER, LoopbackHub
+from ui_helpers import write_run
+
+from autoseg.hub.connection import connect
+from autoseg.hub.push import PushOptions
+from autoseg.hub.spaces import DeployOptions
+from autoseg.ui import predict_tab, share_actions, share_view
+from autoseg.ui.share_actions import Session
+
+
+@pytest.fixture
+def session(hub: LoopbackHub, tmp_path: Path) -> Session:
+    """A page that nobody has signed in to."""
+    return Session(connect(endpoint=hub.endpoint, cache_dir=tmp_path / "cache", saved_login=False))
+
+
+@pytest.fixture
+def alice(session: Session) -> Session:
+    return share_actions.signed_in(session, ALICE.token)["session"]
+
+
+@pytest.fixture
+def run(workspace, tmp_path):
+    run = write_run(workspace, "leaves-1", source=tmp_path)
+    make_bundle(run.model)
+    return run
+
+
+def push(workspace, session, run, repo="alice/leaves", **options):
+    return share_actions.pushed(
+        workspace, session, run.name, repo, PushOptions(**options), lambda done, total: None
+    )
+
+
+def test_signing_in_says_who_and_empties_the_field(session):
+    values = share_actions.signed_in(session, f" {ALICE.token}\n")
+    assert "alice" in values["account"] and "lab" in values["account"]
+    assert values["token"] == ""
+    assert values["session"].account.name == "alice"
+
+
+def test_a_wrong_token_is_said_and_not_shown(session):
+    values = share_actions.signed_in(session, "hf_nobodyknowsit")
+    assert "alert" in values["account"] and "nobodyknowsit" not in str(values)
+    assert "session" not in values
+
+
+def test_signing_out_forgets_the_token(alice):
+    values = share_actions.signed_out(alice)
+    assert values["session"].connection.token is None
+    assert values["session"].account is None
+
+
+def test_a_page_for_others_does_not_use_this_computers_login(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", ALICE.token)
+    assert share_actions.begin(saved_login=True).connection.token == ALICE.token
+    assert share_actions.begin(saved_login=False).connection.token is None
+
+
+def test_the_repositorys_name_is_suggested(alice, session):
+    assert share_actions.suggested(alice, "leaves-1") == {"repo": "alice/leaves-1"}
+    assert share_actions.suggested(session, "leaves-1") == {}
+
+
+def test_a_preview_uploads_nothing(workspace, run, alice, hub):
+    values = share_actions.planned(workspace, alice, run.name, "alice/leaves", PushOptions())
+    assert "model.safetensors" in values["plan"] and "private" in values["plan"]
+    assert "alice/leaves" in values["card"] and not values["card"].startswith("---")
+    assert all(method != "POST" or "create" not in path for method, path, _ in hub.requests)
+
+
+def test_a_pushed_model_is_on_the_hub(workspace, run, alice, hub):
+    values = push(workspace, alice, run)
+    assert f"{hub.endpoint}/alice/leaves" in values["plan"]
+    files = hub.files("alice/leaves")
+    assert files["model.safetensors"] == (run.model / "model.safetensors").read_bytes()
+    assert hub.repository("alice/leaves").private
+
+
+def test_a_push_without_rights_is_an_error_on_the_page(workspace, run, session):
+    reader = share_actions.signed_in(session, READER.token)["session"]
+    values = push(workspace, reader, run)
+    assert "alert" in values["plan"] and READER.token not in str(values)
+
+
+def test_a_push_without_a_model_says_what_to_do(workspace, alice):
+    values = share_actions.planned(workspace, alice, None, "alice/leaves", PushOptions())
+    assert "finish a search first" in values["plan"]
+
+
+def test_own_models_are_offered_after_signing_in(workspace, run, alice, session):
+    push(workspace, alice, run)
+    values = share_actions.signed_in(session, ALICE.token)
+    assert values["own"]["choices"] == ["alice/leaves"]
+
+
+def test_models_are_found_by_name(workspace, run, alice):
+    push(workspace, alice, run)
+    assert share_actions.found(alice, "leav")["own"]["choices"] == ["alice/leaves"]
+    assert "No model" in share_actions.found(alice, "nothing")["pulled"]
+
+
+def test_a_pulled_model_is_offered_for_prediction(workspace, run, alice):
+    push(workspace, alice, run)
+    values = share_actions.pulled(workspace, alice, "alice/leaves")
+    assert "is here" in values["pulled"] and "stem" in values["pulled"]
+    assert values["pulled_name"] == "alice/leaves"
+    names = [name for _, name in predict_tab.model_choices(workspace)]
+    assert names == [run.name, "alice/leaves"]
+    loaded = predict_tab.load_model(workspace, "alice/leaves")
+    assert loaded.class_names == predict_tab.load_model(workspace, run.name).class_names
+
+
+@pytest.mark.parametrize("text", ["", "leaves", "../leaves", "a/b/c"])
+def test_what_is_no_repository_is_said(workspace, session, text):
+    assert "owner/name" in share_actions.pulled(workspace, session, text)["pulled"]
+
+
+def test_a_space_is_made_and_its_stages_are_shown(workspace, run, alice, hub):
+    push(workspace, alice, run, public=True)
+    hub.script_space("alice/leaves", ["BUILDING", "RUNNING"])
+    seen = []
+    values = share_actions.deployed(alice, ["alice/leaves"], DeployOptions(), seen.append)
+    assert "spaces/alice/" in values["space_state"] and seen[-1] == "Running"
+    assert values["space_token"] == ""
+
+
+def test_a_space_without_a_model_says_what_to_do(alice):
+    values = share_actions.deployed(alice, [], DeployOptions(), print)
+    assert "No model is chosen" in values["space_state"]
+
+
+def test_pictures_of_a_card_are_shown_from_its_folder(tmp_path):
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "example_1.jpg").write_bytes(b"jpeg")
+    card = (
+        "---\nlicense: mit\n---\n# Leaves\n![one](examples/example_1.jpg)\n![two](examples/x.jpg)"
+    )
+    shown = share_view.card(card, tmp_path)
+    assert shown.startswith("# Leaves")
+    assert "(data:image/jpeg;base64,anBlZw==)" in shown and "(examples/x.jpg)" in shown
