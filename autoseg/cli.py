@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from autoseg import __version__
+from autoseg import __version__, cli_hub
 from autoseg.config import FlipName, SearchConfig, parse_duration, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 
@@ -33,6 +41,11 @@ _Mapping = Annotated[
     typer.Option(
         "--map", metavar="VALUE=CLASS", help="What a mask value or colour means; repeatable."
     ),
+]
+
+_Source = Annotated[
+    str,
+    typer.Argument(help="Folder, zip or parquet files of images and masks, or hf://owner/name."),
 ]
 
 app = typer.Typer(
@@ -79,10 +92,11 @@ def _autoseg(
 
 
 @contextmanager
-def _progress(text: str) -> Iterator[Progress]:
+def _progress(text: str, count: ProgressColumn | None = None) -> Iterator[Progress]:
     """A bar on stderr while it is a terminal, gone when done."""
     console = Console(stderr=True)
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    count = count or MofNCompleteColumn()
+    columns = (TextColumn(text), BarColumn(), count, TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -91,20 +105,21 @@ def _progress(text: str) -> Iterator[Progress]:
 
 @app.command()
 def check(
-    source: Annotated[Path, typer.Argument(help="Folder or zip of images and masks.")],
+    source: _Source,
     mapping: _Mapping = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits shown.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how a data set is read: its classes, what was mended or skipped, its splits."""
     choices = dict(_parse_choice(text) for text in mapping or ())
-    from autoseg.data.dataset import check_dataset  # noqa: PLC0415 - numpy, Pillow
     from autoseg.data.splits import make_splits  # noqa: PLC0415 - numpy
+    from autoseg.sources import check as check_source  # noqa: PLC0415 - numpy, Pillow
 
+    path = _fetch(source)
     with _progress("Reading masks") as bar:
         task = bar.add_task("", total=None)
-        dataset = check_dataset(
-            source,
+        dataset = check_source(
+            path,
             mapping=choices or None,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -121,6 +136,21 @@ def check(
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
     else:
         _print_check(dataset, splits)
+
+
+def _fetch(source: str) -> Path:
+    """Where the data lies on this machine; says which revision of a data set of the Hub."""
+    from autoseg.sources import local_source, origin_of  # noqa: PLC0415 - numpy, Pillow
+
+    with _progress("Fetching the data set", DownloadColumn()) as bar:
+        task = bar.add_task("", total=None)
+        path = local_source(
+            source,
+            on_download=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if origin := origin_of(path):
+        typer.echo(f"Data set {origin}", err=True)
+    return path
 
 
 def _parse_pair(text: str, option: str, form: str) -> tuple[str, str]:
@@ -170,7 +200,7 @@ def _print_check(dataset: "CheckedDataset", splits: "Splits") -> None:
 @app.command()
 def search(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="Folder or zip of images and masks.")],
+    source: _Source,
     budget: Annotated[
         str, typer.Option(help="Time from now to the model on disk: 90s, 6m, 1h30m.")
     ],
@@ -230,21 +260,27 @@ def search(
     from autoseg import console  # noqa: PLC0415 - torch, optuna
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 
+    path = _fetch(source)
     workspace = Workspace()
-    folder = workspace.run(run).path if run else workspace.name_run(source, config)
-    console.run(source, config, folder, context.obj)
+    folder = workspace.run(run).path if run else workspace.name_run(path, config)
+    console.run(path, config, folder, context.obj)
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run (name or folder) or the folder of a model.")],
+    model: Annotated[
+        str, typer.Argument(help="A run (name or folder), the folder of a model, or OWNER/NAME.")
+    ],
     images: Annotated[list[str], typer.Argument(help="Files, folders, patterns such as '*.tif'.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
     formats: Annotated[
         str, typer.Option("--format", help="With commas: index, color, overlay, coco, polygons.")
     ] = "index",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a model on the Hub.")
+    ] = None,
 ) -> None:
     """Write the masks of images; by default NAME.png with class indices as grey values."""
     wanted = _parse_formats(formats)
@@ -252,8 +288,10 @@ def predict(
 
     plan = plan_outputs(find_images(images, leave_out=out), out, wanted)
     from autoseg.predictor import Predictor  # noqa: PLC0415 - torch
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 
-    predictor = Predictor.from_pretrained(_find_model(model), device=device)
+    source = Workspace().model_source(model)
+    predictor = Predictor.from_pretrained(source, device=device, revision=revision)
     errors: list[str] = []
     with _progress("Predicting") as bar:
         for image, targets in bar.track(plan.items(), total=len(plan)):
@@ -282,29 +320,26 @@ def _parse_formats(text: str) -> "list[OutputFormat]":
     return chosen
 
 
-def _find_model(text: str) -> Path:
-    """A path as it is, else the run of that name."""
-    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
-
-    path = Path(text).expanduser()
-    if path.exists() or len(path.parts) != 1:
-        return path
-    run = Workspace().folder / "runs" / text
-    return run if run.is_dir() else path
-
-
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A run (name or folder) or the folder of a model.")],
+    model: Annotated[
+        str, typer.Argument(help="A run (name or folder), the folder of a model, or OWNER/NAME.")
+    ],
     out: Annotated[Path, typer.Option(help="The file.")] = Path("model.onnx"),
 ) -> None:
     """Write a model as ONNX, checked against the original."""
     from autoseg.bundle import load_bundle  # noqa: PLC0415 - torch
     from autoseg.export import export_onnx  # noqa: PLC0415 - torch
-    from autoseg.predictor import find_bundle  # noqa: PLC0415 - torch
+    from autoseg.predictor import locate_model  # noqa: PLC0415 - torch
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 
-    path = export_onnx(load_bundle(find_bundle(_find_model(model))), out)
+    folder = locate_model(Workspace().model_source(model))
+    path = export_onnx(load_bundle(folder), out)
     typer.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
+
+
+for command in (cli_hub.push, cli_hub.pull, cli_hub.deploy):
+    app.command()(command)
 
 
 @app.command(name="app")
