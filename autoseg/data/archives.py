@@ -6,8 +6,10 @@ import stat
 import uuid
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from autoseg.data.class_files import CLASS_FILES
 from autoseg.errors import DatasetError
 
 MAX_TOTAL_BYTES = 64 * 2**30
@@ -67,6 +69,39 @@ def extract_zip(archive: Path, into: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return only_folder(into)
+
+
+def extract_zips(archives: Sequence[Path], root: Path, into: Path) -> None:
+    """Unpack zips of one data set side by side into the folder `into`, whole or not at all.
+
+    One zip is unpacked as it is. Of several each gets a folder of its name, since that may say
+    what it holds: `images.zip` beside `masks.zip`, or `train.zip` beside `val.zip`. Class lists
+    that lie in `root` are copied.
+
+    Args:
+        archives: The zips, all of them below `root`.
+        root: Folder of the data set.
+        into: Folder to make; what it held before is replaced.
+
+    Raises:
+        DatasetError: As `extract_zip`.
+    """
+    lists = [root / name for name in CLASS_FILES if (root / name).is_file()]
+    if len(archives) == 1 and not lists:
+        extract_zip(archives[0], into)
+        return
+    temporary = into.with_name(f".{into.name}.{uuid.uuid4().hex}.part")
+    try:
+        for archive in archives:
+            name = archive.relative_to(root).with_suffix("") if len(archives) > 1 else "data"
+            extract_zip(archive, temporary / name)
+        for path in lists:
+            shutil.copyfile(path, temporary / path.name)
+        if into.exists():
+            shutil.rmtree(into)
+        os.replace(temporary, into)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _checked_entries(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:

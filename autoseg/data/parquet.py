@@ -73,7 +73,7 @@ def unpack_parquet(
     *,
     name: str = "",
     columns: Columns | None = None,
-    class_names: Mapping[int, str] | None = None,
+    class_names: Mapping[str, Mapping[int, str]] | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Path:
     """Unpack images and masks into the folder `into`, whole or not at all.
@@ -88,7 +88,8 @@ def unpack_parquet(
         into: Folder to make; what it held before is replaced.
         name: What the data set is called in errors; "" takes the folder's name.
         columns: Columns of images and masks; None: from names and content.
-        class_names: Names by mask value, unless a class list lies beside the shards.
+        class_names: Names by value of the columns that have some; a class list beside the shards
+            goes first.
         on_progress: Called with (bytes of shards done, all bytes).
 
     Raises:
@@ -102,7 +103,7 @@ def unpack_parquet(
         writer = _Writer(temporary, _limit(shards, into.parent))
         columns = _find_columns(shards, name or root.name, columns)
         temporary.mkdir(parents=True)
-        _copy_class_list(shards, root, temporary, class_names)
+        _copy_class_list(shards, root, temporary, (class_names or {}).get(columns.mask))
         done, total = 0, sum(path.stat().st_size for path in shards)
         for path in shards:
             split = _split_of(path.relative_to(root))

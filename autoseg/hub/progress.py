@@ -23,14 +23,15 @@ class Counter:
         self._on_progress = on_progress or (lambda done_bytes, all_bytes: None)
         self._all_bytes = all_bytes
         self._parts: dict[object, int] = {}
+        self._done_bytes = 0
         self._lock = threading.Lock()
 
     def set(self, part: object, done_bytes: int) -> None:
         """So much of a part is done; less than before if it was begun again."""
         with self._lock:
+            self._done_bytes += done_bytes - self._parts.get(part, 0)
             self._parts[part] = done_bytes
-            done = min(self._all_bytes, sum(self._parts.values()))
-            self._on_progress(done, self._all_bytes)
+            self._on_progress(min(self._all_bytes, self._done_bytes), self._all_bytes)
 
     def finish(self) -> None:
         """All is done, also what needed no transfer."""

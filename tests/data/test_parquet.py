@@ -111,7 +111,7 @@ def test_a_class_list_beside_the_shards_names_the_classes(leaves, tmp_path, name
 
 
 def test_given_class_names_become_the_class_list(leaves, tmp_path):
-    names = {0: "soil", 1: "leaf", 2: "rust"}
+    names = {"label": {0: "soil", 1: "leaf", 2: "rust"}, "id": {0: "other"}}
     folder = unpack_parquet(find_shards(leaves), leaves, tmp_path / "out", class_names=names)
     assert check_dataset(folder).classes.names == ("soil", "leaf", "rust")
 
