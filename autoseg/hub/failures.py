@@ -189,7 +189,10 @@ def explain(
             if reason is not None:
                 kind, text = reason
                 return kind(scene.clean(f"{doing} failed: {text}."))
-    text = scene.clean(str(error) or type(error).__name__)[:300].rstrip(".")
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = scene.clean(str(cause) or type(cause).__name__)[:300].rstrip(".")
     return HubError(f"{scene.clean(doing)} failed: {text}.")
 
 
@@ -198,7 +201,7 @@ def _long_wait(error: BaseException, scene: _Scene) -> _Reason | None:
 
 
 def _too_many(wait_s: float | None) -> _Reason:
-    when = "in a few minutes" if wait_s is None else f"in {_duration(wait_s)}"
+    when = "in a few minutes" if not wait_s else f"in {_duration(wait_s)}"
     return HubUnreachableError, f"the Hub has had too many requests from you; try again {when}"
 
 

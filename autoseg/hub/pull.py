@@ -15,6 +15,7 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import get_session
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE
 from autoseg.errors import HubError, HubNotFoundError, HubUnreachableError
@@ -151,6 +152,7 @@ def list_models(
         HubError: The Hub refuses or gives no answer.
     """
     with explained(connection, "Listing models on the Hub"):
+        patiently(lambda: _reach(connection), on_wait=on_wait)
         found = patiently(
             lambda: list(
                 connection.api.list_models(
@@ -166,6 +168,11 @@ def list_models(
         )
     # A stand-in of the Hub may not filter.
     return tuple(_entry(model) for model in found if "autoseg" in (model.tags or ()))
+
+
+def _reach(connection: Connection) -> None:
+    """Fail at once where there is no Hub: the client's lists try for half a minute."""
+    get_session().head(f"{connection.endpoint}/api/models", timeout=_ANSWER_TIMEOUT_S)
 
 
 def _entry(model: ModelInfo) -> ModelEntry:

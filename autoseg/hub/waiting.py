@@ -28,7 +28,10 @@ _DROPPED_WAITS_S = (1.0, 2.0, 4.0)
 _UNREACHED_WAITS_S = (1.0, 2.0)
 """Waits where the Hub states none. Nobody at home is usually a network that is off: be quick."""
 
-_FAULTS_LIMIT_S = 60.0
+_MOST_CALLS = 10
+"""Also where each wait is short."""
+
+_FAULTS_LIMIT_S = 30.0
 """Time after which a call that meets faults is not begun again; it may repeat within itself."""
 
 _hooks_lock = threading.Lock()
@@ -112,6 +115,7 @@ class _Patience:
         self._left_s = limit_s
         self._on_wait = on_wait
         self._begun_s = time.monotonic()
+        self._calls = 0
         self._waits = 0
         self._counted: Any = None
         """The last answer whose wait was told; the client's error holds the same object."""
@@ -128,6 +132,9 @@ class _Patience:
 
     def wait_after(self, error: BaseException) -> float | None:
         """Seconds to wait before the next call; None: calling again is of no use."""
+        self._calls += 1
+        if self._calls >= _MOST_CALLS:
+            return None
         status = status_of(error)
         if status == 429 or status in _FAULTS:
             response = error.response  # type: ignore[attr-defined]
