@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from autoseg.bundle import BundleInfo, load_bundle
     from autoseg.config import ClassInfo, Recipe, SearchConfig
     from autoseg.data.dataset import CheckedDataset
-    from autoseg.data.dataset import check_dataset as check
     from autoseg.errors import (
         AutosegError,
         BundleError,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     )
     from autoseg.prediction import Prediction
     from autoseg.predictor import Predictor
+    from autoseg.sources import check
 
 __version__ = "0.1.0"
 
@@ -63,7 +63,7 @@ _HOMES = {
     "Recipe": "config",
     "SearchConfig": "config",
     "CheckedDataset": "data.dataset",
-    "check": "data.dataset:check_dataset",
+    "check": "sources",
     "Prediction": "prediction",
     "Predictor": "predictor",
     **{name: "errors" for name in __all__ if name.endswith("Error")},

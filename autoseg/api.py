@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autoseg.config import FlipName, SearchConfig, parse_duration
 from autoseg.pipeline import SearchResult, run_search
+from autoseg.sources import local_source
 from autoseg.workspace import Workspace
 
 
@@ -29,7 +30,7 @@ def search(
     The same call after an interruption goes on where the run stood.
 
     Args:
-        source: Folder or zip of images and masks.
+        source: Folder, zip or parquet files of images and masks, or "hf://owner/name".
         budget: Wall-clock time from now to the model on disk, such as "6m", "1h30m" or seconds.
         run: Name or folder of the run; None: the interrupted run of the same search, else a new
             one, under `AUTOSEG_HOME`.
@@ -45,6 +46,7 @@ def search(
 
     Raises:
         DatasetError: The data set cannot be used.
+        HubError: The Hub does not give the data set.
         ConfigError: An argument does not hold, or the budget is too small.
         RunError: The run's folder cannot be used.
     """
@@ -62,6 +64,6 @@ def search(
         mapping=tuple((mapping or {}).items()),
     )
     workspace = Workspace()
-    path = Path(source)
+    path = local_source(source)
     folder = workspace.run(run).path if run else workspace.name_run(path, config)
     return run_search(path, config, folder, started_at=started_at)

@@ -1,6 +1,6 @@
 """The last stages of a run: scores on images the model never saw, examples, report, bundle."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from autoseg.examples import (
     spread,
 )
 from autoseg.files import write_json
+from autoseg.hub.origins import origin_of
 from autoseg.judging import Judged, default_note, predict_images, predict_weights, report_note
 from autoseg.report_facts import data_facts, search_facts
 from autoseg.search.bench import Bench
@@ -78,7 +79,7 @@ class Finish:
                 **self._validation_facts(candidates),
                 "trials": len(self.journal.trials),
                 "seconds": round(self.clock.elapsed(), 1),
-                "data": data_facts(self.dataset, self.splits),
+                "data": data_facts(self.dataset, self.splits, self._source()),
                 "search": self._search_facts(meter),
                 "examples": example_facts(examples, *self._drawn_from(judged)),
             },
@@ -86,6 +87,11 @@ class Finish:
         write_json(self.run.report / "report.json", report)
         self._pack(report, examples)
         return report
+
+    def _source(self) -> dict[str, Any] | None:
+        """Where the data came from, if it is a data set of the Hub."""
+        origin = origin_of(self.dataset.root)
+        return asdict(origin) if origin else None
 
     def _judge(self) -> Judged:
         """Predict images that the model never saw."""

@@ -13,7 +13,7 @@ from autoseg import __version__
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
 from autoseg.data.cache import build_cache
-from autoseg.data.dataset import CheckedDataset, check_dataset, write_verdict
+from autoseg.data.dataset import CheckedDataset, write_verdict
 from autoseg.data.splits import Splits, make_splits
 from autoseg.energy import EnergyMeter
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
@@ -39,6 +39,7 @@ from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.study import Study
+from autoseg.sources import check
 from autoseg.training.hardware import choose_device, gpu_uuid
 from autoseg.training.trial import TrainingData
 
@@ -124,7 +125,7 @@ class Stages:
     def _check(self) -> CheckedDataset:
         """Read the data set; a resumed run must find the one it began with."""
         self.journal.enter("checking data")
-        dataset = check_dataset(
+        dataset = check(
             self.source,
             mapping=dict(self.config.mapping) or None,
             on_progress=self.journal.progress,

@@ -8,16 +8,23 @@ import unicodedata
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoseg.config import SearchConfig, read_json
-from autoseg.data.archives import extract_zip
+from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
+from autoseg.data.packed import is_packed, locate, unpack
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import ConfigError, DatasetError, RunError, RunLockedError
 from autoseg.files import autoseg_home, write_json
+from autoseg.hub.origins import is_hub_dataset, origin_of
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
+from autoseg.sources import local_source
+
+if TYPE_CHECKING:
+    from autoseg.hub.connection import Connection
 
 SAMPLE_NAME = "sample"
 """Name of the generated data set."""
@@ -90,7 +97,8 @@ class Workspace:
         raise DatasetError(f"There is no data set {name!r}. There are: {known}.")
 
     def add_dataset(self, source: Path, name: str | None = None) -> StoredDataset:
-        """Take in a zip (unpacked into the workspace) or a folder (referred to where it is).
+        """Take in a zip or parquet files (unpacked into the workspace) or a folder (referred to
+        where it is).
 
         A name that is taken gets a number. What holds no pairs of images and masks is refused
         and leaves nothing behind.
@@ -99,21 +107,59 @@ class Workspace:
             DatasetError: Neither a zip nor a folder, or nothing usable in it.
         """
         source = source.expanduser().resolve()
-        if not source.exists():
-            raise DatasetError(f"{source} does not exist.")
-        name = self._free_dataset_name(clean_name(name or source.stem))
-        if source.is_dir():
-            find_samples(source)
-            reference = {"format_version": 1, "source": str(source)}
-            write_json(self._datasets / f"{name}.json", reference)
-            return StoredDataset(name, source, owned=False)
+        place = locate(source)
+        if not place.exists():
+            raise DatasetError(f"{place} does not exist.")
+        if place.is_dir() and not is_packed(source):
+            return self._refer(place, name or place.stem)
+        name = self._free_dataset_name(clean_name(name or place.stem))
         aside = self._aside()
         try:
-            unpacked = extract_zip(source, aside / "files")
+            unpacked = unpack(source, aside / "files")
             find_samples(unpacked)
             return self._move_in(unpacked, name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def add_hub_dataset(
+        self,
+        text: str,
+        *,
+        connection: "Connection | None" = None,
+        on_download: Progress | None = None,
+        use_cache: bool = True,
+    ) -> StoredDataset:
+        """Fetch a data set of the Hub and refer to its copy; the same commit is added once.
+
+        Args:
+            text: "owner/name" or "hf://owner/name" in any of its forms.
+            connection: The Hub; None: the machine's own login.
+            on_download: Called with (bytes done, all bytes).
+            use_cache: Whether a copy in the cache will do where the Hub gives no answer.
+
+        Raises:
+            ConfigError: The text names no data set.
+            HubError: The Hub does not give it.
+            DatasetError: It holds no pairs of images and masks.
+        """
+        text = text.strip()
+        folder = local_source(
+            text if is_hub_dataset(text) else f"hf://{text}",
+            connection=connection,
+            on_download=on_download,
+            use_cache=use_cache,
+        ).resolve()
+        for dataset in self.datasets():
+            if dataset.source == folder:
+                return dataset
+        return self._refer(folder, _name_of(folder))
+
+    def _refer(self, folder: Path, name: str) -> StoredDataset:
+        find_samples(folder)
+        name = self._free_dataset_name(clean_name(name))
+        reference = {"format_version": 1, "source": str(folder)}
+        write_json(self._datasets / f"{name}.json", reference)
+        return StoredDataset(name, folder, owned=False)
 
     def add_sample(self) -> StoredDataset:
         """The generated data set, made on the first call."""
@@ -217,7 +263,7 @@ class Workspace:
                 if info is not None and info.config == config:
                     return run.path
         names = {dataset.source: dataset.name for dataset in self.datasets()}
-        base = names.get(source) or clean_name(source.stem)
+        base = names.get(source) or clean_name(_name_of(source))
         taken = {path.name for path in self._runs.glob("*")}
         number = next(k for k in itertools.count(1) if f"{base}-{k}" not in taken)
         return self._runs / f"{base}-{number}"
@@ -323,3 +369,9 @@ def _started_at(path: Path) -> float:
     """Unix time of a run's first record, in seconds."""
     files = [path / "search.json", path / "state.json"]
     return min(file.stat().st_mtime for file in files if file.is_file())
+
+
+def _name_of(source: Path) -> str:
+    """A name for a source: that of its repository, where it is of the Hub."""
+    origin = origin_of(source)
+    return origin.repo_id.rpartition("/")[2] if origin else locate(source).stem

@@ -184,7 +184,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     assert command[1:4] == ["-m", "autoseg", "search"]
     parsed = _parse(command[4:])
     assert parsed.pop("run") == str(tmp_path / "run")
-    assert parsed.pop("source") == photos
+    assert parsed.pop("source") == str(photos)
     assert parsed.pop("budget") == "2000000.25s"
     assert parsed == {
         "seed": 7, "device": "cpu", "encoders": ["resnet,convnext"], "n_trials": 3,
