@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from search_helpers import config, fill_hub_cache, make_photos
 
 from autoseg.bundle import load_bundle
@@ -117,6 +118,43 @@ def test_the_model_is_a_bundle_that_scores_what_the_report_says(done, photos):
     assert predictor.predict(image).mask.shape == (64, 96)
 
 
+def test_the_report_says_what_was_read_how_the_search_went_and_what_it_cost(done):
+    result, seconds = done
+    data, search = result.report["data"], result.report["search"]
+    assert data["pairs"] == 36 and data["splits"] == {"train": 14, "val": 10, "test": 12}
+    assert {row["class_name"] for row in data["values"]} <= set(result.report["class_names"])
+    assert [row["name"] for row in data["classes"]] == result.report["class_names"]
+    trials = result.run.trials()
+    assert sum(search["trials"].values()) == len(trials) == result.report["trials"]
+    assert sum(row["trials"] for row in search["frozen_depths"]) == len(trials)
+    (winner,) = [trial for trial in trials if "winner" in trial.tags]
+    assert search["winner"]["number"] == winner.number
+    assert 0 < search["seconds"] <= seconds and search["attempts"] == 1
+    assert search["energy_wh"] > 0 and search["energy_how"]
+
+
+def test_no_name_of_a_users_file_is_in_what_is_published(done, photos):
+    model = done[0].run.model
+    published = (model / "README.md").read_text() + (model / "report.json").read_text()
+    assert "scene_0" not in published and str(photos) not in published
+
+
+def test_the_examples_are_images_of_the_test_split_from_best_to_worst(done):
+    result, _ = done
+    examples = result.report["examples"]
+    assert [row["rank"] for row in examples] == [1, 5, 8, 12]
+    scores = [row["score"] for row in examples]
+    assert scores == sorted(scores, reverse=True)
+    assert {(row["split"], row["n_images"]) for row in examples} == {("test", 12)}
+    files = sorted(path.name for path in (result.run.model / "examples").iterdir())
+    assert files == [f"example_{k}.jpg" for k in (1, 2, 3, 4)]
+    card = (result.run.model / "README.md").read_text(encoding="utf-8")
+    for row in examples:
+        assert row["file"] in card
+        with Image.open(result.run.model / row["file"]) as picture:
+            assert picture.width <= 1200
+
+
 def test_a_finished_run_returns_its_result_at_once(done, photos):
     result, _ = done
     before = {p: p.stat().st_mtime_ns for p in result.run.path.rglob("*.json")}
@@ -163,6 +201,7 @@ def test_too_small_a_budget_says_what_would_do_and_leaves_the_run_usable(photos,
     assert least < 60
     result = run_search(photos, config(least), folder)
     assert result.run.state().status == "done" and result.run.model.is_dir()
+    assert result.report["search"]["attempts"] == 2, "the first one used energy too"
 
 
 def test_a_stop_finishes_soon_with_a_model(photos, tmp_path):
