@@ -4,14 +4,12 @@
 `_autoseg`, which it passes over.
 """
 
-import glob
 import json
-import math
 import os
 import shutil
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,19 @@ from autoseg.bundle_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     check_weights,
+    find_file,
     find_weights,
     load_weights,
     read_config,
 )
-from autoseg.config import (
-    FORMAT_VERSION,
-    MAX_WINDOW_PX,
-    ClassInfo,
-    Recipe,
-    from_dict,
-    read_json,
-    to_dict,
-)
-from autoseg.errors import BundleError, ConfigError, EncoderError
+from autoseg.bundle_folder import placing
+from autoseg.bundle_info import BundleInfo, NetworkPlan, parse_info
+from autoseg.bundle_smp import TRANSFORMS_FILE, plan_smp
+from autoseg.config import Recipe, to_dict
+from autoseg.encoders import find_encoder
+from autoseg.errors import BundleError, EncoderError
 from autoseg.files import replacing, write_json, write_text
 from autoseg.model import build_model, model_config
-from autoseg.preprocessing import Preprocessing
 
 __all__ = [
     "CARD_FILE",
@@ -51,6 +45,7 @@ __all__ = [
     "Bundle",
     "BundleInfo",
     "check_bundle",
+    "copy_bundle",
     "example_file",
     "load_bundle",
     "read_info",
@@ -61,30 +56,8 @@ CARD_FILE = "README.md"
 REPORT_FILE = "report.json"
 EXAMPLES_FOLDER = "examples"
 
-_MAX_BOX_PX = 16384
-"""Longest side that images are resized to."""
-
-
-@dataclass(frozen=True)
-class BundleInfo:
-    """What autoseg knows of a trained model (`config.json`, key `_autoseg`)."""
-
-    classes: ClassInfo
-    """Names and colours; the position is the mask value."""
-    preprocessing: Preprocessing
-    """What happens to an image before the network sees it."""
-    recipe: Recipe
-    """How the model was trained."""
-    versions: dict[str, str] = field(default_factory=dict)
-    """Versions of autoseg and the libraries that trained it."""
-    data_fingerprint: str = ""
-    """Content of the training data, as a digest."""
-    weights_licence: str = ""
-    """Licence of the pretrained encoder weights, e.g. "apache-2.0"."""
-    scores: dict[str, float] = field(default_factory=dict)
-    """Summary of the report, each score by its full name, in [0, 1]."""
-    format_version: int = FORMAT_VERSION
-    """Format of the folder."""
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, REPORT_FILE, TRANSFORMS_FILE, "model.onnx")
+"""All that a bundle may hold beside example pictures."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +69,8 @@ class Bundle:
     model: nn.Module
     """In eval mode, on the CPU: images (N, 3, h, w) float32 -> logits (N, K, h, w)."""
     info: BundleInfo
+    tile: tuple[int, int] | None = None
+    """Largest image (height, width) the model should see at once; None: as memory allows."""
 
 
 def save_bundle(
@@ -124,25 +99,37 @@ def save_bundle(
             the recipe or are not finite.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not _may_be_replaced(folder):
-        raise BundleError(
-            f"{folder} is there already and is no bundle, so it is not replaced. "
-            f"Choose another folder, or empty this one."
-        )
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        temporary.mkdir()
+    with placing(folder) as temporary:
         _write_files(temporary, model, info, report, card)
         _write_examples(temporary, examples)
         _read_bundle(temporary)
-        _swap(temporary, folder)
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"The model cannot be written to {folder}: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def copy_bundle(source: Path, folder: Path) -> Path:
+    """Copy a bundle's own files, links followed, whole or not at all.
+
+    Args:
+        source: A bundle, such as a pulled one in the Hub's cache.
+        folder: Where to; a bundle that is there is replaced.
+
+    Raises:
+        BundleError: The folder holds something else, the disk is full, or the bundle is not sound.
+    """
+    source, folder = Path(source), Path(folder).absolute()
+    check_bundle(source)
+    with placing(folder) as temporary:
+        for name in (*_FILES, *(f"{EXAMPLES_FOLDER}/{file}" for file in _example_names(source))):
+            file = find_file(source, name)
+            if file is not None:
+                (temporary / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, temporary / name)
+    return folder
+
+
+def _example_names(folder: Path) -> list[str]:
+    """Names of a bundle's example pictures."""
+    return sorted(file.name for file in (folder / EXAMPLES_FOLDER).glob("*.jpg"))
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -178,7 +165,7 @@ def check_bundle(path: str | Path) -> BundleInfo:
     """
     path = _existing(path)
     try:
-        return _check_folder(path)
+        return _check_folder(path).info
     except OSError as error:
         raise BundleError(f"The model in {path} cannot be read: {error}") from error
 
@@ -189,7 +176,7 @@ def read_info(path: str | Path) -> BundleInfo:
     Raises:
         BundleError: The configuration is missing, damaged or of another version.
     """
-    return _read_info(Path(path))[0]
+    return _plan(Path(path)).info
 
 
 def _existing(path: str | Path) -> Path:
@@ -238,134 +225,84 @@ def _stored(tensor: torch.Tensor) -> torch.Tensor:
     return stored.contiguous()
 
 
+def trained(info: BundleInfo) -> Recipe:
+    """The recipe of a model that autoseg trained.
+
+    Raises:
+        BundleError: The model is one of stock smp.
+    """
+    if info.recipe is None:
+        raise BundleError(
+            "This model was not trained by autoseg, so there is no recipe to build it from."
+        )
+    return info.recipe
+
+
 def _network_config(info: BundleInfo) -> dict[str, Any]:
     """The part of `config.json` that smp reads, as JSON gives it back."""
-    config = model_config(
-        info.recipe.encoder_name, info.recipe.decoder_name, info.classes.num_classes
-    )
+    recipe = trained(info)
+    config = model_config(recipe.encoder_name, recipe.decoder_name, info.classes.num_classes)
     values: dict[str, Any] = json.loads(json.dumps(config))
     return values
 
 
 def _read_bundle(path: Path) -> Bundle:
     """Load a folder that exists."""
-    info = _check_folder(path)
-    model = _build(info)
-    load_weights(find_weights(path), model)
-    return Bundle(path, model.eval(), info)
+    plan = _check_folder(path)
+    network = plan.build(False)
+    load_weights(find_weights(path), network, plan.rename)
+    return Bundle(path, plan.finish(network).eval(), plan.info, plan.tile)
 
 
-def _check_folder(path: Path) -> BundleInfo:
+def _check_folder(path: Path) -> NetworkPlan:
     """Check a folder that exists, by a network without memory."""
-    info, network = _read_info(path)
-    try:
-        expected = _network_config(info)
-    except EncoderError as error:
-        raise BundleError(f"{path}: {error}") from error
-    if network != expected:
-        differing = sorted(
-            name
-            for name in network.keys() | expected.keys()
-            if network.get(name, ...) != expected.get(name, ...)
-        )
-        raise BundleError(
-            f"{path / CONFIG_FILE} does not describe the network of its own recipe: "
-            f"{', '.join(differing)} differ. It was changed by hand or written by another "
-            f"version of autoseg ({info.versions.get('autoseg', 'unknown')})."
-        )
+    plan = _plan(path)
     weights = find_weights(path)
-    with torch.device("meta"):
-        model = _build(info)
-    check_weights(weights, model)
-    return info
+    check_weights(weights, plan.build(True), plan.rename, any_float=plan.any_float)
+    return plan
 
 
-def _build(info: BundleInfo) -> nn.Module:
-    """The network of a recipe, untrained."""
-    return build_model(
-        info.recipe.encoder_name,
-        info.recipe.decoder_name,
-        info.classes.num_classes,
-        pretrained=False,
+def _plan(path: Path) -> NetworkPlan:
+    """How the network of a folder is made: one of ours, or one of stock smp."""
+    values = read_config(path)
+    if "_autoseg" in values:
+        return _plan_ours(path / CONFIG_FILE, values)
+    if "_model_class" in values:
+        return plan_smp(path, values)
+    kind = values.get("model_type") or values.get("architecture")
+    hint = f" It looks like a model of another library ({ascii(kind)[:80]})." if kind else ""
+    raise BundleError(
+        f"{path / CONFIG_FILE} has neither the part `_autoseg` of a model that autoseg trained nor "
+        f"the `_model_class` of one that segmentation_models_pytorch saved.{hint}"
     )
 
 
-def _read_info(path: Path) -> tuple[BundleInfo, dict[str, Any]]:
-    """Our part and smp's part of `config.json`, ours checked."""
-    file = path / CONFIG_FILE
-    values = read_config(path)
-    ours = values.pop("_autoseg", None)
-    if not isinstance(ours, dict):
-        raise BundleError(
-            f"{file} has no `_autoseg` part, so autoseg does not know the model's classes and "
-            f"preprocessing. Only models that autoseg trained can be loaded."
-        )
-    if ours.get("format_version") != FORMAT_VERSION:
-        raise BundleError(
-            f"{file} has format version {ours.get('format_version')!r}, but this autoseg reads "
-            f"{FORMAT_VERSION}. Load it with the autoseg that wrote it "
-            f"({_version_of_writer(ours)})."
-        )
+def _plan_ours(file: Path, values: dict[str, Any]) -> NetworkPlan:
+    """How a network of ours is made, if `config.json` asks for exactly that of its recipe."""
+    info = parse_info(values.pop("_autoseg"), file)
+    recipe, num_classes = trained(info), info.classes.num_classes
     try:
-        info = from_dict(BundleInfo, ours, f"{file}: _autoseg")
-    except (ConfigError, RecursionError) as error:
-        raise BundleError(str(error)) from error
-    _check_numbers(info.preprocessing, file)
-    return info, values
-
-
-def _version_of_writer(ours: dict[str, Any]) -> str:
-    """The version in a record that may hold anything."""
-    versions = ours.get("versions")
-    version = versions.get("autoseg") if isinstance(versions, dict) else None
-    return version if isinstance(version, str) else "unknown"
-
-
-def _check_numbers(preprocessing: Preprocessing, file: Path) -> None:
-    """Refuse preprocessing that would divide by zero or make tiles no memory holds."""
-    mean, std, geometry = preprocessing.mean, preprocessing.std, preprocessing.geometry
-    if not all(math.isfinite(value) for value in mean + std) or min(std) <= 0:
-        raise BundleError(
-            f"{file}: `mean` and `std` must be finite and `std` positive, but got ({mean=}, "
-            f"{std=})."
+        expected = _network_config(info)
+    except EncoderError as error:
+        raise BundleError(f"{file}: {error}") from error
+    if values != expected:
+        differing = sorted(
+            name
+            for name in values.keys() | expected.keys()
+            if values.get(name, ...) != expected.get(name, ...)
         )
-    if max(geometry.window) > MAX_WINDOW_PX or max(geometry.box or (0,)) > _MAX_BOX_PX:
         raise BundleError(
-            f"{file}: a side of `window` must be at most {MAX_WINDOW_PX} pixels and one of `box` "
-            f"at most {_MAX_BOX_PX}, but got ({geometry.window=}, {geometry.box=})."
+            f"{file} does not describe the network of its own recipe: "
+            f"{', '.join(name[:80] for name in differing[:8])} differ. It was changed by hand or "
+            f"written by another version of autoseg ({info.versions.get('autoseg', 'unknown')})."
         )
 
+    def build(weightless: bool) -> nn.Module:
+        with torch.device("meta") if weightless else nullcontext():
+            return build_model(
+                recipe.encoder_name, recipe.decoder_name, num_classes, pretrained=False
+            )
 
-def _may_be_replaced(folder: Path) -> bool:
-    """Whether a folder is empty or a bundle, of whatever version."""
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        values = read_json(folder / CONFIG_FILE)
-    except (OSError, ConfigError, RecursionError):
-        return False
-    return isinstance(values, dict) and "_autoseg" in values
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed save left beside the folder."""
-    for pattern in ("part", "old"):
-        for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.{pattern}"):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _swap(temporary: Path, folder: Path) -> None:
-    """Put a finished folder in its place; if that fails, the old one is back."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
-    if not folder.exists():
-        os.replace(temporary, folder)
-        return
-    os.replace(folder, old)
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    # A plain ViT works best at the size it was trained with.
+    is_vit = find_encoder(recipe.encoder_name).kind == "vit"
+    return NetworkPlan(info, build, tile=info.preprocessing.geometry.window if is_vit else None)

@@ -5,7 +5,7 @@ wait or take memory that the files themselves do not have.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from autoseg.errors import BundleError
+
+Rename = Callable[[str], str | None]
+"""From a tensor's name in a file to that in the network; None: the network does without it."""
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -34,6 +37,10 @@ _SAFETENSORS_TYPES = {
     torch.bool: "BOOL",
 }
 """Types a network's state may have, as safetensors calls them."""
+
+
+def _as_it_is(name: str) -> str:
+    return name
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -149,29 +156,33 @@ def find_weights(folder: Path) -> Path:
     raise BundleError(f"{folder} has no {WEIGHTS_FILE}.")
 
 
-def check_weights(file: Path, model: nn.Module, *, any_float: bool = False) -> None:
+def check_weights(
+    file: Path, model: nn.Module, rename: Rename = _as_it_is, *, any_float: bool = False
+) -> None:
     """Check that a file holds exactly a model's tensors, by name, shape and type; read no values.
 
     Args:
         file: A safetensors file.
         model: On any device, "meta" included.
+        rename: From a name in the file to the model's; None: a tensor the model does without.
         any_float: Whether floats of half or double precision will do for float32.
 
     Raises:
         BundleError: It is no sound safetensors file, or holds other tensors.
     """
     wanted = model.state_dict()
-    stored = _read_header(file)
-    if stored.keys() != wanted.keys():
-        missing = sorted(wanted.keys() - stored.keys())
-        unknown = sorted(stored.keys() - wanted.keys())
+    header = _read_header(file)
+    names = _names(file, header, rename)
+    if names.keys() != wanted.keys():
+        missing = sorted(wanted.keys() - names.keys())
+        unknown = sorted(names[name] for name in names.keys() - wanted.keys())
         raise BundleError(
             f"{file} does not hold this network's weights: {len(missing)} tensors are missing "
             f"(such as {_first(missing)}) and {len(unknown)} are unknown (such as "
             f"{_first(unknown)})."
         )
     for name, tensor in wanted.items():
-        dtype, shape = stored[name]
+        dtype, shape = header[names[name]]
         expected = (_SAFETENSORS_TYPES[tensor.dtype], tuple(tensor.shape))
         fits = dtype == expected[0] or (any_float and {dtype, expected[0]} <= _FLOATS)
         if not fits or shape != expected[1]:
@@ -181,18 +192,32 @@ def check_weights(file: Path, model: nn.Module, *, any_float: bool = False) -> N
             )
 
 
-def load_weights(file: Path, model: nn.Module) -> None:
+def load_weights(file: Path, model: nn.Module, rename: Rename = _as_it_is) -> None:
     """Copy the values of a checked file into a model, as float32 where they are floats.
 
     Raises:
         BundleError: A value is not finite.
     """
     with safe_open(file, framework="pt") as stored, torch.no_grad():
+        names = _names(file, stored.keys(), rename)
         for name, tensor in model.state_dict().items():
-            values = stored.get_tensor(name)
+            values = stored.get_tensor(names[name])
             if not bool(torch.isfinite(values).all()):
                 raise BundleError(f"{file}: {name} holds values that are not finite.")
             tensor.copy_(values)
+
+
+def _names(file: Path, stored: Iterable[str], rename: Rename) -> dict[str, str]:
+    """Names in the file by the model's names."""
+    names: dict[str, str] = {}
+    for name in stored:
+        present = rename(name)
+        if present is None:
+            continue
+        if present in names:
+            raise BundleError(f"{file} holds the tensor {_short(present)} under two names.")
+        names[present] = name
+    return names
 
 
 def _read_header(file: Path) -> Mapping[str, tuple[str, tuple[int, ...]]]:

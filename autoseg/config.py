@@ -29,8 +29,12 @@ MAX_WINDOW_PX = 2048
 MAX_FROZEN_DEPTH = 4
 """Freezes the whole encoder: depth d ends at stride 2 ** (d + 1)."""
 
+MAX_COVER = 8
+"""An image that covers a box is at most this many times as long as the box."""
+
 DecoderName = Literal["fpn", "unet", "segformer", "dpt"]
 AugmentationName = Literal["none", "light", "medium", "strong"]
+FitName = Literal["inside", "cover", "stretch"]
 FlipName = Literal["none", "horizontal", "both"]
 
 Config = TypeVar("Config")
@@ -81,9 +85,13 @@ class Geometry:
     window: tuple[int, int]
     """Training window and prediction tile (height, width), multiples of 32, in pixels."""
     box: tuple[int, int] | None = None
-    """Each image is resized, its aspect kept, to fill this (height, width) without leaving it."""
+    """Each image is resized to fill this (height, width), by default with its aspect kept and
+    without leaving it."""
     scale: float | None = None
     """Each image is resized by this one factor."""
+    fit: FitName = "inside"
+    """How an image fills `box`: as large as fits inside; just large enough to cover it; or
+    stretched to its shape. Training knows the first only."""
 
     def __post_init__(self) -> None:
         if (self.box is None) == (self.scale is None):
@@ -97,13 +105,23 @@ class Geometry:
             )
         if self.box is not None and min(self.box) < 1:
             raise ConfigError(f"`box` must be positive, but got {self.box}.")
+        if self.fit not in typing.get_args(FitName):
+            raise ConfigError(
+                f"`fit` must be one of {', '.join(typing.get_args(FitName))}, but got {self.fit!r}."
+            )
         if self.scale is not None and not 0 < self.scale <= 4:
             raise ConfigError(f"`0 < scale <= 4` must hold, but got {self.scale}.")
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
         """Shape (height, width) at which the network sees an image of that shape, in pixels."""
         if self.box is not None:
-            factor = min(self.box[0] / height, self.box[1] / width)
+            if self.fit == "stretch":
+                return self.box
+            factors = self.box[0] / height, self.box[1] / width
+            if self.fit == "inside":
+                factor = min(factors)
+            else:  # A strip of an image must not become one that no memory holds.
+                factor = min(max(factors), MAX_COVER * max(self.box) / max(height, width))
         else:
             assert self.scale is not None
             factor = self.scale

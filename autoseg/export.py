@@ -60,10 +60,11 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
             "Exporting needs onnx and onnxruntime: pip install 'autoseg-search[onnx]'."
         ) from error
     window = bundle.info.preprocessing.geometry.window
-    dynamic = bundle.info.recipe.decoder_name != "dpt"
+    # Plain ViTs, and networks of stock smp that take images of one size.
+    dynamic = bundle.tile != window
     network = _WithNormalization(bundle).eval()
     network.to(memory_format=torch.contiguous_format)
-    if not dynamic:
+    if not dynamic and bundle.info.recipe is not None:
         _fix_input_size(network.model, window)
     try:
         with replacing(Path(path)) as temporary:
@@ -77,7 +78,7 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
         raise BundleError(f"{path} cannot be written: {error}") from error
     except torch.onnx.errors.OnnxExporterError as error:
         raise BundleError(
-            f"{bundle.info.recipe.encoder_name} cannot be exported: {str(error).splitlines()[0]}"
+            f"The model in {bundle.path} cannot be exported: {str(error).splitlines()[0]}"
         ) from error
     return Path(path)
 

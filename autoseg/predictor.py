@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 
 from autoseg.bundle import CONFIG_FILE, Bundle, load_bundle
 from autoseg.data.images import decode_image, read_image
-from autoseg.encoders import find_encoder
 from autoseg.errors import BundleError, DatasetError, PredictionError
 from autoseg.hub.connection import connect, parse_repo
 from autoseg.hub.pull import pull_model
@@ -70,6 +69,11 @@ class Predictor:
         """Name of each class; the position is the mask value."""
         return self.bundle.info.classes.names
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of this model must be told, such as what had to be guessed."""
+        return self.bundle.info.notes
+
     def predict(
         self, image: ImageLike, *, flip: bool = False, with_probabilities: bool = False
     ) -> Prediction:
@@ -89,15 +93,13 @@ class Predictor:
         start = time.perf_counter()
         pixels = _pixels(image)
         info = self.bundle.info
-        is_vit = find_encoder(info.recipe.encoder_name).kind == "vit"
         try:
             result = segment(
                 self._forward,
                 pixels,
                 info.preprocessing,
                 device=self.precision.device,
-                # A plain ViT works best at the size it was trained with.
-                tile=info.preprocessing.geometry.window if is_vit else None,
+                tile=self.bundle.tile,
                 flip=flip,
                 with_probabilities=with_probabilities,
             )

@@ -166,7 +166,9 @@ def parse_smp_config(values: dict[str, Any]) -> SmpConfig:
     Raises:
         ConfigError: A value is unknown, out of bounds or not supported; the text names it.
     """
-    values = {_RENAMED.get(name, name): value for name, value in values.items()}
+    # Where both names stand, smp heeds the older one: the other is but the default.
+    older = {new: values[old] for old, new in _RENAMED.items() if values.get(old) is not None}
+    values = {name: item for name, item in values.items() if name not in _RENAMED} | older
     model_class = values.get("_model_class")
     if model_class not in MODEL_CLASSES:
         raise ConfigError(

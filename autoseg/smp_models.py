@@ -16,6 +16,10 @@ from autoseg.errors import ConfigError
 from autoseg.preprocessing import pad_image, round_up
 from autoseg.smp_config import SmpConfig
 
+_MAX_GAIN = 4
+"""A mask may have this many times the height and width of its image before it is refused: smp's own
+FPN on four stages gives twice the size."""
+
 
 @dataclass(frozen=True)
 class InputRule:
@@ -23,7 +27,7 @@ class InputRule:
 
     multiple: int
     """Height and width must be multiples of this, in pixels."""
-    minimum: int
+    minimum: tuple[int, int]
     """Smallest height and width, in pixels."""
     fixed: tuple[int, int] | None = None
     """The only height and width it takes, where there is but one."""
@@ -32,7 +36,7 @@ class InputRule:
         """The smallest shape it takes that holds an image of this shape, in pixels."""
         if self.fixed is not None:
             return self.fixed
-        height, width = max(height, self.minimum), max(width, self.minimum)
+        height, width = max(height, self.minimum[0]), max(width, self.minimum[1])
         return round_up(height, self.multiple), round_up(width, self.multiple)
 
 
@@ -49,7 +53,7 @@ class SmpNetwork(nn.Module):
         height, width = images.shape[-2:]
         shape = self.rule.shape_for(height, width)
         logits: torch.Tensor = self.network(pad_image(images, *shape))
-        if tuple(logits.shape[-2:]) != shape:  # A head without upsampling.
+        if tuple(logits.shape[-2:]) != shape:  # A head that upsamples too little or too much.
             logits = nn.functional.interpolate(logits, size=shape, mode="bilinear")
         logits = logits[..., :height, :width]
         if logits.shape[1] == 1:  # The sigmoid of z is the softmax of (0, z).
@@ -92,22 +96,31 @@ def find_input_rule(network: nn.Module, pretrained_size: tuple[int, int] | None)
         ConfigError: It takes none, or gives masks larger than its images.
     """
     stride = getattr(network.encoder, "output_stride", 32)
-    multiples = [stride, *({max(pretrained_size)} if pretrained_size else ())]
+    # A grid of patches must be even for DPT, and a whole number of windows for some encoders.
+    multiples = [stride, 2 * stride, *([max(pretrained_size)] if pretrained_size else [])]
     for multiple in multiples:
         for minimum in sorted({round_up(side, multiple) for side in (32, 64, 128, 256)}):
             if _takes(network, minimum, minimum + multiple):
-                return InputRule(multiple=multiple, minimum=minimum)
+                return InputRule(multiple, minimum=(minimum, minimum))
     if (
         pretrained_size
         and min(pretrained_size) >= WINDOW_MULTIPLE
         and _takes(network, *pretrained_size)
     ):
-        return InputRule(multiple=stride, minimum=max(pretrained_size), fixed=pretrained_size)
-    raise ConfigError("The network as described takes images of no size that autoseg knows.")
+        return InputRule(stride, minimum=pretrained_size, fixed=pretrained_size)
+    raise ConfigError(
+        "The network as described takes no images with the installed segmentation_models_pytorch: "
+        "none of the sizes that were tried went through it."
+    )
 
 
-def rename_weight(name: str, config: SmpConfig) -> str:
-    """The present name of a tensor in a file of an older smp, which smp renames as it loads."""
+def rename_weight(name: str, config: SmpConfig) -> str | None:
+    """The network's name of a tensor in a file, which an older smp may have called otherwise.
+
+    None: it belongs to the second head, which gives no mask and is not built.
+    """
+    if name.startswith("classification_head."):
+        return None
     if config.model_class == "DeepLabV3":
         for old, new in (("0", "aspp"), ("1", "conv"), ("2", "bn")):
             if name.startswith(f"decoder.{old}."):
@@ -122,14 +135,15 @@ def rename_weight(name: str, config: SmpConfig) -> str:
 
 
 def _takes(network: nn.Module, height: int, width: int) -> bool:
-    """Whether the network makes of an image of that shape a mask of at most that shape."""
+    """Whether the network makes a mask of an image of that shape, and not a far larger one."""
     images = torch.empty(1, 3, height, width, device="meta")
     try:
         with torch.inference_mode(), _quiet():
             shape = network(images).shape
     except Exception:  # Networks refuse shapes with errors of all kinds.
         return False
-    return len(shape) == 4 and shape[2] <= height and shape[3] <= width
+    fits = len(shape) == 4 and shape[2] <= _MAX_GAIN * height and shape[3] <= _MAX_GAIN * width
+    return bool(fits)
 
 
 class _LinspaceOnCpu(TorchFunctionMode):

@@ -1,0 +1,117 @@
+"""What is known of a trained model, and how its network is made: the part of a folder in words."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autoseg.config import FORMAT_VERSION, MAX_WINDOW_PX, ClassInfo, Recipe, from_dict
+from autoseg.errors import BundleError, ConfigError
+from autoseg.preprocessing import Preprocessing
+
+MAX_BOX_PX = 16384
+"""Longest side that images are resized to."""
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What autoseg knows of a trained model (`config.json`, key `_autoseg`)."""
+
+    classes: ClassInfo
+    """Names and colours; the position is the mask value."""
+    preprocessing: Preprocessing
+    """What happens to an image before the network sees it."""
+    recipe: Recipe | None
+    """How the model was trained; None: not by autoseg, but with stock smp."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of autoseg and the libraries that trained it."""
+    data_fingerprint: str = ""
+    """Content of the training data, as a digest."""
+    weights_licence: str = ""
+    """Licence of the pretrained encoder weights, e.g. "apache-2.0"."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Summary of the report, each score by its full name, in [0, 1]."""
+    format_version: int = FORMAT_VERSION
+    """Format of the folder."""
+    notes: tuple[str, ...] = ()
+    """What a user of the model must be told, such as what had to be guessed; whole sentences."""
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """How the network of a folder is made, once its configuration is checked."""
+
+    info: BundleInfo
+    """What is known of the model."""
+    build: Callable[[bool], nn.Module]
+    """The untrained network whose weights are in the file; True: without memory, on "meta"."""
+    tile: tuple[int, int] | None = None
+    """Largest image (height, width) that it should see at once; None: as memory allows."""
+    finish: Callable[[nn.Module], nn.Module] = lambda network: network
+    """From that network to one that takes images of any multiple of 32 and gives logits."""
+    rename: Callable[[str], str | None] = lambda name: name
+    """From a tensor's name in the file to that in the network; None: not needed."""
+    any_float: bool = False
+    """Whether the file may hold floats of half or double precision."""
+
+
+def parse_info(ours: object, file: Path) -> BundleInfo:
+    """Check our part of `config.json`.
+
+    Args:
+        ours: What stands under `_autoseg`.
+        file: The file, for the error.
+
+    Raises:
+        BundleError: It is of another version, or a value is missing, wrong or contradicts another.
+    """
+    if not isinstance(ours, dict):
+        raise BundleError(f"{file}: `_autoseg` must be an object, but is {type(ours).__name__}.")
+    if ours.get("format_version") != FORMAT_VERSION:
+        raise BundleError(
+            f"{file} has format version {ascii(ours.get('format_version'))[:80]}, but this autoseg "
+            f"reads {FORMAT_VERSION}. Load it with the autoseg that wrote it "
+            f"({_version_of_writer(ours)})."
+        )
+    try:
+        info = from_dict(BundleInfo, ours, f"{file}: _autoseg")
+    except (ConfigError, RecursionError) as error:
+        raise BundleError(str(error)[:1000]) from error
+    if info.recipe is None:
+        raise BundleError(f"{file}: `recipe` must say how the model was trained, but is null.")
+    if info.recipe.geometry != info.preprocessing.geometry:
+        raise BundleError(
+            f"{file}: the geometry of `recipe` and that of `preprocessing` differ. The file was "
+            f"changed by hand."
+        )
+    check_preprocessing(info.preprocessing, file)
+    return info
+
+
+def check_preprocessing(preprocessing: Preprocessing, file: Path) -> None:
+    """Refuse preprocessing that would divide by zero or make tiles no memory holds.
+
+    Raises:
+        BundleError: A number is out of bounds; the text names `file`.
+    """
+    mean, std, geometry = preprocessing.mean, preprocessing.std, preprocessing.geometry
+    if not all(math.isfinite(value) for value in mean + std) or min(std) <= 0:
+        raise BundleError(
+            f"{file}: `mean` and `std` must be finite and `std` positive, but got ({mean=}, "
+            f"{std=})."
+        )
+    if max(geometry.window) > MAX_WINDOW_PX or max(geometry.box or (0,)) > MAX_BOX_PX:
+        raise BundleError(
+            f"{file}: a side of `window` must be at most {MAX_WINDOW_PX} pixels and one of `box` "
+            f"at most {MAX_BOX_PX}, but got ({geometry.window=}, {geometry.box=})."
+        )
+
+
+def _version_of_writer(ours: dict[str, Any]) -> str:
+    """The version in a record that may hold anything."""
+    versions = ours.get("versions")
+    version = versions.get("autoseg") if isinstance(versions, dict) else None
+    return version[:40] if isinstance(version, str) else "unknown"
