@@ -189,7 +189,7 @@ def _reporting(progress: Any) -> OnBytes:
 
 
 def _account_row(local: bool) -> dict[str, Any]:
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="as-signing"):
         token = gr.Textbox(
             label="Access token of the Hugging Face Hub", type="password", scale=3, min_width=260,
             placeholder="Empty: the login of this computer" if local else "hf_…",
@@ -228,7 +228,7 @@ def _push_part() -> dict[str, Any]:
                 push = gr.Button("Push", variant="primary", min_width=120, elem_id="push")
         with gr.Column(scale=3, min_width=320):
             plan = html(share_view.NO_PLAN, elem_id="push-plan")
-            card = gr.Markdown(elem_id="push-card", elem_classes="as-paper")
+            card = gr.Markdown(elem_id="push-card", elem_classes="as-paper", container=False)
     return {
         "run": run, "repo": repo, "public": public, "show_examples": examples, "licence": licence,
         "data_licence": data_licence, "tag": tag, "revision": revision, "preview": preview,
@@ -252,7 +252,7 @@ def _pull_part() -> dict[str, Any]:
         with gr.Column(scale=3, min_width=320):
             pulled = html(share_view.NO_PULLED, elem_id="pulled")
             try_it = gr.Button("Try it", variant="primary", visible=False, elem_id="pulled-try")
-            card = gr.Markdown(elem_classes="as-paper")
+            card = gr.Markdown(elem_classes="as-paper", container=False)
     return {
         "pull_id": pull_id, "own": own, "find": find, "pull": pull, "pulled": pulled,
         "try_it": try_it, "pulled_card": card,
