@@ -96,6 +96,18 @@ def draw_example(
     return _side_by_side(panels, size)
 
 
+def image_of(picture: np.ndarray) -> np.ndarray:
+    """The image alone of a picture that `draw_example` drew; any other picture as it is.
+
+    Args:
+        picture: (h, w, 3) uint8.
+    """
+    width, rest = divmod(picture.shape[1] - (len(_TITLES) - 1) * _GAP_PX, len(_TITLES))
+    if rest or width < 1 or picture.shape[0] <= _TITLE_PX:
+        return picture
+    return picture[_TITLE_PX:, :width]
+
+
 def example_facts(examples: Sequence[Example], split: str, n_images: int) -> list[dict[str, Any]]:
     """What the report says of the examples, without anything of the user's files."""
     return [

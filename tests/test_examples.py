@@ -5,7 +5,14 @@ import pytest
 from PIL import Image
 
 from autoseg.config import ClassInfo
-from autoseg.examples import draw_example, example_facts, image_scores, make_examples, spread
+from autoseg.examples import (
+    draw_example,
+    example_facts,
+    image_of,
+    image_scores,
+    make_examples,
+    spread,
+)
 
 CLASSES = ClassInfo(("background", "leaf"), ((0, 0, 0), (255, 0, 0)))
 
@@ -70,3 +77,16 @@ def test_a_score_is_that_of_the_drawn_masks():
     assert image_scores(np.array([[[2, 0], [0, 2]], [[0, 0], [0, 0]]]))[0] == 1.0
     (facts,) = example_facts([example], "test", 9)
     assert facts["file"] == "examples/example_1.jpg" and facts["n_images"] == 9
+
+
+@pytest.mark.parametrize("size", [(480, 640), (64, 96), (900, 300)])
+def test_the_image_can_be_taken_out_of_its_picture(size):
+    content = draw_example(*scene(*size), CLASSES)
+    image = image_of(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+    assert image.shape[1] / image.shape[0] == pytest.approx(size[1] / size[0], rel=0.02)
+    assert np.abs(image.astype(int) - 120).mean() < 2
+
+
+def test_another_picture_is_taken_for_an_image_itself():
+    picture = np.zeros((40, 50, 3), np.uint8)
+    assert image_of(picture) is picture

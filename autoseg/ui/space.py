@@ -1,6 +1,5 @@
 """The pages of the Spaces: one model at work, or several on the same image side by side."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,11 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import gradio as gr
+import numpy as np
 
+from autoseg.data.images import write_jpeg
 from autoseg.errors import AutosegError, ConfigError
-from autoseg.ui import previews, space_models, views
+from autoseg.hub.space_files import MODELS_VARIABLE
+from autoseg.ui import space_models, views
 from autoseg.ui.results import class_areas, new_folder
-from autoseg.ui.space_models import VARIABLE, Models, SpaceModel
+from autoseg.ui.space_models import Models, SpaceModel
 from autoseg.ui.space_results import Result, answer_compare, answer_predict, predict_all
 from autoseg.ui.style import CSS, html, theme
 
@@ -26,8 +28,8 @@ MAX_UPLOAD = "100mb"
 
 NO_PREDICTION = views.empty("No prediction yet", "Give an image: upload, paste or photograph it.")
 NO_MODELS = (
-    f"No model is named. Set the variable {VARIABLE} to one or more repositories on the Hub, "
-    f"separated by commas, such as {VARIABLE}=owner/name"
+    f"No model is named. Set the variable {MODELS_VARIABLE} to one or more repositories on the "
+    f"Hub, separated by commas, such as {MODELS_VARIABLE}=owner/name"
 )
 
 _CACHE_CHECK_S, _CACHE_AGE_S = 600, 3600
@@ -85,7 +87,8 @@ class _Inputs:
     flip: gr.Checkbox
     run: gr.Button
     gallery: gr.Gallery
-    examples: list[Path]
+    examples: list[tuple[str, np.ndarray]]
+    """Name and pixels (H, W, 3)."""
     scratch: tempfile.TemporaryDirectory[str]
     """Files of results; it lives as long as the functions of the page."""
 
@@ -213,7 +216,7 @@ def _lay_inputs(models: Models, action: str) -> _Inputs:
         label="Average with the mirrored image (twice the time, a little better)", value=False
     )
     gallery = gr.Gallery(
-        value=[(previews.read_thumbnail(path), path.stem) for path in examples],
+        value=[(pixels, None) for _, pixels in examples],
         format="jpeg", label="Examples", columns=3, height="auto", object_fit="cover",
         allow_preview=False, visible=bool(examples), buttons=[], elem_id="examples",
     )  # fmt: skip
@@ -229,9 +232,9 @@ def _connect(
     def on_example(event: gr.SelectData) -> str | None:
         if not isinstance(event.index, int) or event.index >= len(inputs.examples):
             return None
-        path = inputs.examples[event.index]
-        target = new_folder(inputs.results) / path.name  # Where Gradio may serve it from.
-        shutil.copyfile(path, target)
+        name, pixels = inputs.examples[event.index]
+        target = new_folder(inputs.results) / f"{name}.jpg"
+        write_jpeg(pixels, target, quality=95)
         return str(target)
 
     values = [inputs.image, inputs.flip]
@@ -244,11 +247,14 @@ def _connect(
 
 
 def _offer_api(
-    name: str, endpoint: Callable[..., Any], inputs: _Inputs, files: gr.File, text: str
+    name: str, endpoint: Callable[..., Any], inputs: _Inputs, masks: gr.File, text: str
 ) -> None:
     """Give programs a function of plain files and values, for `gradio_client`."""
+    # A file, not the page's image: what is no image gets our words, not Gradio's.
+    image = gr.File(label="image", visible=False)
+    classes = gr.JSON(label="classes", visible=False)
     gr.Button(visible=False).click(
-        endpoint, [inputs.image, inputs.flip], [files, gr.JSON(label="classes", visible=False)],
+        endpoint, [image, inputs.flip], [masks, classes],
         api_name=name, api_description=text, concurrency_id="model",
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The models of a Space: loaded once, each with what is known of it or why it is missing."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.bundle import REPORT_FILE
+from autoseg.bundle import EXAMPLES_FOLDER, REPORT_FILE
 from autoseg.config import read_json
-from autoseg.errors import AutosegError, ConfigError
+from autoseg.data.images import read_image
+from autoseg.errors import AutosegError, ConfigError, DatasetError
+from autoseg.examples import image_of
 from autoseg.hub.connection import connect, parse_repo
+from autoseg.hub.space_files import MODELS_VARIABLE
 from autoseg.prediction import Prediction
 from autoseg.predictor import Predictor
 from autoseg.ui import views, zero_gpu
-
-VARIABLE = "AUTOSEG_MODELS"
-"""Variable of the environment that names the models, separated by commas."""
 
 MAX_SCORES = 3
 """Scores shown above the page; the model's card has them all."""
@@ -42,7 +42,7 @@ class SpaceModel:
 
 def models_of_environment() -> tuple[SpaceModel, ...]:
     """Load what `AUTOSEG_MODELS` names."""
-    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    names = [name.strip() for name in os.environ.get(MODELS_VARIABLE, "").split(",")]
     return tuple(load_model(name) for name in names if name)
 
 
@@ -57,7 +57,7 @@ def load_model(name: str) -> SpaceModel:
         return SpaceModel(
             name, None, None,
             f"{name!r} is neither a folder nor a repository on the Hub (owner/name). "
-            f"Correct the variable {VARIABLE}.",
+            f"Correct the variable {MODELS_VARIABLE}.",
         )  # fmt: skip
     url = connect(saved_login=False).page(repository.repo_id)
     return _loaded(repository.repo_id, url, repository.repo_id, repository.revision, device)
@@ -122,6 +122,7 @@ def card(model: SpaceModel, *, with_classes: bool = True) -> str:
         return f'<div class="as-card">{parts[0]}{views.error(model.problem)}</div>'
     if facts := _facts(model.predictor):
         parts.append(f'<dl class="as-facts">{facts}</dl>')
+    parts += [views.note(text) for text in model.predictor.notes]
     if with_classes:
         classes = model.predictor.bundle.info.classes
         labels = "".join(
@@ -172,11 +173,19 @@ def _interval(report: dict[str, Any], name: str) -> tuple[float | None, float | 
     return None, None
 
 
-def examples(models: Sequence[SpaceModel]) -> list[Path]:
-    """Pictures that came with the first model that has any."""
+def examples(models: Sequence[SpaceModel]) -> list[tuple[str, np.ndarray]]:
+    """Name and pixels (H, W, 3) of the images that came with the first model that has any."""
     for model in models:
         if model.predictor is not None:
-            folder = model.predictor.bundle.path / "examples"
-            if found := sorted(folder.glob("*.jpg")):
+            folder = model.predictor.bundle.path / EXAMPLES_FOLDER
+            if found := list(_read_images(sorted(folder.glob("*.jpg")))):
                 return found
     return []
+
+
+def _read_images(files: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
+    for file in files:
+        try:
+            yield file.stem, image_of(read_image(file))
+        except DatasetError:
+            continue  # One that does not decode is no reason to show no model.
