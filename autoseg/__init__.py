@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from autoseg.api import deploy
     from autoseg.bundle import BundleInfo, load_bundle
     from autoseg.config import ClassInfo, Recipe, SearchConfig
     from autoseg.data.dataset import CheckedDataset
@@ -52,6 +53,7 @@ __all__ = [
     "SearchConfig",
     "TrainingError",
     "check",
+    "deploy",
     "load_bundle",
     "search",
 ]
@@ -64,6 +66,7 @@ _HOMES = {
     "SearchConfig": "config",
     "CheckedDataset": "data.dataset",
     "check": "sources",
+    "deploy": "api",
     "Prediction": "prediction",
     "Predictor": "predictor",
     **{name: "errors" for name in __all__ if name.endswith("Error")},

@@ -1,10 +1,13 @@
-"""What `autoseg.search(...)` does."""
+"""What `autoseg.search(...)` and `autoseg.deploy(...)` do."""
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoseg.config import FlipName, SearchConfig, parse_duration
+from autoseg.hub.connection import connect
+from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
+from autoseg.hub.spaces import deploy as deploy_plan
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.sources import local_source
 from autoseg.workspace import Workspace
@@ -67,3 +70,39 @@ def search(
     path = local_source(source)
     folder = workspace.run(run).path if run else workspace.name_run(path, config)
     return run_search(path, config, folder, started_at=started_at)
+
+
+def deploy(
+    *models: str,
+    space: str | None = None,
+    public: bool = False,
+    hardware: str | None = None,
+    secrets: Mapping[str, str] | None = None,
+    title: str | None = None,
+    package: str | None = None,
+    wait_s: float = WAIT_S,
+    token: str | None = None,
+) -> Deployed:
+    """Put the prediction page for models of the Hub on a Space, and wait until it runs.
+
+    Args:
+        models: "owner/name", optionally with "@revision"; several make a page that compares them.
+        space: "owner/name"; None: named after the model.
+        public: Whether everybody may open it; a new Space is private without it.
+        hardware: Such as "cpu-basic" or "zero-a10g"; None: the Hub's choice.
+        secrets: By name; a private model needs HF_TOKEN, a token that may read it.
+        title: On the Hub; None: from the model.
+        package: What pip installs there; None: this version of autoseg.
+        wait_s: Longest time to wait, in seconds; 0: not at all.
+        token: Access token of the owner; None: the saved login.
+
+    Raises:
+        HubError: The Hub refuses, or the Space was not built; the text ends with its log.
+        ConfigError: An argument does not hold.
+    """
+    options = DeployOptions(
+        space=space, hardware=hardware, secrets=dict(secrets or {}), public=public,
+        package=package, title=title,
+    )  # fmt: skip
+    connection = connect(token)
+    return deploy_plan(plan_deploy(models, connection, options), connection, wait_s=wait_s)

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from autoseg.bundle import CONFIG_FILE, Bundle, load_bundle
+from autoseg.bundle import CONFIG_FILE, Bundle, copy_bundle, load_bundle
 from autoseg.data.images import decode_image, read_image
 from autoseg.errors import BundleError, DatasetError, PredictionError
 from autoseg.hub.connection import connect, parse_repo
 from autoseg.hub.pull import pull_model
+from autoseg.hub.push import Pushed, PushOptions, plan_push, push
 from autoseg.inference import segment
 from autoseg.prediction import Prediction
 from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, is_out_of_memory
@@ -130,6 +131,51 @@ class Predictor:
         """
         for image in images:
             yield self.predict(image, flip=flip)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Copy the model into a folder that `from_pretrained` loads, whole or not at all.
+
+        Raises:
+            BundleError: The folder holds something else, or the disk is full.
+        """
+        return copy_bundle(self.bundle.path, Path(folder))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        public: bool = False,
+        revision: str | None = None,
+        tag: str | None = None,
+        licence: str | None = None,
+        data_licence: str | None = None,
+        examples: bool | None = None,
+        message: str | None = None,
+        token: str | None = None,
+    ) -> Pushed:
+        """Publish the model on the Hub in one commit, or bring its repository up to date.
+
+        Args:
+            repo_id: "owner/name"; the owner is the account or an organisation of it.
+            public: Whether everybody may see it; a new repository is private without it.
+            revision: Branch, made if it is new; None: the main branch.
+            tag: Name for this version, such as "v1".
+            licence: Of the model; None: the one that follows from weights and data.
+            data_licence: Of the training images; None: what the data set says, if anything.
+            examples: Whether the card shows a few of the user's images; None: while private.
+            message: Message of the commit.
+            token: Access token; None: the saved login.
+
+        Raises:
+            HubError: The Hub refuses or gives no answer; nothing is half there.
+            LicenceError: A licence forbids what is asked.
+        """
+        options = PushOptions(
+            public=public, revision=revision, tag=tag, licence=licence, data_licence=data_licence,
+            examples=examples, message=message,
+        )  # fmt: skip
+        connection = connect(token)
+        return push(plan_push(self.bundle.path, repo_id, connection, options), connection)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, h, w) float32, standardised -> logits (N, K, h, w)."""

@@ -63,3 +63,22 @@ def test_a_revision_goes_with_a_repository_only(hub, folder):
         Predictor.from_pretrained("alice/leaves@v1", revision="v2")
     with pytest.raises(HubNotFoundError, match="v9"):
         Predictor.from_pretrained("alice/leaves", revision="v9")
+
+
+def test_a_loaded_model_is_pushed_and_pulled_as_it_is(hub, folder, monkeypatch):
+    predictor = Predictor.from_pretrained(folder)
+    pushed = predictor.push_to_hub("alice/leaves", tag="v1", token=ALICE.token)
+    assert pushed.changed and pushed.tag == "v1"
+    monkeypatch.setenv("HF_TOKEN", ALICE.token)
+    there = Predictor.from_pretrained("alice/leaves", revision="v1").predict(IMAGE)
+    assert np.array_equal(there.mask, predictor.predict(IMAGE).mask)
+
+
+def test_a_pulled_model_is_saved_as_a_folder_of_its_own(hub, folder, tmp_path):
+    hub.add_repo("alice/leaves", files_of(folder))
+    pulled = Predictor.from_pretrained("alice/leaves")
+    saved = pulled.save_pretrained(tmp_path / "mine")
+    assert not any(file.is_symlink() for file in saved.iterdir())
+    assert files_of(saved) == files_of(folder)
+    mask = Predictor.from_pretrained(saved).predict(IMAGE).mask
+    assert np.array_equal(mask, pulled.predict(IMAGE).mask)
