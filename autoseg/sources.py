@@ -21,6 +21,7 @@ _EATEN_SLASH = re.compile(r"^(hf|https?):/(?!/)")
 def local_source(
     source: str | Path,
     *,
+    revision: str | None = None,
     connection: "Connection | None" = None,
     on_download: Progress | None = None,
     use_cache: bool = True,
@@ -29,6 +30,7 @@ def local_source(
 
     Args:
         source: Folder, zip, parquet files, or "hf://owner/name" and its other forms.
+        revision: Branch, tag or commit on the Hub; None: as `source` says, else the main branch.
         connection: The Hub; None: the machine's own login.
         on_download: Called with (bytes done, all bytes); None: bars on the terminal.
         use_cache: Whether a copy in the cache will do where the Hub gives no answer.
@@ -44,7 +46,9 @@ def local_source(
     from autoseg.hub.connection import connect  # noqa: PLC0415 - the Hub's client
     from autoseg.hub.datasets import fetch_dataset  # noqa: PLC0415 - the Hub's client
 
-    return fetch_dataset(text, connection or connect(), on_download, use_cache=use_cache)
+    return fetch_dataset(
+        text, connection or connect(), on_download, revision=revision, use_cache=use_cache
+    )
 
 
 def check(

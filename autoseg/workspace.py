@@ -125,6 +125,7 @@ class Workspace:
         self,
         text: str,
         *,
+        revision: str | None = None,
         connection: "Connection | None" = None,
         on_download: Progress | None = None,
         use_cache: bool = True,
@@ -133,6 +134,7 @@ class Workspace:
 
         Args:
             text: "owner/name" or "hf://owner/name" in any of its forms.
+            revision: Branch, tag or commit; None: as the text says, else the main branch.
             connection: The Hub; None: the machine's own login.
             on_download: Called with (bytes done, all bytes).
             use_cache: Whether a copy in the cache will do where the Hub gives no answer.
@@ -145,6 +147,7 @@ class Workspace:
         text = text.strip()
         folder = local_source(
             text if is_hub_dataset(text) else f"hf://{text}",
+            revision=revision,
             connection=connection,
             on_download=on_download,
             use_cache=use_cache,

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,7 @@ from autoseg.errors import (
     HubUnreachableError,
 )
 from autoseg.files import autoseg_home, write_json
-from autoseg.hub.connection import Connection
+from autoseg.hub.connection import Connection, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.fetching import Repo, check_room, fetch_files, remember
 from autoseg.hub.origins import (
@@ -81,6 +81,7 @@ def fetch_dataset(
     connection: Connection,
     on_progress: OnProgress | None = None,
     *,
+    revision: str | None = None,
     use_cache: bool = True,
     on_wait: OnWait | None = None,
 ) -> Path:
@@ -94,6 +95,7 @@ def fetch_dataset(
         connection: The Hub.
         on_progress: Told the bytes done and all bytes; those of parquet files count twice, for
             fetching and unpacking. None: the Hub's own bars show.
+        revision: Branch, tag or commit; None: as the text says, else the main branch.
         use_cache: Whether a copy in the cache will do where the Hub gives no answer. False for
             users who are not those of this machine: the Hub must say that they may read it.
         on_wait: Told the seconds of each wait that the Hub asks for.
@@ -110,6 +112,10 @@ def fetch_dataset(
         DatasetError: It holds nothing that can be read, or cannot be unpacked.
     """
     name = parse_dataset(text, connection.endpoint)
+    if revision is not None:
+        name = replace(name, revision=revision)
+    if name.revision is not None and not is_revision(name.revision):
+        raise ConfigError(f"{name.revision!r} is no name of a branch, tag or commit.")
     copy = _Copy(name, connection)
     cached = copy.known_commit() if use_cache else None
     if cached is not None and cached == name.revision:

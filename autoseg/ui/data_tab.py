@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.data.dataset import check_dataset
 from autoseg.errors import AutosegError
+from autoseg.hub.connection import connect
+from autoseg.sources import check
 from autoseg.ui import previews, views
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
@@ -71,7 +72,7 @@ def checked(
     folder = workspace.check_folder(name)
     try:
         source = workspace.dataset(name).source
-        dataset = check_dataset(source, mapping=dict(meanings) or None, on_progress=on_progress)
+        dataset = check(source, mapping=dict(meanings) or None, on_progress=on_progress)
         previews.save_check(dataset, meanings, folder)
     except AutosegError as error:
         previews.save_problem(str(error), meanings, folder)
@@ -100,6 +101,37 @@ def added_path(
         message = f"{path!r} is no full path. Write one that begins at the root of the disk."
         return {"verdict": views.error(message)}
     return added(workspace, path, on_progress)
+
+
+def added_hub(
+    workspace: Workspace,
+    text: str | None,
+    revision: str | None = "",
+    own_login: bool = True,
+    on_download: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
+) -> Values:
+    """Fetch a data set of the Hub, select and check it.
+
+    Args:
+        workspace: Where it is listed.
+        text: "owner/name", or its other forms.
+        revision: Branch, tag or commit; "": as `text` says, else the main branch.
+        own_login: Whether whoever asks may use this machine's login and cache.
+        on_download: Called with the bytes done and all bytes.
+        on_progress: Called with the images checked and all images.
+    """
+    try:
+        dataset = workspace.add_hub_dataset(
+            text or "",
+            revision=(revision or "").strip() or None,
+            connection=connect(saved_login=own_login),
+            on_download=on_download or (lambda done, total: None),
+            use_cache=own_login,
+        )
+    except AutosegError as error:
+        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
 
 
 def sampled(workspace: Workspace, on_progress: OnProgress | None = None) -> Values:
@@ -148,6 +180,15 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
                 label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
                 elem_id="upload",
             )  # fmt: skip
+            with gr.Accordion("A data set of the Hugging Face Hub", open=False):
+                hub_name = gr.Textbox(
+                    label="Data set", placeholder="owner/name",
+                    info="With /folder behind it where only a part is wanted.", elem_id="hub-name",
+                )  # fmt: skip
+                hub_revision = gr.Textbox(
+                    label="Revision", placeholder="main", info="Branch, tag or commit."
+                )
+                add_hub = gr.Button("Fetch it", size="md", elem_id="hub-fetch")
             with gr.Accordion("A folder on this computer", open=False, visible=server_paths):
                 path = gr.Textbox(
                     label="Full path of a folder or zip", placeholder="/home/me/photos"
@@ -187,6 +228,15 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     def on_path(text: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(added_path(workspace, text, _reporting(progress)))
 
+    def on_hub(text: str | None, revision: str | None, progress: Any = _PROGRESS) -> Placed:
+        return placed(
+            added_hub(
+                workspace, text, revision, server_paths,
+                on_download=_reporting(progress, "Fetching", "bytes"),
+                on_progress=_reporting(progress),
+            )
+        )  # fmt: skip
+
     def on_sample(progress: Any = _PROGRESS) -> Placed:
         return placed(sampled(workspace, _reporting(progress)))
 
@@ -194,6 +244,8 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     check.click(on_check, [datasets, mapping], outputs, **private)
     upload.upload(on_upload, upload, outputs, **private)
     sample.click(on_sample, None, outputs, **private)
+    add_hub.click(on_hub, [hub_name, hub_revision], outputs, **private)
+    hub_name.submit(on_hub, [hub_name, hub_revision], outputs, **private)
     if server_paths:
         add_path.click(on_path, path, outputs, **private)
     remove.click(lambda name: placed(removed(workspace, name)), datasets, outputs, **private)
@@ -204,6 +256,6 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     return DataTab(datasets, use, placed, outputs)
 
 
-def _reporting(progress: Any) -> OnProgress:
-    """Gradio's progress bar as the check calls it."""
-    return lambda done, total: progress((done, total), desc="Checking", unit="images")
+def _reporting(progress: Any, what: str = "Checking", unit: str = "images") -> OnProgress:
+    """Gradio's progress bar as those who work call it."""
+    return lambda done, total: progress((done, total), desc=what, unit=unit)

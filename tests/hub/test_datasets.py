@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from loopback_hub import LoopbackHub
+from workspace_helpers import write_records
 
+from autoseg.config import SearchConfig
 from autoseg.data.columns import Columns
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
@@ -27,6 +29,8 @@ from autoseg.hub import datasets
 from autoseg.hub.connection import Connection, connect
 from autoseg.hub.datasets import fetch_dataset, is_hub_dataset, origin_of
 from autoseg.hub.origins import DatasetName, class_names_of, parse_dataset, read_card
+from autoseg.sources import local_source
+from autoseg.workspace import Workspace
 
 CARD = b"""---
 license: cc-by-4.0
@@ -369,6 +373,37 @@ def test_a_damaged_file_is_fetched_again(hub, leaves, alice, photos):
     assert (folder / "classes.txt").read_bytes() == (photos / "classes.txt").read_bytes()
 
 
+# In the workspace.
+
+
+def test_a_run_is_named_after_the_repository_and_goes_on_at_the_same_commit(hub, leaves, alice):
+    workspace, config = Workspace(), SearchConfig(budget_s=60)
+    source = fetch_dataset("hf://alice/leaves", alice)
+    assert workspace.name_run(source, config).name == "leaves-1"
+    write_records(workspace, "leaves-1", source, config, "interrupted")
+    again = fetch_dataset("hf://alice/leaves", alice)
+    assert workspace.name_run(again, config).name == "leaves-1"
+    hub.add_repo("alice/leaves", {"notes.txt": b"more"}, repo_type="dataset")
+    moved_on = fetch_dataset("hf://alice/leaves", alice)
+    assert workspace.name_run(moved_on, config).name == "leaves-2"
+
+
+def test_a_data_set_is_added_once_per_commit(hub, leaves, alice):
+    workspace = Workspace()
+    added = workspace.add_hub_dataset("alice/leaves", connection=alice)
+    assert (added.name, added.owned) == ("leaves", False)
+    assert workspace.add_hub_dataset("hf://alice/leaves", connection=alice) == added
+    assert workspace.datasets() == [added]
+    assert origin_of(added.source).repo_id == "alice/leaves"
+
+
+def test_an_address_that_became_a_path_is_still_one(hub, leaves, alice):
+    """`Path` takes one of the two slashes."""
+    assert local_source(Path("hf://alice/leaves"), connection=alice) == fetch_dataset(
+        "hf://alice/leaves", alice
+    )
+
+
 # Refusals.
 
 
@@ -387,6 +422,12 @@ def test_a_gated_data_set_says_where_to_ask(hub, photos, home, tmp_path):
     bob = connect("hf_bob", endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
     with pytest.raises(HubAccessError, match=r"alice/gated.*datasets/alice/gated"):
         fetch_dataset("hf://alice/gated", bob)
+
+
+@pytest.mark.parametrize("revision", ["../../../secret", "a..b", "-x", "", "a\nb"])
+def test_no_revision_leads_out_of_the_cache(leaves, alice, revision):
+    with pytest.raises(ConfigError, match="no name of a branch"):
+        fetch_dataset("hf://alice/leaves", alice, revision=revision)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,48 @@ def test_a_path_must_be_a_full_one(workspace, photos):
     assert data_tab.added_path(workspace, f" {photos} ")["datasets"]["value"] == "photos"
 
 
+@pytest.fixture
+def hub_of_this_machine(hub, photos, tmp_path, monkeypatch):
+    """The machine's Hub and login; alice has a public and a private data set there."""
+    files = {p.relative_to(photos).as_posix(): p.read_bytes() for p in photos.rglob("*.*")}
+    hub.add_repo("alice/leaves", files, repo_type="dataset")
+    hub.add_repo("alice/secret", files, repo_type="dataset", private=True)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    address = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    return hub
+
+
+def test_a_data_set_of_the_hub_is_fetched_listed_and_checked(workspace, hub_of_this_machine):
+    done = []
+    values = data_tab.added_hub(
+        workspace, " alice/leaves ", "main", on_download=lambda *k: done.append(k)
+    )
+    assert values["datasets"]["value"] == "leaves"
+    assert "From the Hub: alice/leaves at " in values["verdict"]
+    assert len(values["gallery"]["value"]) == 6
+    assert done[-1][0] == done[-1][1] > 0
+
+
+def test_a_shared_page_uses_neither_login_nor_cache(workspace, hub_of_this_machine):
+    own = data_tab.added_hub(workspace, "alice/secret")
+    assert own["datasets"]["value"] == "secret"
+    shared = data_tab.added_hub(workspace, "alice/secret", own_login=False)
+    assert 'role="alert"' in shared["verdict"] and "alice/secret" in shared["verdict"]
+    assert "datasets" not in shared
+    public = data_tab.added_hub(workspace, "alice/leaves", own_login=False)
+    assert public["datasets"]["value"] == "leaves"
+
+
+@pytest.mark.parametrize("text", ["", None, "leaves", "/etc", "alice/none", "alice/leaves@../x"])
+def test_what_the_hub_does_not_have_is_shown_as_it_stands(workspace, hub_of_this_machine, text):
+    values = data_tab.added_hub(workspace, text, None)
+    assert 'role="alert"' in values["verdict"] and "Traceback" not in values["verdict"]
+
+
 def test_a_removed_data_set_is_gone(workspace, photos, tmp_path):
     data_tab.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
     values = data_tab.removed(workspace, "photos")
