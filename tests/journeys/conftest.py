@@ -1,0 +1,55 @@
+"""A fresh virtual environment that holds nothing but the built wheel and what it asks for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class WheelEnvironment:
+    """A virtual environment with the wheel."""
+
+    python: Path
+    """Its interpreter."""
+    wheel: Path
+    """The wheel that was built and installed."""
+
+    def run(self, *arguments: object, cwd: Path, environment: dict[str, str]) -> str:
+        """What Python prints for these arguments; its standard error is shown where it fails."""
+        return _run([self.python, *arguments], cwd=cwd, environment=environment)
+
+
+@pytest.fixture(scope="session")
+def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelEnvironment]:
+    """Build the wheel and install it as a user would; takes minutes and gigabytes (torch)."""
+    folder = tmp_path_factory.mktemp("wheel")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    wheels = folder / "dist"
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    _run(
+        [sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT],
+        cwd=folder,
+        environment=environment,
+    )
+    (wheel,) = wheels.glob("*.whl")
+    _run([sys.executable, "-m", "venv", folder / "venv"], cwd=folder, environment=environment)
+    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    _run([python, *pip, "install", wheel], cwd=folder, environment=environment)
+    yield WheelEnvironment(python, wheel)
+    shutil.rmtree(folder, ignore_errors=True)  # pytest would keep three of them.
+
+
+def _run(command: list[object], *, cwd: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
