@@ -49,16 +49,23 @@ def examples(info: BundleInfo, report: Mapping[str, Any], files: Sequence[str] |
     if not rows:
         return ""
     split, number = plain(str(rows[0]["split"])), rows[0]["n_images"]
-    if len(rows) == 1:
-        chosen = f"One of the {number} {split} images"
+    if len(rows) == number:
+        chosen = f"All {split} images, from best to worst"
+    elif len(rows) == 1:
+        chosen = (
+            f"One of the {number} {split} images, of middling quality, not picked for its looks"
+        )
     else:
-        chosen = f"{len(rows)} of the {number} {split} images, spread evenly from best to worst"
+        chosen = (
+            f"{len(rows)} of the {number} {split} images, spread evenly from best to worst, not "
+            f"picked for their looks"
+        )
     black = any(not any(color) for color in info.classes.palette)
     bare = " A class whose colour is black leaves the image as it is." if black else ""
     parts = [
         "## Examples",
-        f"{chosen}, not picked for their looks. Left the image, in the middle the ground truth, on "
-        f"the right what the model finds.{bare}",
+        f"{chosen}. Left the image, in the middle the ground truth, on the right what the model "
+        f"finds.{bare}",
     ]
     for row in rows:
         place = {1: " (the best)", number: " (the worst)"}.get(row["rank"], "")
@@ -118,8 +125,8 @@ def limits(info: BundleInfo, report: Mapping[str, Any] | None) -> str:
     geometry = info.preprocessing.geometry
     if geometry.box is not None:
         working = f"Images are resized to fit into {geometry.box[1]}x{geometry.box[0]} pixels"
-    elif geometry.scale != 1:
-        working = f"Images are resized by the factor {geometry.scale:g}"
+    elif geometry.scale is not None and geometry.scale < 1:
+        working = f"Images are shrunk to {geometry.scale:g} of their size"
     else:
         working = ""
     lines = [
@@ -128,9 +135,16 @@ def limits(info: BundleInfo, report: Mapping[str, Any] | None) -> str:
         *([f"{working}: what is too small to see then, it cannot find."] if working else []),
         "Every pixel gets one of the classes, also where the image shows something else.",
         *_weak_classes(report),
+        *map(plain, info.notes),
     ]
     rare = _rare_classes(report)
-    if rare:
+    splits = data.get("splits") or {}
+    if splits and splits["train"] < _FEW_IMAGES:
+        lines.append(
+            f"It was trained on {count(splits['train'], 'image')} only and scored on "
+            f"{report['n_images'] if report else 0}: do not lean on the scores of any class."
+        )
+    elif rare:
         lines.append(f"It saw little of {listed(rare)}: do not lean on its scores there.")
     calibration = (report or {}).get("calibration_error")
     if calibration is not None:

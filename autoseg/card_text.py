@@ -44,7 +44,8 @@ def listed(parts: Sequence[str]) -> str:
 def swatch(color: Color) -> str:
     """A block of the colour, then its code: readers without styles see the code at least."""
     code = "#{:02x}{:02x}{:02x}".format(*color)
-    return f'<span style="color:{code};text-shadow:0 0 2px #888">&#9608;&#9608;</span> `{code}`'
+    style = f"color:{code};font-size:1.2em;text-shadow:0 0 2px #888"
+    return f'<span style="{style}">&#9608;</span> `{code}`'
 
 
 def printable(text: str) -> str:

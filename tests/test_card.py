@@ -111,10 +111,12 @@ def test_a_network_without_a_recipe_has_a_card():
     info = make_info()
     object.__setattr__(info, "recipe", None)
     object.__setattr__(info, "weights_licence", "")
+    object.__setattr__(info, "notes", ("The sizes are a <guess>.",))
     card = render_card(info, None)
     values = front_matter(card)
     assert values["license"] == "unknown" and "base_model" not in values
     assert "## Recipe" not in card and "smp.from_pretrained" in card
+    assert "- The sizes are a &lt;guess>." in card
 
 
 def test_scores_on_images_that_chose_the_model_are_marked():
@@ -162,6 +164,13 @@ def test_a_class_with_little_behind_its_score_is_named():
     report["data"]["classes"][2] = {"name": "stem", "share": 0.2, "train_images": 6}
     card = render_card(make_info(), report)
     assert "It saw little of stem (20 % of the pixels, in 6 training images, scored on 40)" in card
+
+
+def test_a_model_of_few_images_is_told_to_be_one():
+    report = full_report(n_images=3)
+    report["data"]["splits"] = {"train": 9, "val": 3, "test": 0}
+    card = render_card(make_info(), report)
+    assert "trained on 9 images only and scored on 3" in card and "9 to train and 3 to" in card
 
 
 def test_the_weakest_class_and_what_it_is_taken_for_are_named():
