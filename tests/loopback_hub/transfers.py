@@ -48,9 +48,13 @@ def _xet_token(folder: Path) -> Answer:
 
 @route("POST", "/{site}{repo_id}.git/info/lfs/objects/batch")
 def lfs_batch(state: State, request: Request, kind: Kind, repo_id: str) -> Answer:
-    """Where to send large files; no place for those that are here."""
+    """Where to send large files; no place for those that are here.
+
+    huggingface_hub before 2.0 asks here whether it may send them by Xet.
+    """
     uploads = request.fields.get("operation", "upload") == "upload"
     repository = state.opened(kind, repo_id, request.user, "write" if uploads else "content")
+    by_xet = state.xet is not None and "xet" in request.fields.get("transfers", [])
     objects = []
     for wanted in request.fields["objects"]:
         oid, size = wanted["oid"], wanted["size"]
@@ -58,14 +62,14 @@ def lfs_batch(state: State, request: Request, kind: Kind, repo_id: str) -> Answe
         here = state.size_of_large(oid) is not None
         if here and not uploads:
             answered["actions"] = {"download": {"href": f"{request.base_url}/_lfs/{oid}"}}
-        elif not here and uploads:
+        elif not here and uploads and not by_xet:
             verify = f"{request.base_url}/{repository.site_path}.git/info/lfs/verify"
             upload = _upload_action(request, oid, size, state.lfs_part_bytes)
             answered["actions"] = {"upload": upload, "verify": {"href": verify}}
-        elif not here:
+        elif not here and not uploads:
             answered["error"] = {"code": 404, "message": "Object does not exist"}
         objects.append(answered)
-    answer = json_answer({"transfer": "basic", "objects": objects})
+    answer = json_answer({"transfer": "xet" if by_xet else "basic", "objects": objects})
     return replace(answer, content_type=_LFS_TYPE)
 
 
