@@ -44,7 +44,16 @@ probabilities = torch.nn.functional.interpolate(
 )
 mask = probabilities.argmax(1)[0].numpy()  # (H, W), class indices at the image's own size
 ```
+
+{tiles}
 """
+
+_TILES = """\
+These lines take the image as a whole, so memory limits its size; autoseg cuts it into tiles."""
+
+_TILES_VIT = """\
+These lines take the image as a whole. Its encoder is a plain ViT, which works best on tiles of
+{width}x{height} pixels as it was trained with; autoseg cuts larger images into such tiles."""
 
 _RESIZE_BOX = """\
 factor = min({box_height} / height, {box_width} / width)
@@ -71,9 +80,13 @@ def usage(info: BundleInfo, repo: str) -> str:
         resize = _RESIZE_SCALE.format(scale=geometry.scale)
     else:
         resize = "# The model sees images at their own size."
+    tiles = _TILES
+    if info.recipe is not None and info.recipe.decoder_name == "dpt":
+        tiles = _TILES_VIT.format(width=geometry.window[1], height=geometry.window[0])
     return "## How to use it\n\n" + _USE.format(
         repo=printable(repo).replace("\\", "/").replace('"', "").replace("`", ""),
         resize=resize,
         mean=list(info.preprocessing.mean),
         std=list(info.preprocessing.std),
+        tiles=tiles,
     )

@@ -52,7 +52,8 @@ def make_model(info: BundleInfo, seed: int = 0) -> torch.nn.Module:
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     # A fresh head is close to zero; the classes of a trained one differ from pixel to pixel.
-    torch.nn.init.normal_(model.segmentation_head[0].weight, std=0.3)
+    heads = [m for m in model.segmentation_head.modules() if isinstance(m, torch.nn.Conv2d)]
+    torch.nn.init.normal_(heads[-1].weight, std=0.3)
     return model.eval()
 
 

@@ -298,6 +298,20 @@ def test_both_snippets_run_and_agree(tmp_path, monkeypatch, geometry):
     assert differing == 0 if geometry == {"scale": 1.0} else differing <= 5, differing
 
 
+def test_both_snippets_agree_for_a_plain_vit_on_an_image_of_one_tile(tmp_path, monkeypatch):
+    info = make_info(
+        geometry=Geometry(window=(96, 160), scale=1.0),
+        encoder_name="test_vit.r160_in1k",
+        decoder_name="dpt",
+    )
+    card = render_card(info, REPORT, repo_id="model")
+    assert "tiles of\n160x96 pixels" in card
+    save_bundle(tmp_path / "model", make_model(info), info, card=card)
+    write_image(tmp_path, 90, 150)
+    ours, stock = run_both(card, monkeypatch, tmp_path)
+    assert np.array_equal(ours, stock) and len(np.unique(ours)) > 1
+
+
 def test_the_code_names_the_folder_until_a_repository_is_known():
     info = make_info()
     assert all(REPO_PLACEHOLDER in text for text in snippets(render_card(info, REPORT)))
