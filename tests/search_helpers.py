@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import timm
 import torch
 from safetensors.torch import save_file
@@ -57,14 +60,31 @@ def config(budget_s: float, **changes: object) -> SearchConfig:
     return SearchConfig(budget_s, **{"encoders": ("test_resnet",), "max_side": 64, **changes})
 
 
-def start(
-    source: Path, folder: Path, budget_s: float, home: Path, hub: Path
-) -> "subprocess.Popen[str]":
+@dataclass(frozen=True)
+class Room:
+    """What the searches of one test module share."""
+
+    photos: Path
+    home: Path
+    cache: Path
+    """A Hub cache with the encoder's weights."""
+
+
+@contextmanager
+def search_room(folder: Path) -> Iterator[Room]:
+    """Make a room, in which every search of this process runs meanwhile."""
+    room = Room(make_photos(folder / "set"), folder / "home", fill_hub_cache(folder / "hub"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOSEG_HOME", str(room.home))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(room.cache))
+        yield room
+
+
+def start(room: Room, folder: Path, budget_s: float) -> "subprocess.Popen[str]":
     """A search in a process of its own."""
-    environment = {**os.environ, "AUTOSEG_HOME": str(home), "HF_HUB_CACHE": str(hub)}
     return subprocess.Popen(
-        [sys.executable, "-c", SEARCH, str(source), str(folder), str(budget_s)],
-        env=environment,
+        [sys.executable, "-c", SEARCH, str(room.photos), str(folder), str(budget_s)],
+        env={**os.environ, "HF_HUB_CACHE": str(room.cache)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

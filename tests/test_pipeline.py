@@ -3,13 +3,14 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from search_helpers import config, fill_hub_cache, make_photos
+from search_helpers import Room, config, make_photos, search_room
 
 from autoseg.bundle import load_bundle
 from autoseg.errors import BudgetError, EncoderError, RunError, RunLockedError, StoppedEarlyError
@@ -20,39 +21,23 @@ from autoseg.search.run_folder import RunFolder
 BUDGET_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill_hub_cache(tmp_path_factory.mktemp("hub"))
+@pytest.fixture(scope="module", autouse=True)
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    with search_room(tmp_path_factory.mktemp("room")) as room:
+        yield room
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("photos") / "set")
+def photos(room: Room) -> Path:
+    return room.photos
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def at_home(monkeypatch: pytest.MonkeyPatch, hub: Path, home: Path) -> None:
-    monkeypatch.setenv("AUTOSEG_HOME", str(home))
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(hub))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
-
-
-@pytest.fixture(scope="module")
-def done(
-    tmp_path_factory: pytest.TempPathFactory, photos: Path, hub: Path, home: Path
-) -> tuple[SearchResult, float]:
+def done(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> tuple[SearchResult, float]:
     """One finished search and the time it took."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOSEG_HOME", str(home))
-        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
-        started = time.monotonic()
-        folder = tmp_path_factory.mktemp("runs") / "photos-1"
-        return run_search(photos, config(BUDGET_S), folder), time.monotonic() - started
+    started = time.monotonic()
+    folder = tmp_path_factory.mktemp("runs") / "photos-1"
+    return run_search(photos, config(BUDGET_S), folder), time.monotonic() - started
 
 
 def test_the_budget_is_kept(done):

@@ -9,14 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from search_helpers import (
-    config,
-    fill_hub_cache,
-    finished_trials,
-    make_photos,
-    start,
-    wait_until,
-)
+from search_helpers import Room, config, finished_trials, search_room, start, wait_until
 
 from autoseg.bundle import load_bundle
 from autoseg.errors import RunError, RunLockedError
@@ -26,25 +19,15 @@ from autoseg.search.run_folder import RunFolder
 BUDGET_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill_hub_cache(tmp_path_factory.mktemp("hub"))
+@pytest.fixture(scope="module", autouse=True)
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    with search_room(tmp_path_factory.mktemp("room")) as room:
+        yield room
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("photos") / "set")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def at_home(monkeypatch: pytest.MonkeyPatch, hub: Path, home: Path) -> None:
-    monkeypatch.setenv("AUTOSEG_HOME", str(home))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+def photos(room: Room) -> Path:
+    return room.photos
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
@@ -53,10 +36,10 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.stderr.close()
 
 
-def test_a_killed_search_goes_on_with_what_it_had(photos, tmp_path, home, hub):
+def test_a_killed_search_goes_on_with_what_it_had(room, photos, tmp_path):
     """kill -9 amid a trial; meanwhile a second process is refused."""
     run = RunFolder(tmp_path / "run")
-    search = start(photos, run.path, BUDGET_S, home, hub)
+    search = start(room, run.path, BUDGET_S)
     try:
         wait_until(lambda: finished_trials(run) >= 1, search)
         with pytest.raises(RunLockedError, match=f"process {search.pid}"):
@@ -89,9 +72,9 @@ def test_a_killed_search_goes_on_with_what_it_had(photos, tmp_path, home, hub):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["checking data", "calibrating", "final training", "evaluating"])
-def test_a_search_killed_in_any_phase_ends_with_a_model(photos, tmp_path, home, hub, phase):
+def test_a_search_killed_in_any_phase_ends_with_a_model(room, photos, tmp_path, phase):
     run = RunFolder(tmp_path / "run")
-    search = start(photos, run.path, 30.0, home, hub)
+    search = start(room, run.path, 30.0)
     try:
         wait_until(lambda: run.state() is not None and run.state().phase == phase, search)
     finally:
@@ -102,9 +85,9 @@ def test_a_search_killed_in_any_phase_ends_with_a_model(photos, tmp_path, home, 
 
 
 @pytest.mark.slow
-def test_stop_by_file_finishes_a_search_in_another_process(photos, tmp_path, home, hub):
+def test_stop_by_file_finishes_a_search_in_another_process(room, tmp_path):
     run = RunFolder(tmp_path / "run")
-    search = start(photos, run.path, 300.0, home, hub)
+    search = start(room, run.path, 300.0)
     try:
         wait_until(lambda: finished_trials(run) >= 1, search)
         run.request_stop()
