@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from autoseg.errors import RunError
+from autoseg.hub.origins import origin_of
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
 from autoseg.search_process import log_tail
 from autoseg.ui import views
@@ -65,7 +66,7 @@ def _dataset_name(workspace: Workspace, source: Path) -> str:
     for dataset in workspace.datasets():
         if dataset.source == source.resolve():
             return dataset.name
-    return source.name
+    return str(origin_of(source) or source.name)
 
 
 def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
