@@ -266,7 +266,7 @@ def _look(
     except GatedRepoError:
         raise
     except RepositoryNotFoundError:
-        return _Remote(None, Base(branch))
+        return _Remote(None, Base(branch, new_branch=branch != MAIN))
     patiently(lambda: api.auth_check(repo_id, write=True), on_wait=on_wait)
     refs = patiently(lambda: api.list_repo_refs(repo_id), on_wait=on_wait)
     tags = {ref.name: ref.target_commit for ref in refs.tags}
