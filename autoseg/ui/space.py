@@ -217,7 +217,7 @@ def _lay_inputs(models: Models, action: str) -> _Inputs:
     )
     gallery = gr.Gallery(
         value=[(pixels, None) for _, pixels in examples],
-        format="jpeg", label="Examples", columns=3, height="auto", object_fit="cover",
+        format="jpeg", label="Examples", columns=4, height="auto", object_fit="cover",
         allow_preview=False, visible=bool(examples), buttons=[], elem_id="examples",
     )  # fmt: skip
     scratch = tempfile.TemporaryDirectory(prefix="autoseg-")
