@@ -6,9 +6,6 @@ and a model that was pulled once can be had without a network.
 
 import logging
 import re
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -19,10 +16,10 @@ from huggingface_hub.utils import get_session
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE
 from autoseg.errors import HubError, HubNotFoundError, HubUnreachableError
-from autoseg.files import write_text
 from autoseg.hub.connection import Connection, check_repo_id, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
-from autoseg.hub.progress import OnProgress, download_bars
+from autoseg.hub.fetching import Repo, check_room, fetch_files, remember
+from autoseg.hub.progress import OnProgress
 from autoseg.hub.remote import RemoteFile, file_digest, find_remote_files
 
 _MEGABYTE = 1_000_000
@@ -47,7 +44,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 
 _ANSWER_TIMEOUT_S = 10.0
-_THREADS = 8
 
 _logger = logging.getLogger(__name__)
 
@@ -118,8 +114,9 @@ def pull_model(
             names = [*_SIZE_LIMITS, *_OTHER_WEIGHTS]
             files = find_remote_files(repo_id, commit, names, connection, on_wait)
             _check_files(repo_id, files, connection)
-            folder = _fetch(repo_id, commit, files, connection, on_progress, on_wait)
-            _remember(repo_id, revision, commit, connection)
+            repo, wanted = Repo(repo_id, "model"), _wanted(files)
+            folder = fetch_files(repo, commit, wanted, connection, on_progress, on_wait)
+            remember(repo, revision, commit, connection)
             return Pulled(folder, repo_id, commit, from_cache=False)
     except HubUnreachableError as error:
         if cached is None:
@@ -224,100 +221,17 @@ def _check_files(repo_id: str, files: list[RemoteFile], connection: Connection) 
                 f"{file.path} of {repo_id} has {file.size_bytes / _MEGABYTE:.0f} MB, but such a "
                 f"file has at most {limit / _MEGABYTE:.0f} MB; nothing was fetched."
             )
-    _check_room(repo_id, wanted, connection)
-
-
-def _check_room(repo_id: str, wanted: list[RemoteFile], connection: Connection) -> None:
-    """Refuse what does not fit on the disk, before it is full."""
-    blobs = _storage(repo_id, connection) / "blobs"
-    needed = sum(file.size_bytes for file in wanted if not (blobs / file.digest).exists())
-    place = connection.cache_dir
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise HubError(
-            f"{repo_id} takes {needed / _MEGABYTE:.0f} MB, but the disk of {connection.cache_dir} "
-            f"has {free / _MEGABYTE:.0f} MB left; free some space, or set HF_HOME to a larger disk."
-        )
+    check_room(Repo(repo_id, "model"), wanted, connection)
 
 
 def _wanted(files: list[RemoteFile]) -> list[RemoteFile]:
-    """What is fetched, the largest first: they go in parallel."""
-    wanted = [file for file in files if file.path not in _OTHER_WEIGHTS]
-    return sorted(wanted, key=lambda file: -file.size_bytes)
-
-
-def _fetch(
-    repo_id: str,
-    commit: str,
-    files: list[RemoteFile],
-    connection: Connection,
-    on_progress: OnProgress | None,
-    on_wait: OnWait | None,
-) -> Path:
-    """Fetch and check every wanted file; those that are there already are only checked."""
-    wanted = _wanted(files)
-    bars = download_bars(on_progress, sum(file.size_bytes for file in wanted))
-
-    def download(path: str, force: bool) -> Path:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                repo_id,
-                path,
-                revision=commit,
-                cache_dir=connection.cache_dir,
-                endpoint=connection.endpoint,
-                token=connection.token or False,
-                force_download=force,
-                tqdm_class=bars,
-                library_name="autoseg",
-            )
-        )
-
-    def fetch_all() -> Path:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            places = list(pool.map(lambda file: _fetch_one(repo_id, file, download), wanted))
-        return next(place for place in places if place.name == CONFIG_FILE).parent
-
-    return patiently(fetch_all, on_wait=on_wait)
-
-
-def _fetch_one(repo_id: str, file: RemoteFile, download: Callable[[str, bool], Path]) -> Path:
-    """Fetch a file that is what the repository says; a damaged one is fetched once more."""
-    for force in (False, True):
-        place = download(file.path, force)
-        if file_digest(place, file.digest) == file.digest:
-            return place
-        _logger.info("%s of %s is damaged.", file.path, repo_id)
-    place.resolve().unlink(missing_ok=True)  # Nobody else should find it in the cache.
-    place.unlink(missing_ok=True)
-    raise HubError(
-        f"{file.path} of {repo_id} arrived damaged twice: its content is not what the Hub says it "
-        f"is. Try another network, and tell the owner if that does not help."
-    )
-
-
-def _storage(repo_id: str, connection: Connection) -> Path:
-    """Folder of a repository in the Hub's cache."""
-    return connection.cache_dir / f"models--{repo_id.replace('/', '--')}"
-
-
-def _remember(repo_id: str, revision: str, commit: str, connection: Connection) -> None:
-    """Note what a name stood for, last of all: a half-fetched revision is never found offline."""
-    if revision == commit:
-        return
-    ref = _storage(repo_id, connection) / "refs" / revision
-    try:
-        if not ref.is_file() or ref.read_text(encoding="utf-8") != commit:
-            write_text(ref, commit)
-    except OSError as error:
-        _logger.warning("%s will not be found offline as %r: %s", repo_id, revision, error)
+    """What is fetched."""
+    return [file for file in files if file.path not in _OTHER_WEIGHTS]
 
 
 def _cached_commit(repo_id: str, revision: str, connection: Connection) -> str | None:
     """The commit in the cache that a revision stood for when the Hub was last reached."""
-    storage = _storage(repo_id, connection)
+    storage = Repo(repo_id, "model").storage(connection)
     ref = storage / "refs" / revision
     commits = [revision]
     if ref.is_file():
@@ -333,7 +247,7 @@ def _cached_commit(repo_id: str, revision: str, connection: Connection) -> str |
 
 def _check_cached(repo_id: str, commit: str, connection: Connection) -> Path:
     """The folder of a cached commit after checking its files by the names of their contents."""
-    folder = _storage(repo_id, connection) / "snapshots" / commit
+    folder = Repo(repo_id, "model").snapshot(commit, connection)
     for name in _SIZE_LIMITS:
         file = folder / name
         if not file.is_symlink():  # Systems without links keep no digest.
