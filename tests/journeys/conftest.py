@@ -1,4 +1,4 @@
-"""A fresh virtual environment that holds nothing but the built wheel and what it asks for."""
+"""The app, a browser, and a fresh environment that holds nothing but the built wheel."""
 
 import os
 import shutil
@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from app_process import App
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,3 +55,38 @@ def _run(command: list[object], *, cwd: Path, environment: dict[str, str]) -> st
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """The app over an empty workspace."""
+    app = App(tmp_path)
+    app.start()
+    yield app
+    app.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium as the system has it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs chromium on the PATH")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page whose scripts may not fail."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
