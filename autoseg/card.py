@@ -1,5 +1,6 @@
 """The model card: what the model is, what it scores, and the lines that load it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from autoseg.card_text import code, listed, plain, yaml
 from autoseg.card_usage import usage
 from autoseg.licences import hub_fields, model_licence
 
-__all__ = ["REPO_PLACEHOLDER", "SCORE_NAMES", "render_card"]
+__all__ = ["REPO_PLACEHOLDER", "SCORE_NAMES", "is_generated", "render_card"]
 
 REPO_PLACEHOLDER = "REPO_OR_FOLDER"
 """Stands in the code for the folder or the Hub repository; whoever pushes fills it in."""
@@ -23,6 +24,8 @@ _METRIC_TYPES = {
     "pixel_accuracy": "accuracy",
 }
 """The Hub's identifiers, where it has one for exactly that score."""
+
+_MARK_START = "<!-- card by autoseg, edit it as you like: "
 
 _BACKGROUNDS = frozenset({"background", "_background_", "bg"})
 _MAX_NAMES = 6
@@ -39,7 +42,7 @@ def render_card(
 ) -> str:
     """Text of `README.md`: YAML front matter with `model-index`, then the card for people.
 
-    The same bundle gives the same card, so a card that differs was changed by somebody.
+    The same bundle gives the same card, and `is_generated` tells one that nobody has edited.
 
     Args:
         info: What the bundle knows of itself.
@@ -64,7 +67,20 @@ def render_card(
         card_training.licences(info, licence, data_licence),
     ]
     body = "\n\n".join(section.strip() for section in sections if section)
-    return f"---\n{_front_matter(info, report, repo_id, licence)}---\n\n{body}\n"
+    card = f"---\n{_front_matter(info, report, repo_id, licence)}---\n\n{body}\n\n"
+    return f"{card}{_mark(card)}\n"
+
+
+def is_generated(card: str) -> bool:
+    """Whether a card is still as some version of autoseg wrote it: nobody has edited it."""
+    text, start, rest = card.replace("\r\n", "\n").rpartition(_MARK_START)
+    return bool(start) and start + rest.rstrip() == _mark(text)
+
+
+def _mark(text: str) -> str:
+    """A comment that readers do not see, with a digest of all that stands above it."""
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{_MARK_START}{digest[:32]} -->"
 
 
 def _title(info: BundleInfo) -> str:

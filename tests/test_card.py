@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from autoseg.bundle import read_info, save_bundle
-from autoseg.card import REPO_PLACEHOLDER, render_card
+from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import Geometry
 
 REPORT = make_report(NAMES[:3])
@@ -216,6 +216,15 @@ def test_the_same_bundle_gives_the_same_card(tmp_path):
     again = render_card(read_info(tmp_path / "model"), report)
     assert again == (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert (tmp_path / "model" / "examples" / "example_2.jpg").read_bytes() == b"two"
+
+
+def test_a_card_tells_whether_somebody_edited_it():
+    """Compared with a fresh one, every card of an older version looked edited."""
+    card = render_card(make_info(), full_report(), repo_id="lab/leaf")
+    assert is_generated(card) and is_generated(card.replace("\n", "\r\n"))
+    assert not is_generated(card.replace("Scores", "My scores"))
+    assert not is_generated(card + "\n## More\n")
+    assert not is_generated("# Mine\n") and not is_generated("")
 
 
 def test_a_licence_the_hub_does_not_know_is_named():

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE, BundleInfo
 from autoseg.bundle_files import find_file
-from autoseg.card import REPO_PLACEHOLDER, render_card
+from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import read_json
 from autoseg.errors import BundleError, ConfigError
 from autoseg.hub.remote import EXAMPLE_LIMIT, EXAMPLE_NAME, EXAMPLES_FOLDER
@@ -140,8 +140,8 @@ def card_for(
         text = file.read_bytes().decode() if file is not None else None
     except ValueError as error:
         raise BundleError(f"{file} is not UTF-8 text. Save it as UTF-8, or remove it.") from error
-    rendered = _rendered(folder, info, report)
-    if text is None or text.replace("\r\n", "\n") == rendered:
+    # A card of some repository may carry a licence that only its owner knew of.
+    if text is None or (REPO_PLACEHOLDER in text and is_generated(text)):
         return _rendered(
             folder,
             info,
