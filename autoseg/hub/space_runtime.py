@@ -88,7 +88,7 @@ def follow(
     on_stage: OnStage,
     poll_s: float,
     settle_s: float,
-) -> Runtime:
+) -> tuple[Runtime, bool]:
     """Look at a Space until it stands still or the time is over.
 
     Args:
@@ -102,7 +102,8 @@ def follow(
         settle_s: How long an old stage may stay, in seconds.
 
     Returns:
-        The last state, which may be one that passes.
+        The last state, and whether it is that of the Space as it is now; else the Hub has not
+        begun with what was changed.
 
     Raises:
         HubError: The Hub does not say.
@@ -119,7 +120,7 @@ def follow(
             last = now.stage
             on_stage(STAGE_WORDS.get(last, last))
         if (settled and now.stage not in _PASSING) or elapsed + poll_s > wait_s:
-            return now
+            return now, settled
         time.sleep(poll_s)
 
 
@@ -158,7 +159,7 @@ def explain_stage(
     if found.stage in ("PAUSED", "STOPPED"):
         return (
             f"{repo_id} is {found.stage.lower()} and does not start by itself: start it at "
-            f"{page}/settings, or deploy with restart."
+            f"{page}/settings, or deploy it with --restart."
         )
     if found.stage == "SLEEPING":
         return f"{repo_id} is asleep; it wakes when somebody opens {page}"

@@ -83,7 +83,7 @@ def deploy(
     """
     tell = on_stage or _ignore
     changed, commit = _apply(plan, connection, tell)
-    found = follow(
+    found, settled = follow(
         plan.space,
         connection,
         changed=changed,
@@ -91,11 +91,16 @@ def deploy(
         wait_s=wait_s,
         on_stage=tell,
         poll_s=poll_s,
-        settle_s=min(settle_s, wait_s),
+        settle_s=settle_s,
     )
-    note = explain_stage(plan.space, found, connection, plan.options.secrets.values())
     url = connection.page(plan.space, "space")
-    return Deployed(plan.space, url, found.stage, found.app_url, changed, note)
+    if settled:
+        stage = found.stage
+        note = explain_stage(plan.space, found, connection, plan.options.secrets.values())
+    else:
+        stage = "BUILDING"
+        note = f"The Hub is about to build {plan.space}; its page {url} shows when it runs."
+    return Deployed(plan.space, url, stage, found.app_url, changed, note)
 
 
 def _apply(plan: DeployPlan, connection: Connection, tell: OnStage) -> tuple[bool, str | None]:

@@ -329,6 +329,13 @@ def test_waiting_ends_in_time(hub, alice):
     assert "not ready yet" in done.note
 
 
+def test_the_failure_of_the_old_version_is_not_told_without_waiting(hub, alice):
+    hub.script_space("alice/leaves", ["BUILD_ERROR", "BUILDING", "RUNNING"])
+    done = deployed(alice, wait_s=0, settle_s=20)
+    assert (done.stage, done.changed) == ("BUILDING", True)
+    assert "about to build" in done.note
+
+
 def test_restart_builds_anew_where_nothing_changed(hub, alice):
     deployed(alice)
     assert deployed(alice, options=DeployOptions(restart=True)).changed
