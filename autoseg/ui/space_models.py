@@ -12,7 +12,13 @@ import numpy as np
 from autoseg.bundle import EXAMPLES_FOLDER, REPORT_FILE
 from autoseg.config import read_json
 from autoseg.data.images import read_image
-from autoseg.errors import AutosegError, ConfigError, DatasetError
+from autoseg.errors import (
+    AutosegError,
+    ConfigError,
+    DatasetError,
+    HubAccessError,
+    HubNotFoundError,
+)
 from autoseg.examples import image_of
 from autoseg.hub.connection import connect, parse_repo
 from autoseg.hub.space_files import MODELS_VARIABLE
@@ -22,6 +28,11 @@ from autoseg.ui import views, zero_gpu
 
 MAX_SCORES = 3
 """Scores shown above the page; the model's card has them all."""
+
+_ADVICE = (
+    "If the model is private, the Space needs a token that may read it, as the secret HF_TOKEN in "
+    "its settings."
+)
 
 _SECONDS_PER_MODEL, _MAX_SECONDS = 20, 120
 
@@ -68,6 +79,8 @@ def _loaded(
 ) -> SpaceModel:
     try:
         predictor = Predictor.from_pretrained(source, revision=revision, device=device)
+    except (HubAccessError, HubNotFoundError) as error:
+        return SpaceModel(name, url, None, f"{error} {_ADVICE}")
     except AutosegError as error:
         return SpaceModel(name, url, None, str(error))
     return SpaceModel(name, url, predictor)
