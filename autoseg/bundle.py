@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from autoseg.encoders import find_encoder
 from autoseg.errors import BundleError, EncoderError
 from autoseg.files import replacing, write_json, write_text
 from autoseg.model import build_model, model_config
+from autoseg.smp_models import weightless
 
 __all__ = [
     "CARD_FILE",
@@ -165,7 +165,7 @@ def check_bundle(path: str | Path) -> BundleInfo:
     """
     path = _existing(path)
     try:
-        return _check_folder(path).info
+        return _plan(path, find_weights(path)).info
     except OSError as error:
         raise BundleError(f"The model in {path} cannot be read: {error}") from error
 
@@ -176,7 +176,7 @@ def read_info(path: str | Path) -> BundleInfo:
     Raises:
         BundleError: The configuration is missing, damaged or of another version.
     """
-    return _plan(Path(path)).info
+    return _plan(Path(path), None).info
 
 
 def _existing(path: str | Path) -> Path:
@@ -248,27 +248,20 @@ def _network_config(info: BundleInfo) -> dict[str, Any]:
 
 def _read_bundle(path: Path) -> Bundle:
     """Load a folder that exists."""
-    plan = _check_folder(path)
-    network = plan.build(False)
-    load_weights(find_weights(path), network, plan.rename)
+    weights = find_weights(path)
+    plan = _plan(path, weights)
+    network = plan.build()
+    load_weights(weights, network, plan.rename)
     return Bundle(path, plan.finish(network).eval(), plan.info, plan.tile)
 
 
-def _check_folder(path: Path) -> NetworkPlan:
-    """Check a folder that exists, by a network without memory."""
-    plan = _plan(path)
-    weights = find_weights(path)
-    check_weights(weights, plan.build(True), plan.rename, any_float=plan.any_float)
-    return plan
-
-
-def _plan(path: Path) -> NetworkPlan:
-    """How the network of a folder is made: one of ours, or one of stock smp."""
+def _plan(path: Path, weights: Path | None) -> NetworkPlan:
+    """How the network of a folder is made, one of ours or of stock smp; its weights are checked."""
     values = read_config(path)
     if "_autoseg" in values:
-        return _plan_ours(path / CONFIG_FILE, values)
+        return _plan_ours(path / CONFIG_FILE, values, weights)
     if "_model_class" in values:
-        return plan_smp(path, values)
+        return plan_smp(path, values, weights)
     kind = values.get("model_type") or values.get("architecture")
     hint = f" It looks like a model of another library ({ascii(kind)[:80]})." if kind else ""
     raise BundleError(
@@ -277,7 +270,7 @@ def _plan(path: Path) -> NetworkPlan:
     )
 
 
-def _plan_ours(file: Path, values: dict[str, Any]) -> NetworkPlan:
+def _plan_ours(file: Path, values: dict[str, Any], weights: Path | None) -> NetworkPlan:
     """How a network of ours is made, if `config.json` asks for exactly that of its recipe."""
     info = parse_info(values.pop("_autoseg"), file)
     recipe, num_classes = trained(info), info.classes.num_classes
@@ -297,12 +290,12 @@ def _plan_ours(file: Path, values: dict[str, Any]) -> NetworkPlan:
             f"written by another version of autoseg ({info.versions.get('autoseg', 'unknown')})."
         )
 
-    def build(weightless: bool) -> nn.Module:
-        with torch.device("meta") if weightless else nullcontext():
-            return build_model(
-                recipe.encoder_name, recipe.decoder_name, num_classes, pretrained=False
-            )
+    def build() -> nn.Module:
+        return build_model(recipe.encoder_name, recipe.decoder_name, num_classes, pretrained=False)
 
+    if weights is not None:
+        with weightless():
+            check_weights(weights, build())
     # A plain ViT works best at the size it was trained with.
     is_vit = find_encoder(recipe.encoder_name).kind == "vit"
     return NetworkPlan(info, build, tile=info.preprocessing.geometry.window if is_vit else None)

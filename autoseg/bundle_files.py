@@ -170,19 +170,19 @@ def check_weights(
     Raises:
         BundleError: It is no sound safetensors file, or holds other tensors.
     """
-    wanted = model.state_dict()
     header = _read_header(file)
     names = _names(file, header, rename)
-    if names.keys() != wanted.keys():
-        missing = sorted(wanted.keys() - names.keys())
-        unknown = sorted(names[name] for name in names.keys() - wanted.keys())
+    wanted = model.state_dict()
+    missing = sorted(twins[0] for twins in _tensors(model) if names.keys().isdisjoint(twins))
+    unknown = sorted(names[name] for name in names.keys() - wanted.keys())
+    if missing or unknown:
         raise BundleError(
             f"{file} does not hold this network's weights: {len(missing)} tensors are missing "
             f"(such as {_first(missing)}) and {len(unknown)} are unknown (such as "
             f"{_first(unknown)})."
         )
-    for name, tensor in wanted.items():
-        dtype, shape = header[names[name]]
+    for name, stored in names.items():
+        (dtype, shape), tensor = header[stored], wanted[name]
         expected = (_SAFETENSORS_TYPES[tensor.dtype], tuple(tensor.shape))
         fits = dtype == expected[0] or (any_float and {dtype, expected[0]} <= _FLOATS)
         if not fits or shape != expected[1]:
@@ -200,11 +200,20 @@ def load_weights(file: Path, model: nn.Module, rename: Rename = _as_it_is) -> No
     """
     with safe_open(file, framework="pt") as stored, torch.no_grad():
         names = _names(file, stored.keys(), rename)
-        for name, tensor in model.state_dict().items():
-            values = stored.get_tensor(names[name])
+        state = model.state_dict()
+        for name, stored_name in names.items():
+            values = stored.get_tensor(stored_name)
             if not bool(torch.isfinite(values).all()):
                 raise BundleError(f"{file}: {name} holds values that are not finite.")
-            tensor.copy_(values)
+            state[name].copy_(values)
+
+
+def _tensors(model: nn.Module) -> list[list[str]]:
+    """The names of each tensor of a model; layers that share one have several."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return list(groups.values())
 
 
 def _names(file: Path, stored: Iterable[str], rename: Rename) -> dict[str, str]:

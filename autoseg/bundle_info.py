@@ -42,20 +42,18 @@ class BundleInfo:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """How the network of a folder is made, once its configuration is checked."""
+    """How the network of a folder is made, once the folder is checked."""
 
     info: BundleInfo
     """What is known of the model."""
-    build: Callable[[bool], nn.Module]
-    """The untrained network whose weights are in the file; True: without memory, on "meta"."""
+    build: Callable[[], nn.Module]
+    """The untrained network whose weights are in the file."""
     tile: tuple[int, int] | None = None
     """Largest image (height, width) that it should see at once; None: as memory allows."""
     finish: Callable[[nn.Module], nn.Module] = lambda network: network
     """From that network to one that takes images of any multiple of 32 and gives logits."""
     rename: Callable[[str], str | None] = lambda name: name
     """From a tensor's name in the file to that in the network; None: not needed."""
-    any_float: bool = False
-    """Whether the file may hold floats of half or double precision."""
 
 
 def parse_info(ours: object, file: Path) -> BundleInfo:

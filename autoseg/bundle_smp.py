@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoseg.bundle_files import CONFIG_FILE, find_file, read_json_object
+from autoseg.bundle_files import CONFIG_FILE, check_weights, find_file, read_json_object
 from autoseg.bundle_info import BundleInfo, NetworkPlan, check_preprocessing
 from autoseg.bundle_transforms import TransformHints, parse_transforms
 from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, ClassInfo, Color, Geometry
@@ -19,7 +19,14 @@ from autoseg.encoder_inputs import encoder_input
 from autoseg.errors import BundleError, ConfigError
 from autoseg.preprocessing import Preprocessing
 from autoseg.smp_config import SmpConfig, parse_smp_config
-from autoseg.smp_models import InputRule, SmpNetwork, build_smp, find_input_rule, rename_weight
+from autoseg.smp_models import (
+    InputRule,
+    SmpNetwork,
+    build_smp,
+    find_input_rule,
+    rename_weight,
+    weightless,
+)
 
 TRANSFORMS_FILE = "albumentations_config_eval.json"
 
@@ -36,21 +43,29 @@ _TILE_PX = 1024
 """Side of the largest tile: stock decoders take up to four times the memory of ours."""
 
 
-def plan_smp(folder: Path, values: dict[str, Any]) -> NetworkPlan:
-    """Check a folder's `config.json` and say how its network is made.
+def plan_smp(folder: Path, values: dict[str, Any], weights: Path | None) -> NetworkPlan:
+    """Check a folder and say how its network is made.
 
     Args:
         folder: The folder.
         values: Content of `config.json`.
+        weights: The file to check against it; None: none is checked.
 
     Raises:
-        BundleError: A value is unknown, out of bounds or not supported; or the file of transforms
-            asks for what cannot be done.
+        BundleError: A value is unknown, out of bounds or not supported; the weights are those of
+            another network; or the file of transforms asks for what cannot be done.
     """
     file = folder / CONFIG_FILE
+
+    def rename(name: str) -> str | None:
+        return rename_weight(name, config)
+
     try:
         config = parse_smp_config(values)
-        network = build_smp(config, weightless=True)
+        with weightless():
+            network = build_smp(config)
+        if weights is not None:
+            check_weights(weights, network, rename, any_float=True)
         pixels = encoder_input(config.encoder_name, config.encoder_weights)
         size = _declared_size(config) or pixels.size
         rule = find_input_rule(network, size)
@@ -77,11 +92,10 @@ def plan_smp(folder: Path, values: dict[str, Any]) -> NetworkPlan:
     )
     return NetworkPlan(
         info=info,
-        build=lambda weightless: build_smp(config, weightless=weightless),
+        build=lambda: build_smp(config),
         tile=window if is_vit or rule.fixed else (_TILE_PX, _TILE_PX),
         finish=lambda network: SmpNetwork(network, rule),
-        rename=lambda name: rename_weight(name, config),
-        any_float=True,
+        rename=rename,
     )
 
 

@@ -61,19 +61,22 @@ class SmpNetwork(nn.Module):
         return logits
 
 
-def build_smp(config: SmpConfig, *, weightless: bool = False) -> nn.Module:
-    """The untrained network itself, in eval mode, with logits as its output.
+@contextmanager
+def weightless() -> Iterator[None]:
+    """Build networks on the "meta" device: names and shapes, but neither memory nor values."""
+    with torch.device("meta"), _Unfilled():
+        yield
 
-    Args:
-        config: A checked configuration.
-        weightless: Whether it is built on the "meta" device, where tensors take no memory.
+
+def build_smp(config: SmpConfig) -> nn.Module:
+    """The untrained network itself, in eval mode, with logits as its output.
 
     Raises:
         ConfigError: smp or timm cannot build such a network.
     """
     arguments = {**config.arguments, "encoder_weights": None, "in_channels": 3}
     try:
-        with _quiet(), _weightless(weightless):
+        with _quiet():
             network: nn.Module = getattr(smp, config.model_class)(
                 encoder_name=config.encoder_name, classes=config.num_outputs, **arguments
             )
@@ -146,24 +149,24 @@ def _takes(network: nn.Module, height: int, width: int) -> bool:
     return bool(fits)
 
 
-class _LinspaceOnCpu(TorchFunctionMode):
-    """Keep the few numbers that encoders compute and read while they are built off "meta"."""
+_FILLING = frozenset(
+    getattr(torch.Tensor, f"{name}_")
+    for name in ("normal", "uniform", "erfinv", "mul", "add", "clamp", "fill", "zero")
+)
+"""What gives a fresh layer its values, in place."""
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leave tensors on "meta" as they are, but compute the few numbers that encoders read."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func in _FILLING and args[0].is_meta:
+            return args[0]
         if func is torch.linspace:
             return func(*args, **{**(kwargs or {}), "device": "cpu"})
         return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def _weightless(active: bool) -> Iterator[None]:
-    if not active:
-        yield
-        return
-    with torch.device("meta"), _LinspaceOnCpu():
-        yield
 
 
 @contextmanager

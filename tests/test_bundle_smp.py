@@ -36,7 +36,6 @@ def image(height: int, width: int) -> np.ndarray:
 
 CASES = [
     ("Unet", TINY, {}),
-    ("Unet", "vgg11", {"decoder_channels": (64, 32, 16, 8, 4)}),
     ("Unet", TINY, {"decoder_attention_type": "scse", "decoder_use_norm": "identity"}),
     ("UnetPlusPlus", TINY, {"decoder_channels": (64, 32, 16, 8, 4)}),
     ("MAnet", TINY, {"decoder_channels": (64, 32, 16, 8, 4), "decoder_pab_channels": 16}),
@@ -81,7 +80,7 @@ def test_it_gives_the_logits_of_stock_smp_and_masks_of_any_size(
 @pytest.mark.parametrize(
     "encoder_name",
     [
-        *("resnet18", "densenet121", "se_resnet50", "xception", "dpn68", "inceptionv4"),
+        *("resnet18", "vgg11", "densenet121", "se_resnet50", "xception", "dpn68", "inceptionv4"),
         *("inceptionresnetv2", "efficientnet-b0", "mobileone_s0", "timm-skresnet18"),
         *("timm-efficientnet-b0", "timm-tf_efficientnet_lite0", "timm-resnest14d", "timm-gernet_s"),
         *("timm-regnetx_002", "timm-res2net50_14w_8s", "tu-convnext_atto", "tu-maxvit_nano_rw_256"),
