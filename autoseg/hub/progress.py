@@ -146,9 +146,9 @@ class _XetBar:
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
 
-    def update_progress(self, group: Any, *_: Any) -> None:
-        """Called from a thread of hf_xet with the state of all files."""
-        self._counter.set(self, int(getattr(group, "total_bytes_completed", 0)))
+    def update_progress(self, total_update: Any, item_updates: Any = None) -> None:
+        """Called from a thread of hf_xet, whose older versions look at the arguments' names."""
+        self._counter.set(self, int(getattr(total_update, "total_bytes_completed", 0)))
 
     def close(self, *_: Any) -> None:
         """Nothing was opened."""
