@@ -302,6 +302,8 @@ def predict(
             except PredictionError as error:
                 errors.append(str(error))
     typer.echo(f"Predicted {len(plan) - len(errors):,} of {len(plan):,} images into {out}.")
+    for note in predictor.notes:
+        typer.echo(note)
     if errors:
         for text in errors[:_MAX_ERRORS_SHOWN]:
             _print_error(text)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bundle_helpers import make_bundle
 from PIL import Image
+from smp_helpers import make_smp
 
 import autoseg
 from autoseg import cli
@@ -53,6 +54,14 @@ def run(monkeypatch, capfd):
         return (ended.value.code or 0, *capfd.readouterr())
 
     return call
+
+
+def test_a_model_of_stock_smp_predicts_and_what_was_guessed_is_said(run, photos, tmp_path):
+    model = make_smp(tmp_path / "stock", classes=1)
+    status, out, _ = run("predict", model, photos, "--out", tmp_path / "masks", "--device", "cpu")
+    assert status == 0 and "images are taken at their own size" in out
+    with Image.open(tmp_path / "masks" / "b.png") as file:
+        assert file.size == (70, 50) and np.asarray(file).max() <= 1
 
 
 def test_help_answers_in_half_a_second():

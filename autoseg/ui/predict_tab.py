@@ -146,7 +146,8 @@ def predicted(
         }  # fmt: skip
     return {
         "viewer": gr.update(value=(str(files.image), str(files.overlay)), visible=True),
-        "classes": views.prediction(class_areas(prediction), prediction.seconds),
+        "classes": views.prediction(class_areas(prediction), prediction.seconds)
+        + "".join(views.note(text) for text in model.notes),
         "mask_file": gr.update(value=str(files.mask), visible=True),
         "overlay_file": gr.update(value=str(files.overlay), visible=True),
     }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bundle_helpers import make_bundle
 from PIL import Image
+from smp_helpers import make_smp
 from ui_helpers import write_run
 from workspace_helpers import make_photos
 
@@ -42,6 +43,16 @@ def test_a_prediction_is_shown_with_its_areas(workspace, run, photos, results):
     with Image.open(overlay) as file:
         assert file.size == (64, 48)
     assert f"{int((mask == 0).sum()):,}" in values["classes"]
+
+
+def test_what_was_guessed_of_a_stock_model_is_on_the_page(workspace, run, photos, results):
+    model = make_smp(results.parent / "stock")
+    image = photos / "images" / "scene_003.jpg"
+    values = predict_tab.predicted(
+        workspace, results, name=run.name, folder=str(model), image=str(image)
+    )
+    assert "images are taken at their own size" in values["classes"]
+    assert "class 1" in values["classes"]
 
 
 def test_an_image_that_browsers_do_not_draw_is_converted(workspace, run, photos, results):
