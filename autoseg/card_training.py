@@ -44,7 +44,7 @@ def search(report: Mapping[str, Any] | None) -> str:
     origin = _ORIGINS.get(str(winner.get("origin")), "a recipe of its own")
     parts = [
         "## How it was found",
-        f"[autoseg](https://pypi.org/project/autoseg-search/) searches encoders, frozen depths and "
+        f"autoseg searches encoders, frozen depths and "
         f"learning rates within a time budget. Here it compared {count(total, 'trial')} ({ended}). "
         if total > 1
         else "autoseg trains the best model it can within a time budget. ",
