@@ -69,8 +69,10 @@ def patiently(
         while True:
             try:
                 return call()
-            except (HTTP.HTTPError, OSError) as error:
-                wait_s = patience.wait_after(error)
+            except (HTTP.HTTPError, OSError, RuntimeError) as error:
+                # The client raises a RuntimeError from whatever broke off an upload.
+                wrapped = isinstance(error, RuntimeError) and error.__cause__ is not None
+                wait_s = patience.wait_after((error.__cause__ or error) if wrapped else error)
                 if wait_s is None:
                     raise
             time.sleep(wait_s)
