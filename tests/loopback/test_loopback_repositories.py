@@ -171,3 +171,24 @@ def test_part_of_a_file_can_be_had(hub: LoopbackHub, path: str, asked: str, part
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 206
         assert answer.read() == b"0123456789"[part]
+
+
+def test_a_file_can_be_had_as_git_holds_it(hub: LoopbackHub) -> None:
+    hub.add_repo(REPO, {"a.txt": b"text", "large.bin": b"0123456789"})
+
+    def raw(path: str) -> bytes:
+        with urllib.request.urlopen(f"{hub.endpoint}/{REPO}/raw/main/{path}") as answer:
+            return answer.read()
+
+    assert raw("a.txt") == b"text"
+    assert raw("large.bin").endswith(b"\nsize 10\n")
+
+
+def test_a_slash_at_the_end_changes_nothing(hub: LoopbackHub) -> None:
+    """Mirrors ask for the root of a tree with it."""
+    hub.add_repo(REPO, {"a.txt": b"a"})
+    answers = set()
+    for path in (f"/api/models/{REPO}/tree/main", f"/api/models/{REPO}/tree/main/"):
+        with urllib.request.urlopen(f"{hub.endpoint}{path}") as answer:
+            answers.add(answer.read())
+    assert len(answers) == 1

@@ -72,8 +72,9 @@ def answer(state: State, request: Request) -> Answer:
         request.user = state.accounts.of_token(token)
         if request.user is None:
             raise Refusal(401, "Invalid credentials in Authorization header")
+    path = request.path.rstrip("/") or "/"
     for found in _routes:
-        match = found.pattern.fullmatch(request.path)
+        match = found.pattern.fullmatch(path)
         if match and request.method in found.methods:
             return _answer_by(found, match, state, request)
     raise Refusal(404, "Sorry, we can't find the page you are looking for.")

@@ -183,6 +183,15 @@ def resolve(
     return _ranged(whole, request.headers.get("Range"), file.size)
 
 
+@route("GET", "/{site}{repo_id}/raw/{revision}/{path}", "content")
+def raw(state: State, request: Request, repository: Repository, revision: str, path: str) -> Answer:
+    """A file as git holds it: of a large one the pointer."""
+    file = repository.found_commit(revision).tree.get(path)
+    if file is None:
+        raise Refusal(404, "Entry not found", "EntryNotFound")
+    return Answer(file.pointer if isinstance(file, LargeFile) else file.content)
+
+
 def _ranged(whole: Answer, asked: str | None, size: int) -> Answer:
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
     if match is None:
