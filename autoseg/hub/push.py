@@ -276,7 +276,7 @@ def _look(
             f"Pushing to {repo_id} failed: {options.revision!r} is a tag, which never changes; "
             f"push to a branch and give the new version a tag of its own."
         )
-    head = heads.get(branch) or heads[MAIN]
+    head = heads.get(branch) or heads.get(MAIN) or info.sha or MAIN
     files = find_remote_files(repo_id, head, FILE_NAMES, connection, on_wait)
     base = Base(branch, head, new_branch=branch not in heads, branches=tuple(heads))
     return _Remote(info, base, tuple(files), tags)

@@ -273,6 +273,7 @@ def test_a_revision_that_is_none_is_refused_unasked(plain, revision, tmp_path):
     assert plain.requests == []
 
 
+@pytest.mark.slow
 def test_three_processes_pull_the_same_model_at_once(hub, files, tmp_path):
     hub.add_repo("alice/leaf", files)
     code = (

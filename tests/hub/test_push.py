@@ -389,7 +389,7 @@ def start_push(hub, tmp_path, folder, *repo_ids, xet=True):
     [
         pytest.param(False, "PUT .*lfs", id="lfs upload"),
         pytest.param(False, "POST .*/commit/", id="lfs commit", marks=pytest.mark.slow),
-        pytest.param(True, "POST .*/commit/", id="xet commit"),
+        pytest.param(True, "POST .*/commit/", id="xet commit", marks=pytest.mark.slow),
     ],
 )
 def test_a_push_that_was_killed_shows_nothing_and_goes_on(xet, during, model, tmp_path):
@@ -419,6 +419,7 @@ def wait_for_upload(hub, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_three_processes_that_push_at_once_each_end_well_or_say_why(hub, model, tmp_path):
     folders = []
     for k in range(3):
