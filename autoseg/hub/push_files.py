@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE, BundleInfo
+from autoseg.bundle_smp import TRANSFORMS_FILE
 from autoseg.bundle_files import find_file
 from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import read_json
@@ -14,11 +15,11 @@ from autoseg.hub.remote import EXAMPLE_LIMIT, EXAMPLE_NAME, EXAMPLES_FOLDER
 from autoseg.licences import hub_fields
 
 ONNX_FILE = "model.onnx"
-FILE_NAMES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REPORT_FILE, ONNX_FILE)
+FILE_NAMES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REPORT_FILE, TRANSFORMS_FILE, ONNX_FILE)
 """All that is ever pushed beside example pictures."""
 
 _JPEG_START = b"\xff\xd8\xff"
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*$\r?\n?", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _LICENCE_LINE = re.compile(r"^license(_name|_link)?[ \t]*:.*\r?\n?", re.MULTILINE)
 
 
