@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE, BundleInfo
-from autoseg.bundle_smp import TRANSFORMS_FILE
 from autoseg.bundle_files import find_file
+from autoseg.bundle_smp import TRANSFORMS_FILE
 from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import read_json
 from autoseg.errors import BundleError, ConfigError
