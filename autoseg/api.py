@@ -80,6 +80,8 @@ def deploy(
     secrets: Mapping[str, str] | None = None,
     title: str | None = None,
     package: str | None = None,
+    expose_private: bool = False,
+    restart: bool = False,
     wait_s: float = WAIT_S,
     token: str | None = None,
 ) -> Deployed:
@@ -93,6 +95,8 @@ def deploy(
         secrets: By name; a private model needs HF_TOKEN, a token that may read it.
         title: On the Hub; None: from the model.
         package: What pip installs there; None: this version of autoseg.
+        expose_private: Whether a public Space may show a private or gated model.
+        restart: Whether to build it anew even if nothing changed.
         wait_s: Longest time to wait, in seconds; 0: not at all.
         token: Access token of the owner; None: the saved login.
 
@@ -102,7 +106,7 @@ def deploy(
     """
     options = DeployOptions(
         space=space, hardware=hardware, secrets=dict(secrets or {}), public=public,
-        package=package, title=title,
+        package=package, title=title, expose_private=expose_private, restart=restart,
     )  # fmt: skip
     connection = connect(token)
     return deploy_plan(plan_deploy(models, connection, options), connection, wait_s=wait_s)
