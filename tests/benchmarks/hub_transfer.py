@@ -23,7 +23,7 @@ TARGET = 1.1
 ENCODER = "resnet50.a1_in1k"
 """With a decoder it has some 26 million parameters, 104 MB."""
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
 @contextmanager
