@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from autoseg.bundle import CARD_FILE, check_bundle
-from autoseg.errors import HubAccessError, HubError, HubNotFoundError
-from autoseg.hub.connection import Account, Connection, check_repo_id, is_revision, sign_in
+from autoseg.bundle import check_bundle
+from autoseg.errors import HubError, HubNotFoundError
+from autoseg.hub.connection import Connection, sign_in
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.progress import OnProgress
+from autoseg.hub.push_checks import check_account, check_card, check_history, check_names
 from autoseg.hub.push_files import (
     FILE_NAMES,
     PlannedFile,
@@ -134,9 +133,9 @@ def plan_push(
     folder = Path(folder)
     info = check_bundle(folder)
     report = read_report(folder)
-    _check_names(repo_id, options)
+    check_names(repo_id, revision=options.revision, tag=options.tag)
     account = sign_in(connection, on_wait=on_wait)
-    _check_account(account, repo_id, connection)
+    check_account(account, repo_id, connection)
     with explained(connection, f"Pushing to {repo_id}", repo_id, revision=options.revision):
         remote = _look(repo_id, options, connection, on_wait)
     private = not options.public and (remote.info is None or bool(remote.info.private))
@@ -148,7 +147,7 @@ def plan_push(
         weights=info.weights_licence, data=data_licence, asked=options.licence, public=not private
     )
     if opens and not options.examples:
-        _check_history(repo_id, remote.base, connection, on_wait)
+        check_history(repo_id, remote.base, connection, on_wait)
     card = card_for(
         folder,
         info,
@@ -159,7 +158,7 @@ def plan_push(
         data_licence=data_licence,
         examples=examples if with_examples else (),
     )
-    _check_card(card, repo_id, connection, on_wait)
+    check_card(card, repo_id, connection, on_wait)
     files, left_out = choose_files(folder, card, with_examples=with_examples)
     files = _compared(files, remote.files)
     deletions = _deletions(files, remote)
@@ -229,32 +228,6 @@ def push(
     )
 
 
-def _check_names(repo_id: str, options: PushOptions) -> None:
-    """Refuse names that the Hub cannot have."""
-    check_repo_id(repo_id)
-    for what, name in (("branch", options.revision), ("tag", options.tag)):
-        if name is not None and (not is_revision(name) or name.startswith("refs/")):
-            raise HubError(
-                f"{name!r} is no name for a {what}: use letters, digits, '-', '_', '.' and '/', as "
-                f"in 'v1.0'."
-            )
-
-
-def _check_account(account: Account, repo_id: str, connection: Connection) -> None:
-    """Refuse a token that cannot write, or a place that is another's."""
-    if not account.may_write:
-        raise HubAccessError(
-            f"Pushing to {repo_id} failed: the token of {account.name} may only read; make one "
-            f"with the role 'write' at {connection.endpoint}/settings/tokens."
-        )
-    owner, _, name = repo_id.partition("/")
-    if owner.lower() not in {namespace.lower() for namespace in account.namespaces}:
-        raise HubAccessError(
-            f"Pushing to {repo_id} failed: you are signed in as {account.name} and may not write "
-            f"to {owner}; push to {' or '.join(f'{place}/{name}' for place in account.namespaces)}."
-        )
-
-
 def _look(
     repo_id: str, options: PushOptions, connection: Connection, on_wait: OnWait | None
 ) -> _Remote:
@@ -280,50 +253,6 @@ def _look(
     files = find_remote_files(repo_id, head, FILE_NAMES, connection, on_wait)
     base = Base(branch, head, new_branch=branch not in heads, branches=tuple(heads))
     return _Remote(info, base, tuple(files), tags)
-
-
-def _check_history(
-    repo_id: str, base: Base, connection: Connection, on_wait: OnWait | None
-) -> None:
-    """Refuse to open a repository to everybody whose history shows the user's images."""
-    api = connection.api
-    doing = f"Making {repo_id} public"
-    with explained(connection, doing, repo_id):
-        commits: set[str] = set()
-        for branch in base.branches:
-            listed = patiently(partial(api.list_repo_commits, repo_id, revision=branch))
-            commits |= {commit.commit_id for commit in listed}
-        shown = any(
-            find_remote_files(repo_id, commit, (), connection, on_wait) for commit in commits
-        )
-    if shown:
-        raise HubError(
-            f"{doing} failed: its history holds example pictures of your data, which everybody "
-            f"could then see; push to a new repository, or allow it with --examples."
-        )
-
-
-def _check_card(card: str, repo_id: str, connection: Connection, on_wait: OnWait | None) -> None:
-    """Refuse a card that the Hub would refuse, before anything is uploaded."""
-
-    def ask() -> Any:
-        response = get_session().post(
-            f"{connection.endpoint}/api/validate-yaml",
-            json={"content": card, "repoType": "model"},
-            headers=build_hf_headers(token=connection.token or False),
-        )
-        if response.status_code != 400:
-            hf_raise_for_status(response)
-        return response.json()
-
-    with explained(connection, f"Pushing to {repo_id}", repo_id):
-        errors = [error["message"] for error in patiently(ask, on_wait=on_wait).get("errors") or ()]
-    if errors:
-        raise HubError(
-            f"Pushing to {repo_id} failed: the Hub does not accept the head of {CARD_FILE} "
-            f"({errors[0].strip().partition(chr(10))[0][:200]}); correct the lines between the two "
-            f"'---'."
-        )
 
 
 def _compared(
