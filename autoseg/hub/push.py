@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
 from autoseg.bundle import check_bundle
@@ -21,12 +21,20 @@ from autoseg.hub.push_files import (
     choose_files,
     find_examples,
     read_report,
+    report_bytes,
+    shortened,
 )
 from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, file_digest, find_remote_files
 from autoseg.hub.upload import Base, Change, upload
+from autoseg.hub.waiting import status_of
 from autoseg.licences import check_licences
 
 MAIN = "main"
+
+_HIDDEN_SOURCE = (
+    "The model is public and the data set that it was trained on is not, so card and report do not "
+    "name the data set."
+)
 
 
 @dataclass(frozen=True)
@@ -148,10 +156,12 @@ def plan_push(
     )
     if opens and not options.examples:
         check_history(repo_id, remote.base, connection, on_wait)
+    hidden = not private and _has_hidden_source(report, repo_id, connection, on_wait)
+    told = shortened(report, with_examples=with_examples, with_source=not hidden)
     card = card_for(
         folder,
         info,
-        report,
+        told,
         repo_id,
         licence=licence,
         licence_asked=options.licence is not None,
@@ -159,7 +169,8 @@ def plan_push(
         examples=examples if with_examples else (),
     )
     check_card(card, repo_id, connection, on_wait)
-    files, left_out = choose_files(folder, card, with_examples=with_examples)
+    content = report_bytes(told) if told is not None and told != report else None
+    files, left_out = choose_files(folder, card, content, with_examples=with_examples)
     files = _compared(files, remote.files)
     deletions = _deletions(files, remote)
     changed = bool(deletions) or any(file.changed for file in files)
@@ -172,7 +183,10 @@ def plan_push(
         files=files,
         deletions=deletions,
         card=card,
-        notes=_notes(repo_id, options, remote, examples, with_examples, left_out),
+        notes=(
+            *_notes(repo_id, options, remote, examples, with_examples, left_out),
+            *([_HIDDEN_SOURCE] if hidden else []),
+        ),
         options=options,
         opens=opens,
         base=remote.base,
@@ -253,6 +267,26 @@ def _look(
     files = find_remote_files(repo_id, head, FILE_NAMES, connection, on_wait)
     base = Base(branch, head, new_branch=branch not in heads, branches=tuple(heads))
     return _Remote(info, base, tuple(files), tags)
+
+
+def _has_hidden_source(
+    report: dict[str, Any] | None, repo_id: str, connection: Connection, on_wait: OnWait | None
+) -> bool:
+    """Whether the model was trained on a data set of the Hub that not everybody may see."""
+    source = ((report or {}).get("data") or {}).get("source") or {}
+    if not source.get("repo_id"):
+        return False
+    anybody = replace(connection, token=None).api
+    with explained(connection, f"Pushing to {repo_id}", source["repo_id"], repo_type="dataset"):
+        try:
+            patiently(lambda: anybody.dataset_info(source["repo_id"]), on_wait=on_wait)
+        except RepositoryNotFoundError:
+            return True
+        except HfHubHTTPError as error:
+            if status_of(error) not in (401, 403, 404):
+                raise
+            return True
+    return False
 
 
 def _compared(

@@ -1,5 +1,6 @@
 """What of a model's folder goes to the Hub: known files only, and the card for its new place."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,14 @@ class PlannedFile:
 
 
 def choose_files(
-    folder: Path, card: str, *, with_examples: bool
+    folder: Path, card: str, report: bytes | None = None, *, with_examples: bool
 ) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
     """The files to push, and the names of what is left in the folder.
 
     Args:
         folder: A sound bundle.
         card: Text of `README.md` for the Hub.
+        report: What `report.json` becomes on the Hub; None: as it is.
         with_examples: Whether the example pictures go too.
 
     Raises:
@@ -56,7 +58,9 @@ def choose_files(
     files = [PlannedFile(CARD_FILE, len(text), text, folder / CARD_FILE)]
     for name in FILE_NAMES[1:]:
         file = find_file(folder, name)
-        if file is not None:
+        if file is not None and name == REPORT_FILE and report is not None:
+            files.append(PlannedFile(name, len(report), report, file))
+        elif file is not None:
             files.append(PlannedFile(name, file.stat().st_size, None, file))
     examples = find_examples(folder)
     if with_examples:
@@ -105,6 +109,29 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     if not isinstance(report, dict):
         raise BundleError(f"{file} must hold an object, but holds {type(report).__name__}.")
     return report
+
+
+def shortened(
+    report: dict[str, Any] | None, *, with_examples: bool, with_source: bool
+) -> dict[str, Any] | None:
+    """A report without what others are not to see.
+
+    Args:
+        report: Content of `report.json`.
+        with_examples: Whether the example pictures go too.
+        with_source: Whether the data set may be named.
+    """
+    if report is None:
+        return None
+    kept = {key: value for key, value in report.items() if with_examples or key != "examples"}
+    if not with_source and isinstance(kept.get("data"), dict):
+        kept["data"] = {**kept["data"], "source": None}
+    return kept
+
+
+def report_bytes(report: dict[str, Any]) -> bytes:
+    """Content of `report.json`."""
+    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def card_for(

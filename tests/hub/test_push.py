@@ -14,6 +14,7 @@ from loopback_hub import LoopbackHub
 from autoseg.bundle import load_bundle, save_bundle
 from autoseg.card import REPO_PLACEHOLDER, render_card
 from autoseg.errors import BundleError, HubAccessError, HubError, LicenceError
+from autoseg.files import write_json
 from autoseg.hub.pull import pull_model
 from autoseg.hub.push import PushOptions, plan_push, push
 
@@ -245,6 +246,34 @@ def test_example_pictures_stay_at_home_when_everybody_can_see(plain, alice, mode
     assert "examples/example_0.jpg" not in plain.files("alice/leaf")
     pushing(model, alice, public=True, examples=True)
     assert "examples/example_0.jpg" in plain.files("alice/leaf")
+
+
+def pushed_report(hub):
+    return json.loads(hub.files("alice/leaf")["report.json"])
+
+
+def test_a_report_names_no_pictures_that_stay_at_home(plain, alice, model):
+    captions = [{"file": "examples/example_0.jpg", "caption": "the best"}]
+    write_json(model / "report.json", {**make_report(("a", "b")), "examples": captions})
+    pushing(model, alice, public=True)
+    assert "examples" not in pushed_report(plain)
+    pushing(model, alice, public=True, examples=True)
+    assert pushed_report(plain)["examples"] == captions
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_public_model_does_not_name_a_private_data_set(plain, alice, model, private):
+    plain.add_repo("alice/secret", {"a.txt": b"a"}, repo_type="dataset", private=private)
+    source = {"repo_id": "alice/secret", "revision": "c" * 40, "licence": "mit"}
+    write_json(model / "report.json", {**make_report(("a", "b")), "data": {"source": source}})
+    (model / "README.md").unlink()
+    pushing(model, alice)
+    assert pushed_report(plain)["data"]["source"] == source
+    plan = plan_push(model, "alice/other", alice, PushOptions(public=True))
+    assert any("do not name the data set" in note for note in plan.notes) == private
+    push(plan, alice)
+    sent = b"".join(plain.files("alice/other").values())
+    assert (b"alice/secret" in sent) != private
 
 
 def test_example_pictures_can_stay_at_home_always(plain, alice, model):
