@@ -2,7 +2,8 @@
 
 Push does all its checks (sound weights, account, rights, licences, card) and one atomic commit,
 and is compared with `create_repo` + `upload_folder`; pull checks the digest of every file and is
-compared with `snapshot_download`. The Hub is a process of its own on this machine, so a second of
+compared with `snapshot_download`, which checks none over plain HTTP, and with the same followed by
+`verify_repo_checksums`. The Hub is a process of its own on this machine, so a second of
 network hides nothing. Rounds are interleaved, each with weights the Hub has never seen; the best
 of each is compared, and both run once before. The target is 1.1.
 """
@@ -89,16 +90,21 @@ def main() -> None:
             work.mkdir()
             times = measure(bundle, work, options.rounds, xet=xet)
             for what in ("push", "pull"):
-                ours, bare = (min(times[f"{what} {name}"]) for name in ("autoseg", "bare"))
-                path = "Xet" if xet else "LFS"
+                ours, bare, verified = (
+                    min(times[f"{what} {name}"]) for name in ("autoseg", "bare", "verified")
+                )
                 verdict = "met" if ours <= TARGET * bare else "missed"
-                rows.append([f"{what}, {path}", f"{ours:.3f}", f"{bare:.3f}", f"{ours / bare:.2f}",
-                             verdict])  # fmt: skip
+                row = [f"{what}, {'Xet' if xet else 'LFS'}", f"{ours:.3f}", f"{bare:.3f}"]
+                row += [f"{ours / bare:.2f}", verdict]
+                checked = [f"{verified:.3f}", f"{ours / verified:.2f}"] if what == "pull" else []
+                rows.append(row + (checked or ["", ""]))
     title = (
         f"{size / 1e6:.0f} MB over loopback, best of {options.rounds}, {os.cpu_count()} cores, in "
         f"seconds (target: ratio of {TARGET} or less)"
     )
-    print_table(title, ["", "autoseg", "huggingface_hub", "ratio", "target"], rows)
+    print_table(
+        title, ["", "autoseg", "huggingface_hub", "ratio", "target", "verified", "ratio"], rows
+    )
 
 
 if __name__ == "__main__":

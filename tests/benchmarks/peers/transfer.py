@@ -1,5 +1,7 @@
 """One client: push and pull fresh models of one size by autoseg and by bare huggingface_hub.
 
+Bare pulls check nothing over plain HTTP, so a third way verifies what it pulled, as ours does.
+
 Prints, as JSON, the seconds of each round by name. Its Hub, token and switches come from the
 environment, which huggingface_hub reads as it is imported: hence a process of its own.
 """
@@ -52,11 +54,20 @@ def bare_pull(repo_id: str, cache: Path) -> None:
     huggingface_hub.snapshot_download(repo_id, cache_dir=cache)
 
 
+def verified_pull(repo_id: str, cache: Path) -> None:
+    huggingface_hub.snapshot_download(repo_id, cache_dir=cache)
+    huggingface_hub.HfApi().verify_repo_checksums(repo_id, cache_dir=cache)
+
+
 def our_pull(repo_id: str, cache: Path) -> None:
     pull_model(repo_id, connect(cache_dir=cache))
 
 
-PAIRS = {"autoseg": (our_push, our_pull), "bare": (bare_push, bare_pull)}
+PAIRS = {
+    "autoseg": (our_push, our_pull),
+    "bare": (bare_push, bare_pull),
+    "verified": (bare_push, verified_pull),
+}
 
 
 def main() -> None:
