@@ -59,15 +59,18 @@ LICENCES = _table(
     *(
         Licence(name)
         for name in (
-            "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "odc-by",
+            "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "isc",
+            "zlib", "ncsa", "bsl-1.0", "afl-3.0", "ecl-2.0", "artistic-2.0", "postgresql", "odc-by",
             "cdla-permissive-1.0", "cdla-permissive-2.0", "etalab-2.0",
         )
     ),
     *(Licence(name, attribution=False) for name in ("cc0-1.0", "pddl", "unlicense", "wtfpl")),
+    Licence("0bsd", attribution=False, on_hub=False, link="https://opensource.org/license/0bsd"),
     *(
         Licence(name, same_licence=True)
         for name in (
             "gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "mpl-2.0",
+            "epl-1.0", "epl-2.0", "eupl-1.1", "eupl-1.2", "osl-3.0", "ms-pl", "ofl-1.1", "gfdl",
             "odbl", "cdla-sharing-1.0", "openrail", "openrail++", "bigscience-openrail-m",
             "creativeml-openrail-m", "bigcode-openrail-m",
         )
@@ -162,7 +165,8 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
     """The licence to write into a model's card, if everything asked for is allowed.
 
     A part whose terms nobody knows here is no obstacle once the user names the model's licence:
-    then it is the user who vouches for it.
+    then it is the user who vouches for it. A licence whose terms nobody knows here cannot be asked
+    for where a part has terms to keep.
 
     Args:
         weights: Licence of the pretrained encoder weights.
@@ -173,6 +177,8 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
     Raises:
         LicenceError: A part's licence forbids it.
     """
+    wanted = None if asked is None else find_licence(asked)
+    is_named = wanted is not None and wanted.identifier != "unknown"
     parts = {"the encoder's pretrained weights": find_licence(weights)}
     if data is not None:
         parts["the training data"] = find_licence(data)
@@ -182,15 +188,15 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
                 f"The licence of {what}, {licence.identifier}, {licence.in_words()}. A model "
                 f"trained with it cannot be made public: keep the repository private."
             )
-        if public and asked is None and not licence.known:
+        if public and not is_named and not licence.known:
             raise LicenceError(
                 f"The licence of {what} is {_told(licence)}, so nobody can tell whether the model "
                 f"may be made public. Look it up: if it may, name the licence of the model; if "
                 f"not, keep the repository private."
             )
-    if asked is not None:
-        return _check_asked(find_licence(asked), parts)
     licence_of_all = model_licence(weights, data)
+    if wanted is not None and wanted.identifier != hub_fields(licence_of_all).get("license_name"):
+        return _check_asked(wanted, parts)
     if public and " AND " in licence_of_all:
         first, second = licence_of_all.split(" AND ")
         raise LicenceError(
@@ -223,10 +229,15 @@ def _includes(licence: Licence, part: Licence) -> bool:
     )
 
 
+def _keeps(asked: Licence, part: Licence) -> bool:
+    """Whether a licence asked for is sure to keep the terms of a part that are known."""
+    return _includes(asked, part) and (asked.known or part.commercial)
+
+
 def _check_asked(asked: Licence, parts: dict[str, Licence]) -> str:
     """The licence asked for, if it keeps the terms of every part that are known."""
     for what, part in parts.items():
-        if not part.known or _includes(asked, part):
+        if not part.known or _keeps(asked, part):
             continue
         if part.same_licence:
             why = "asks that what is made from it carries the same licence"
@@ -236,6 +247,8 @@ def _check_asked(asked: Licence, parts: dict[str, Licence]) -> str:
             why = "forbids commercial use"
         else:
             why = "asks that its authors are named"
+        if not asked.known:
+            why += ", and autoseg does not know the terms of the other"
         raise LicenceError(
             f"The model cannot be given the licence {asked.identifier}: the licence of {what}, "
             f"{part.identifier}, {why}. Ask for {part.identifier}, or for none: then the one that "

@@ -95,6 +95,32 @@ def test_a_licence_that_promises_too_much_is_refused(parts, asked, why):
         check(**parts, asked=asked)
 
 
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize(
+    "asked",
+    "bsl-1.0 ncsa artistic-2.0 bsd-3-clause-clear commercial other unknown our-terms".split(),
+)
+@pytest.mark.parametrize("parts", [{"weights": "cc-by-nc-4.0"}, {"data": "cc-by-nc-4.0"}])
+def test_no_licence_but_a_non_commercial_one_covers_non_commercial_parts(parts, asked, public):
+    with pytest.raises(LicenceError, match="forbids commercial use"):
+        check(**parts, asked=asked, public=public)
+
+
+def test_terms_that_nobody_knows_may_be_asked_for_where_the_parts_allow_anything():
+    assert check("apache-2.0", "mit", asked="our-terms", public=True) == "our-terms"
+    with pytest.raises(LicenceError, match="same licence, and autoseg does not know the terms"):
+        check(data="cc-by-sa-4.0", asked="our-terms")
+
+
+@pytest.mark.parametrize(
+    "name",
+    "isc zlib ncsa bsl-1.0 ecl-2.0 afl-3.0 artistic-2.0 postgresql 0bsd bsd-3-clause-clear".split(),
+)
+def test_the_permissive_licences_of_the_hub_are_known(name):
+    assert name in PERMISSIVE_LICENCES
+    assert check(weights=name, asked="apache-2.0", public=True) == "apache-2.0"
+
+
 @pytest.mark.parametrize("data", ["proprietary", "cc-by-nd-4.0", "cc-by-nc-nd-4.0"])
 @pytest.mark.parametrize("asked", [None, "mit"])
 def test_data_that_may_not_be_passed_on_keeps_the_model_private(data, asked):
@@ -107,6 +133,8 @@ def test_data_that_may_not_be_passed_on_keeps_the_model_private(data, asked):
 def test_unknown_terms_need_the_users_word_before_a_model_is_public(parts):
     with pytest.raises(LicenceError, match="name the licence of the model"):
         check(**parts, public=True)
+    with pytest.raises(LicenceError, match="name the licence of the model"):
+        check(**parts, asked="other", public=True)
     assert check(**parts, asked="apache-2.0", public=True) == "apache-2.0"
     check(**parts, public=False)
 
@@ -115,7 +143,9 @@ def test_terms_that_contradict_each_other_keep_the_model_private():
     parts = {"weights": "cc-by-nc-4.0", "data": "cc-by-sa-4.0"}
     with pytest.raises(LicenceError, match="no licence satisfies both"):
         check(**parts, public=True)
-    assert hub_fields(check(**parts))["license_name"] == "cc-by-nc-4.0-and-cc-by-sa-4.0"
+    both = "cc-by-nc-4.0-and-cc-by-sa-4.0"
+    assert hub_fields(check(**parts))["license_name"] == both
+    assert check(**parts, asked=both) == "cc-by-nc-4.0 AND cc-by-sa-4.0"
 
 
 def test_the_hub_is_told_the_name_and_text_of_a_licence_it_does_not_know():
