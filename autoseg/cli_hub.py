@@ -134,6 +134,8 @@ def pull(
     repo = parse_repo(repo_id)
     if repo is None:
         raise HubError(f"{repo_id!r} is no repository on the Hub. Write it as owner/name.")
+    if revision is not None and repo.revision not in (None, revision):
+        raise HubError(f"{repo_id} names the revision {repo.revision}, but --revision {revision}.")
     pulled = pull_model(repo.repo_id, connect(), revision=revision or repo.revision)
     bundle = load_bundle(pulled.folder)
     if out is not None:

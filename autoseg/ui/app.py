@@ -79,12 +79,13 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         page.load(open_first, None, first, queue=False, **private)
         page.load(open_dataset, None, data.outputs, **private)
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
-        page.load(share.open_page, None, share.outputs, **private)
+        if server_paths:
+            page.load(share.open_page, None, share.outputs, **private)
+            share_page.select(share.open_page, None, share.outputs, **private)
+            share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
         search_page.select(dataset_field, search.dataset, search.dataset, **private)
-        share_page.select(share.open_page, None, share.outputs, **private)
-        share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         predict_page.select(predict.open_page, predict.model, predict.outputs, **private)
     return page
 

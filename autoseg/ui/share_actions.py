@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from autoseg.bundle import load_bundle
-from autoseg.errors import AutosegError, HubError
+from autoseg.errors import AutosegError, HubAccessError, HubError
 from autoseg.hub.connection import Account, Connection, connect, parse_repo, sign_in
 from autoseg.hub.pull import list_models, pull_model
-from autoseg.hub.push import PushOptions, plan_push, push
+from autoseg.hub.push import PushOptions, PushPlan, plan_push, push
 from autoseg.hub.spaces import DeployOptions, deploy, plan_deploy
 from autoseg.predictor import find_bundle
 from autoseg.pulled_models import PulledModel
@@ -33,24 +32,21 @@ class Session:
     account: Account | None = None
 
 
-def begin(saved_login: bool) -> Session:
-    """A page that nobody has signed in to yet.
-
-    Args:
-        saved_login: Whether the login of this computer may be used; not for a page that others
-            can open too.
-    """
-    return Session(connect(saved_login=saved_login))
+def begin() -> Session:
+    """A page that nobody has signed in to yet."""
+    return Session(connect(saved_login=False))
 
 
 def signed_in(session: Session, token: str | None) -> Values:
     """Sign in with a token, or else with the login of this computer."""
     try:
-        connection = session.connection
-        if (token or "").strip():
-            connection = connect(
-                token, endpoint=connection.endpoint, cache_dir=connection.cache_dir
-            )
+        given = (token or "").strip() or None
+        connection = connect(
+            given,
+            endpoint=session.connection.endpoint,
+            cache_dir=session.connection.cache_dir,
+            saved_login=given is None,
+        )
         account = sign_in(connection)
         models = _own_models(connection, account)
     except AutosegError as error:
@@ -109,7 +105,7 @@ def planned(
 ) -> Values:
     """What a push would do, with the card as it would stand there."""
     try:
-        plan = plan_push(_chosen(workspace, run), (repo or "").strip(), session.connection, options)
+        plan = _plan(workspace, session, run, repo, options)
     except AutosegError as error:
         return {"plan": views.error(error), "card": ""}
     return {"plan": share_view.plan(plan), "card": share_view.card(plan.card, plan.folder)}
@@ -121,21 +117,27 @@ def pushed(
 ) -> Values:  # fmt: skip
     """Push a run's model, or say why not."""
     try:
-        plan = plan_push(_chosen(workspace, run), (repo or "").strip(), session.connection, options)
+        plan = _plan(workspace, session, run, repo, options)
         done = push(plan, session.connection, on_progress=on_progress)
     except AutosegError as error:
         return {"plan": views.error(error), "card": ""}
     said = "Pushed to" if done.changed else "Nothing has changed since the last push to"
     return {
-        "plan": share_view.link(said, done.url),
+        "plan": share_view.stacked([share_view.link(said, done.url), *map(views.note, plan.notes)]),
         "card": share_view.card(plan.card, plan.folder),
     }
 
 
-def _chosen(workspace: Workspace, run: str | None) -> Path:
+def _plan(
+    workspace: Workspace, session: Session, run: str | None, repo: str | None, options: PushOptions
+) -> PushPlan:
+    """Plan a push of a run's model by whoever is signed in on this page."""
     if not run:
         raise HubError("There is no model to push: finish a search first, then choose its run.")
-    return find_bundle(workspace.named_run(run).path)
+    if session.account is None:
+        raise HubAccessError("Nobody is signed in: do that first, at the top of this tab.")
+    folder = find_bundle(workspace.named_run(run).path)
+    return plan_push(folder, (repo or "").strip(), session.connection, options)
 
 
 def found(session: Session, query: str | None) -> Values:
@@ -186,10 +188,15 @@ def deployed(
     try:
         if not models:
             raise HubError("No model is chosen. Write the name of one on the Hub, or push one.")
+        if session.account is None:
+            raise HubAccessError("Nobody is signed in: do that first, at the top of this tab.")
         plan = plan_deploy(models, session.connection, options)
         done = deploy(plan, session.connection, on_stage=tell)
     except AutosegError as error:
         return {"space_state": share_view.stages(seen) + views.error(error), "space_token": ""}
     said = share_view.link("The Space is", done.url, f" ({done.stage})")
-    note = views.note(done.note) if done.note else ""
-    return {"space_state": share_view.stages(seen) + said + note, "space_token": ""}
+    notes = [views.note(text) for text in (*plan.notes, done.note) if text]
+    return {
+        "space_state": share_view.stacked([share_view.stages(seen), said, *notes]),
+        "space_token": "",
+    }

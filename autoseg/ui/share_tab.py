@@ -9,7 +9,7 @@ import gradio as gr
 from autoseg.hub.push import PushOptions
 from autoseg.hub.spaces import HARDWARE, TOKEN_SECRET, DeployOptions
 from autoseg.licences import LICENCES
-from autoseg.ui import share_actions, share_view
+from autoseg.ui import share_actions, share_view, views
 from autoseg.ui.share_actions import OnBytes, Session, Values
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
@@ -24,6 +24,12 @@ _EXAMPLES: dict[str, bool | None] = {
     "Only while it is private": None, "Always": True, "Never": False,
 }  # fmt: skip
 """What may be said of example pictures, as `PushOptions` has it."""
+
+NOT_HERE = views.empty(
+    "Not on a page that others can open",
+    "Push, pull and Spaces work in the app on the computer that runs it, or by the commands "
+    "autoseg push, pull and deploy there.",
+)
 
 _PROGRESS = gr.Progress()
 
@@ -43,10 +49,14 @@ def build(workspace: Workspace, local: bool) -> ShareTab:
 
     Args:
         workspace: Where runs and pulled models are.
-        local: Whether only this computer can open the page, so that its login may be used.
+        local: Whether only this computer can open the page. Others could push models that are not
+            theirs, fill the disk, or see what somebody else's token gives.
     """
+    if not local:
+        html(NOT_HERE)
+        return ShareTab(gr.Button(visible=False), gr.State(None), [], dict)
     session, name = gr.State(None), gr.State(None)
-    parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row(local)}
+    parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row()}
     with gr.Tabs():
         with gr.Tab("Push a model"):
             parts |= _push_part()
@@ -54,7 +64,7 @@ def build(workspace: Workspace, local: bool) -> ShareTab:
             parts |= _pull_part()
         with gr.Tab("Make a Space"):
             parts |= _space_part()
-    wiring = _Wiring(parts, workspace, local)
+    wiring = _Wiring(parts, workspace)
     wiring.connect_account()
     wiring.connect_push()
     wiring.connect_pull()
@@ -71,10 +81,9 @@ class _Wiring:
 
     private: ClassVar[dict[str, Any]] = {"api_visibility": "private"}
 
-    def __init__(self, parts: dict[str, Any], workspace: Workspace, local: bool) -> None:
+    def __init__(self, parts: dict[str, Any], workspace: Workspace) -> None:
         self.parts = parts
         self.workspace = workspace
-        self.local = local
 
     def placed(self, values: Values) -> Placed:
         """Values by component."""
@@ -86,7 +95,7 @@ class _Wiring:
 
     def session_of(self, state: Session | None) -> Session:
         """Who is signed in on a page."""
-        return state or share_actions.begin(saved_login=self.local)
+        return state or share_actions.begin()
 
     def connect_account(self) -> None:
         """Signing in and out."""
@@ -188,11 +197,11 @@ def _reporting(progress: Any) -> OnBytes:
     return lambda done, total: progress((done, total), desc="Uploading", unit="bytes")
 
 
-def _account_row(local: bool) -> dict[str, Any]:
+def _account_row() -> dict[str, Any]:
     with gr.Row(elem_classes="as-signing"):
         token = gr.Textbox(
             label="Access token of the Hugging Face Hub", type="password", scale=3, min_width=260,
-            placeholder="Empty: the login of this computer" if local else "hf_…",
+            placeholder="Empty: the login of this computer",
             info="Kept for this page only. Make one under Settings, Access Tokens, on the Hub.",
             elem_id="token",
         )  # fmt: skip

@@ -20,6 +20,15 @@ NO_SPACE = views.empty(
     "No Space yet", "A Space is a page on the Hub where others try your model in the browser."
 )
 
+MAX_CARD_LENGTH = 200_000
+"""Characters of a card that are shown; ours have some 10,000."""
+
+MAX_PICTURES = 8
+"""Pictures of a card that are shown, each once."""
+
+MAX_PICTURE_BYTES = 2_000_000
+"""Largest picture that is shown; ours have some 200 kB."""
+
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _EXAMPLE = re.compile(r"\]\((examples/[\w.-]+\.jpg)\)")
 
@@ -45,7 +54,7 @@ def plan(planned: PushPlan) -> str:
     caption = f"{planned.repo_id} {state}, {seen}"
     parts = [views.table(("File", "Size"), rows, numbers=(1,), caption=caption)]
     parts += [views.note(text) for text in planned.notes]
-    return _stacked(parts)
+    return stacked(parts)
 
 
 def link(text: str, url: str, after: str = "") -> str:
@@ -76,19 +85,31 @@ def model(name: str, where: str, info: BundleInfo) -> str:
     ]
     if scores:
         parts.append(views.table(("Score by its author", "Value"), scores, numbers=(1,)))
-    return _stacked(parts)
+    return stacked(parts)
 
 
 def card(text: str, folder: Path) -> str:
-    """A model card as Markdown to show: without its metadata, its pictures inside."""
+    """A model card as Markdown to show: without its metadata, its pictures inside.
+
+    Cards come from strangers too, so only the first pictures are shown, and none that is large.
+    """
+    shown: dict[str, str] = {}
 
     def inside(match: "re.Match[str]") -> str:
-        file = folder / match[1]
-        if not file.is_file():
-            return match[0]
-        return f"](data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()})"
+        name = match[1]
+        if name not in shown and len(shown) < MAX_PICTURES:
+            shown[name] = _encoded(folder / name)
+            return f"]({shown[name] or name})"
+        return match[0]
 
-    return _EXAMPLE.sub(inside, _FRONT_MATTER.sub("", text))
+    return _EXAMPLE.sub(inside, _FRONT_MATTER.sub("", text[:MAX_CARD_LENGTH]))
+
+
+def _encoded(file: Path) -> str:
+    """A picture as an address that holds it; "" if it is missing or too large to be shown."""
+    if not file.is_file() or file.stat().st_size > MAX_PICTURE_BYTES:
+        return ""
+    return f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def stages(seen: Sequence[str]) -> str:
@@ -107,5 +128,6 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"
 
 
-def _stacked(parts: Iterable[str]) -> str:
+def stacked(parts: Iterable[str]) -> str:
+    """Parts below each other."""
     return f'<div style="display:grid;gap:10px">{"".join(parts)}</div>'

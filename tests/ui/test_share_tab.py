@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from bundle_helpers import make_bundle
 from loopback_hub import ALICE, READER, LoopbackHub
@@ -8,7 +9,7 @@ from ui_helpers import write_run
 from autoseg.hub.connection import connect
 from autoseg.hub.push import PushOptions
 from autoseg.hub.spaces import DeployOptions
-from autoseg.ui import predict_tab, share_actions, share_view
+from autoseg.ui import predict_tab, share_actions, share_tab, share_view
 from autoseg.ui.share_actions import Session
 
 
@@ -55,10 +56,21 @@ def test_signing_out_forgets_the_token(alice):
     assert values["session"].account is None
 
 
-def test_a_page_for_others_does_not_use_this_computers_login(monkeypatch):
+def test_an_empty_field_signs_in_with_this_computers_login(session, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", ALICE.token)
-    assert share_actions.begin(saved_login=True).connection.token == ALICE.token
-    assert share_actions.begin(saved_login=False).connection.token is None
+    values = share_actions.signed_in(session, "")
+    assert values["session"].account.name == "alice"
+    again = share_actions.signed_in(share_actions.signed_out(values["session"])["session"], "")
+    assert again["session"].account.name == "alice"
+
+
+def test_nothing_is_pushed_before_somebody_signed_in(workspace, run, session, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", ALICE.token)
+    values = push(workspace, session, run)
+    assert "Nobody is signed in" in values["plan"]
+    deployed = share_actions.deployed(session, ["alice/leaves"], DeployOptions(), print)
+    assert "Nobody is signed in" in deployed["space_state"]
+    assert hub.requests == []
 
 
 def test_the_repositorys_name_is_suggested(alice, session):
@@ -132,6 +144,23 @@ def test_a_space_is_made_and_its_stages_are_shown(workspace, run, alice, hub):
 def test_a_space_without_a_model_says_what_to_do(alice):
     values = share_actions.deployed(alice, [], DeployOptions(), print)
     assert "No model is chosen" in values["space_state"]
+
+
+def test_a_strangers_card_cannot_grow_without_end(tmp_path):
+    """2,100 characters of card with one picture of 2 MB used to become 267 MB of page."""
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "small.jpg").write_bytes(bytes(1_000_000))
+    (tmp_path / "examples" / "large.jpg").write_bytes(bytes(3_000_000))
+    for name in ("small", "large"):
+        card = f"![x](examples/{name}.jpg)\n" * 100
+        assert len(share_view.card(card, tmp_path)) < 1_500_000
+
+
+def test_a_page_that_others_can_open_offers_no_sharing(workspace):
+    with gr.Blocks() as page:
+        tab = share_tab.build(workspace, local=False)
+    assert tab.outputs == []
+    assert not any(isinstance(block, gr.Textbox) for block in page.blocks.values())
 
 
 def test_pictures_of_a_card_are_shown_from_its_folder(tmp_path):
