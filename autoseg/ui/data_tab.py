@@ -107,7 +107,6 @@ def added_hub(
     workspace: Workspace,
     text: str | None,
     revision: str | None = "",
-    own_login: bool = True,
     on_download: OnProgress | None = None,
     on_progress: OnProgress | None = None,
 ) -> Values:
@@ -117,7 +116,6 @@ def added_hub(
         workspace: Where it is listed.
         text: "owner/name", or its other forms.
         revision: Branch, tag or commit; "": as `text` says, else the main branch.
-        own_login: Whether whoever asks may use this machine's login and cache.
         on_download: Called with the bytes done and all bytes.
         on_progress: Called with the images checked and all images.
     """
@@ -125,9 +123,8 @@ def added_hub(
         dataset = workspace.add_hub_dataset(
             text or "",
             revision=(revision or "").strip() or None,
-            connection=connect(saved_login=own_login),
+            connection=connect(),
             on_download=on_download or (lambda done, total: None),
-            use_cache=own_login,
         )
     except AutosegError as error:
         return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
@@ -180,7 +177,10 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
                 label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
                 elem_id="upload",
             )  # fmt: skip
-            with gr.Accordion("A data set of the Hugging Face Hub", open=False):
+            # Others must not fill this computer's disk, nor see what its login gives.
+            with gr.Accordion(
+                "A data set of the Hugging Face Hub", open=False, visible=server_paths
+            ):
                 hub_name = gr.Textbox(
                     label="Data set", placeholder="owner/name",
                     info="With /folder behind it where only a part is wanted.", elem_id="hub-name",
@@ -231,7 +231,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     def on_hub(text: str | None, revision: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(
             added_hub(
-                workspace, text, revision, server_paths,
+                workspace, text, revision,
                 on_download=_reporting(progress, "Fetching", "bytes"),
                 on_progress=_reporting(progress),
             )
@@ -244,9 +244,9 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     check.click(on_check, [datasets, mapping], outputs, **private)
     upload.upload(on_upload, upload, outputs, **private)
     sample.click(on_sample, None, outputs, **private)
-    add_hub.click(on_hub, [hub_name, hub_revision], outputs, **private)
-    hub_name.submit(on_hub, [hub_name, hub_revision], outputs, **private)
     if server_paths:
+        add_hub.click(on_hub, [hub_name, hub_revision], outputs, **private)
+        hub_name.submit(on_hub, [hub_name, hub_revision], outputs, **private)
         add_path.click(on_path, path, outputs, **private)
     remove.click(lambda name: placed(removed(workspace, name)), datasets, outputs, **private)
     datasets.input(

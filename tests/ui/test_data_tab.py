@@ -73,16 +73,6 @@ def test_a_data_set_of_the_hub_is_fetched_listed_and_checked(workspace, hub_of_t
     assert done[-1][0] == done[-1][1] > 0
 
 
-def test_a_shared_page_uses_neither_login_nor_cache(workspace, hub_of_this_machine):
-    own = data_tab.added_hub(workspace, "alice/secret")
-    assert own["datasets"]["value"] == "secret"
-    shared = data_tab.added_hub(workspace, "alice/secret", own_login=False)
-    assert 'role="alert"' in shared["verdict"] and "alice/secret" in shared["verdict"]
-    assert "datasets" not in shared
-    public = data_tab.added_hub(workspace, "alice/leaves", own_login=False)
-    assert public["datasets"]["value"] == "leaves"
-
-
 @pytest.mark.parametrize("text", ["", None, "leaves", "/etc", "alice/none", "alice/leaves@../x"])
 def test_what_the_hub_does_not_have_is_shown_as_it_stands(workspace, hub_of_this_machine, text):
     values = data_tab.added_hub(workspace, text, None)
