@@ -20,7 +20,14 @@ from autoseg.hub.space_files import (
     default_package,
     fill_template,
 )
-from autoseg.hub.space_state import PlannedModel, SpaceState, find_model, find_space, git_blob
+from autoseg.hub.space_state import (
+    PlannedModel,
+    SpaceState,
+    find_model,
+    find_space,
+    git_blob,
+    is_open,
+)
 from autoseg.licences import find_licence
 
 HARDWARE: tuple[str, ...] = tuple(str(item.value) for item in SpaceHardware)
@@ -112,6 +119,8 @@ def plan_deploy(
     found = find_space(space, connection)
     public = options.public or found.public
     _check_secrecy(planned, space, public, found, options, connection)
+    if public and found.exists and not found.public and not options.expose_private:
+        _check_shown_before(space, found, connection)
     kind: SpaceKind = "predict" if len(planned) == 1 else "gallery"
     files = fill_template(
         kind,
@@ -256,6 +265,23 @@ def _check_secrecy(
         doing = f"Reading {model.repo_id} with the secret {TOKEN_SECRET}"
         with explained(theirs, doing, model.repo_id, revision=model.revision):
             patiently(functools.partial(theirs.api.auth_check, model.repo_id))
+
+
+def _check_shown_before(space: str, found: SpaceState, connection: Connection) -> None:
+    """Refuse to open a Space that shows closed models until its new version runs."""
+    closed = []
+    for name in found.variables.get(MODELS_VARIABLE, "").split(","):
+        if not (name := name.strip()):
+            continue
+        repository = parse_repo(name)
+        if repository is None or not is_open(repository.repo_id, connection):
+            closed.append(name)
+    if closed:
+        raise HubAccessError(
+            f"{space} is private and shows {', '.join(closed)}, not open to everybody, until its "
+            f"new version runs. Choose another name for the public Space, or deploy the new models "
+            f"there without --public first, or say that this is meant (--expose-private)."
+        )
 
 
 def _title(models: Sequence[PlannedModel]) -> str:

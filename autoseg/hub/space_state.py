@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from autoseg.errors import HubError
+from autoseg.errors import HubAccessError, HubError, HubNotFoundError
 from autoseg.hub.connection import Connection
 from autoseg.hub.failures import explained, patiently
 
@@ -74,6 +74,21 @@ def find_model(repo_id: str, revision: str | None, connection: Connection) -> Pl
         gated=bool(info.gated),
         licence=licence if isinstance(licence, str) else "",
     )
+
+
+def is_open(repo_id: str, connection: Connection) -> bool:
+    """Whether everybody can load a model, asked without a token; no where it is not there.
+
+    Raises:
+        HubUnreachableError: The Hub gives no answer.
+    """
+    anybody = replace(connection, token=None)
+    try:
+        with explained(anybody, f"Looking whether {repo_id} is open", repo_id):
+            info = patiently(lambda: anybody.api.model_info(repo_id))
+    except (HubAccessError, HubNotFoundError):
+        return False
+    return not (info.private or info.gated)
 
 
 def find_space(space: str, connection: Connection) -> SpaceState:

@@ -67,7 +67,8 @@ def deploy(
     """Make the Space or bring it up to date, and wait until it runs.
 
     What is there already is left alone: the same deploy again changes and builds nothing. Secrets
-    are set every time, because the Hub never gives them back to be compared.
+    are set every time, because the Hub never gives them back to be compared. A Space that is to
+    become public is opened last, so that one that fails stays as private as it was.
 
     Args:
         plan: What `plan_deploy` found.
@@ -100,6 +101,10 @@ def deploy(
     else:
         stage = "BUILDING"
         note = f"The Hub is about to build {plan.space}; its page {url} shows when it runs."
+    if plan.changes_visibility:
+        tell("Making the Space public")
+        _open(plan, connection)
+        changed = True
     return Deployed(plan.space, url, stage, found.app_url, changed, note)
 
 
@@ -119,12 +124,6 @@ def _apply(plan: DeployPlan, connection: Connection, tell: OnStage) -> tuple[boo
                 )
             )  # fmt: skip
             hardware = _still_wanted(plan, connection)
-        elif plan.changes_visibility:
-            tell("Making the Space public")
-            patiently(
-                lambda: api.update_repo_settings(space, repo_type="space", private=not plan.public)
-            )
-            changed = True
         for name, value in plan.variables.items():
             tell(f"Setting {name}")
             _call(api.add_space_variable, space, name, value)
@@ -146,6 +145,13 @@ def _apply(plan: DeployPlan, connection: Connection, tell: OnStage) -> tuple[boo
             patiently(lambda: api.restart_space(space, factory_reboot=True))
             changed = True
     return changed, commit
+
+
+def _open(plan: DeployPlan, connection: Connection) -> None:
+    """Let everybody see a Space that was private."""
+    api = connection.api
+    with explained(connection, f"Making {plan.space} public", plan.space, repo_type="space"):
+        patiently(lambda: api.update_repo_settings(plan.space, repo_type="space", private=False))
 
 
 def _call(function: Any, *arguments: str) -> None:

@@ -128,6 +128,59 @@ def test_a_public_space_is_public_only_when_asked_for(hub, alice):
     assert any("public already" in note for note in again.notes)
 
 
+def opened_after(hub: LoopbackHub) -> list[str]:
+    """What was asked of the Hub since the Space of the leaves was opened."""
+    asked = [f"{method} {path}" for method, path, _ in hub.requests]
+    return asked[asked.index("PUT /api/spaces/alice/leaves/settings") + 1 :]
+
+
+def test_a_private_space_is_opened_last(hub, alice):
+    """It was opened first, and showed the old model until the new one was built."""
+    deployed(alice)
+    deployed(alice, "alice/roots", options=DeployOptions(space="alice/leaves", public=True))
+    assert not hub.repository("alice/leaves", "space").private
+    assert opened_after(hub) == []
+
+
+@pytest.mark.parametrize("step", ["POST .*/variables", "POST .*/commit/"])
+def test_a_deploy_that_fails_opens_nothing(hub, alice, step):
+    deployed(alice)
+    hub.fail(step, times=20, status=400, body={"error": "no"})
+    with pytest.raises(HubError):
+        deployed(alice, "alice/roots", options=DeployOptions(space="alice/leaves", public=True))
+    assert hub.repository("alice/leaves", "space").private
+
+
+def test_a_space_that_is_not_built_is_not_opened(hub, alice):
+    deployed(alice)
+    hub.script_space("alice/leaves", ["BUILDING", "BUILD_ERROR"])
+    with pytest.raises(HubError, match="could not be built"):
+        deployed(alice, "alice/roots", options=DeployOptions(space="alice/leaves", public=True))
+    assert hub.repository("alice/leaves", "space").private
+
+
+def test_without_waiting_a_space_is_opened_after_its_files_came(hub, alice):
+    deployed(alice)
+    options = DeployOptions(space="alice/leaves", public=True)
+    assert deployed(alice, "alice/roots", options=options, wait_s=0).changed
+    assert not hub.repository("alice/leaves", "space").private
+    assert opened_after(hub) == []
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_space_that_shows_a_closed_model_is_not_opened_for_another(hub, alice, gone):
+    """The private model of before was everybody's until the new one was built."""
+    secrets = {"HF_TOKEN": "hf_reader"}
+    deployed(alice, "alice/secret", options=DeployOptions(space="alice/page", secrets=secrets))
+    if gone:
+        hub.space("alice/page").variables["AUTOSEG_MODELS"] = "alice/deleted"
+    options = DeployOptions(space="alice/page", public=True)
+    with pytest.raises(HubAccessError, match="until its new version runs"):
+        plan_deploy(["alice/leaves"], alice, options)
+    meant = DeployOptions(space="alice/page", public=True, expose_private=True)
+    assert plan_deploy(["alice/leaves"], alice, meant).changes_visibility
+
+
 def test_zero_gpu_is_asked_for_and_gets_a_torch_it_supports(hub, alice):
     plan = plan_deploy(["alice/leaves"], alice, DeployOptions(hardware="zero-a10g"))
     deploy(plan, alice)
