@@ -5,9 +5,7 @@ folders named by commit, so that the same revision is always found at the same p
 """
 
 import hashlib
-import logging
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import huggingface_hub
 from filelock import FileLock
 from huggingface_hub.hf_api import RepoFile
 
@@ -35,7 +32,15 @@ from autoseg.errors import (
 from autoseg.files import autoseg_home, write_json
 from autoseg.hub.connection import Connection, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
-from autoseg.hub.fetching import Repo, check_room, fetch_files, remember
+from autoseg.hub.fetching import (
+    COMMIT,
+    Repo,
+    check_room,
+    fetch_files,
+    remember,
+    resolve,
+    tell_of_copy,
+)
 from autoseg.hub.origins import (
     CARD_FILE,
     DatasetName,
@@ -58,11 +63,7 @@ Kind = Literal["images", "zip", "parquet"]
 
 _TEXT_SUFFIXES = frozenset((".txt", ".csv", ".json", ".yaml", ".yml"))
 _MAX_TEXT_BYTES = 100_000_000
-_ANSWER_TIMEOUT_S = 10.0
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _GIGABYTE = 1e9
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def fetch_dataset(
         with explained(
             connection, doing, name.repo_id, revision=name.revision, repo_type="dataset"
         ):
-            commit = _resolve(name, connection, on_wait, patient=cached is None)
+            commit = resolve(copy.repo, name.revision, connection, on_wait, patient=cached is None)
             if copy.fetched(commit) is None:
                 copy.fetch(commit, on_progress, on_wait)
             remember(copy.repo, copy.revision, commit, connection)
@@ -133,10 +134,7 @@ def fetch_dataset(
         if cached is None:
             raise
         commit = cached
-        if huggingface_hub.is_offline_mode():
-            _logger.info("Offline: %s is taken from the cache.", name.repo_id)
-        else:
-            _logger.warning("%s The copy of %s in the cache is used.", error, name.repo_id)
+        tell_of_copy(copy.repo, error)
     return copy.folder(commit, on_progress)
 
 
@@ -158,7 +156,7 @@ class _Copy:
             commit = ref.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             commit = self.revision
-        whole = _COMMIT.fullmatch(commit) and self.fetched(commit) is not None
+        whole = COMMIT.fullmatch(commit) and self.fetched(commit) is not None
         return commit if whole else None
 
     def fetched(self, commit: str) -> Fetched | None:
@@ -228,24 +226,6 @@ class _Copy:
 
     def _record(self, commit: str) -> Path:
         return self._home / commit / f"{self._key}.json"
-
-
-def _resolve(
-    name: DatasetName, connection: Connection, on_wait: OnWait | None, *, patient: bool
-) -> str:
-    """The commit that a revision stands for now."""
-
-    def ask() -> str:
-        info = connection.api.dataset_info(
-            name.repo_id, revision=name.revision, timeout=_ANSWER_TIMEOUT_S
-        )
-        return info.sha or ""
-
-    # Whoever has a copy already should not wait for a Hub that is away.
-    commit = patiently(ask, on_wait=on_wait) if patient else ask()
-    if not _COMMIT.fullmatch(commit):
-        raise HubError(f"The Hub names no commit for {name.repo_id}.")
-    return commit
 
 
 def _list_files(

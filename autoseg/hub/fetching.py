@@ -1,6 +1,7 @@
 """Files of a repository into the Hub's own cache, each checked against what the Hub says it is."""
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,18 @@ from pathlib import Path
 
 import huggingface_hub
 
-from autoseg.errors import HubError
+from autoseg.errors import HubError, HubUnreachableError
 from autoseg.files import write_text
 from autoseg.hub.connection import Connection
 from autoseg.hub.failures import OnWait, patiently
 from autoseg.hub.progress import OnProgress, download_bars
 from autoseg.hub.remote import RemoteFile, file_digest
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""Full names of commits."""
+
+ANSWER_TIMEOUT_S = 10.0
+"""How long the Hub may take to say what a name stands for."""
 
 _MEGABYTE = 1_000_000
 _THREADS = 8
@@ -38,6 +45,53 @@ class Repo:
     def snapshot(self, commit: str, connection: Connection) -> Path:
         """The folder of one commit in the Hub's cache."""
         return self.storage(connection) / "snapshots" / commit
+
+
+def resolve(
+    repo: Repo,
+    revision: str | None,
+    connection: Connection,
+    on_wait: OnWait | None = None,
+    *,
+    patient: bool = True,
+) -> str:
+    """The commit that a revision stands for now, if its files are open to the token.
+
+    Of a gated repository the Hub describes to everybody what it gives only to some, so it is
+    asked for the files too: they may lie in the cache already, fetched by somebody else.
+
+    Args:
+        repo: The repository.
+        revision: Branch, tag or commit; None: the main branch.
+        connection: The Hub.
+        on_wait: Told the seconds of each wait that the Hub asks for.
+        patient: Whether to ask again. Whoever has a copy should not wait for a Hub that is away.
+
+    Raises:
+        HubError: The Hub names no commit.
+        Exception: What the client raised, as it is: see `failures.explained`.
+    """
+
+    def ask() -> object:
+        info = connection.api.repo_info(
+            repo.repo_id, repo_type=repo.repo_type, revision=revision, timeout=ANSWER_TIMEOUT_S
+        )
+        if getattr(info, "gated", False):
+            connection.api.auth_check(repo.repo_id, repo_type=repo.repo_type)
+        return info.sha
+
+    commit = patiently(ask, on_wait=on_wait) if patient else ask()
+    if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
+        raise HubError(f"The Hub names no commit for {repo.repo_id} at {revision or 'main'!r}.")
+    return commit
+
+
+def tell_of_copy(repo: Repo, error: HubUnreachableError) -> None:
+    """Log that the copy in the cache is used for want of an answer; offline that is no news."""
+    if huggingface_hub.is_offline_mode():
+        _logger.info("Offline: %s is taken from the cache.", repo.repo_id)
+    else:
+        _logger.warning("%s The copy of %s in the cache is used.", error, repo.repo_id)
 
 
 def check_room(

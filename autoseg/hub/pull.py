@@ -4,13 +4,11 @@ The files lie in the Hub's own cache, so whatever else on this machine uses the 
 and a model that was pulled once can be had without a network.
 """
 
-import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-import huggingface_hub
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import get_session
 
@@ -18,7 +16,16 @@ from autoseg.bundle import CARD_FILE, CONFIG_FILE, REPORT_FILE, WEIGHTS_FILE
 from autoseg.errors import HubError, HubNotFoundError, HubUnreachableError
 from autoseg.hub.connection import Connection, check_repo_id, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
-from autoseg.hub.fetching import Repo, check_room, fetch_files, remember
+from autoseg.hub.fetching import (
+    ANSWER_TIMEOUT_S,
+    COMMIT,
+    Repo,
+    check_room,
+    fetch_files,
+    remember,
+    resolve,
+    tell_of_copy,
+)
 from autoseg.hub.progress import OnProgress
 from autoseg.hub.remote import RemoteFile, file_digest, find_remote_files
 
@@ -40,12 +47,7 @@ _OTHER_WEIGHTS = {
 }
 """Looked for, never fetched: why a repository without our weights cannot be used."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
-
-_ANSWER_TIMEOUT_S = 10.0
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def pull_model(
     connection: Connection,
     *,
     revision: str | None = None,
+    use_cache: bool = True,
     on_progress: OnProgress | None = None,
     on_wait: OnWait | None = None,
 ) -> Pulled:
@@ -92,6 +95,8 @@ def pull_model(
         repo_id: "owner/name".
         connection: The Hub.
         revision: Branch, tag or commit, which may be shortened to 7 digits; None: the main branch.
+        use_cache: Whether a copy in the cache will do where the Hub gives no answer. False for
+            users who are not those of this machine: the Hub must say that they may read it.
         on_progress: Told the bytes that are there and all of them; None: the Hub's own bars show.
         on_wait: Told the seconds of each wait that the Hub asks for.
 
@@ -105,26 +110,22 @@ def pull_model(
     revision = revision or "main"
     if not is_revision(revision):
         raise HubError(f"{revision!r} is no name of a branch, tag or commit.")
-    cached = _cached_commit(repo_id, revision, connection)
+    repo = Repo(repo_id, "model")
+    cached = _cached_commit(repo, revision, connection) if use_cache else None
     doing = f"Pulling {repo_id}"
     try:
         with explained(connection, doing, repo_id, revision=revision):
-            # Whoever has the model already should not wait for a Hub that is away.
-            commit = _resolve(repo_id, revision, connection, on_wait, patient=cached is None)
+            commit = resolve(repo, revision, connection, on_wait, patient=cached is None)
             names = [*_SIZE_LIMITS, *_OTHER_WEIGHTS]
             files = find_remote_files(repo_id, commit, names, connection, on_wait)
             _check_files(repo_id, files, connection)
-            repo, wanted = Repo(repo_id, "model"), _wanted(files)
-            folder = fetch_files(repo, commit, wanted, connection, on_progress, on_wait)
+            folder = fetch_files(repo, commit, _wanted(files), connection, on_progress, on_wait)
             remember(repo, revision, commit, connection)
             return Pulled(folder, repo_id, commit, from_cache=False)
     except HubUnreachableError as error:
         if cached is None:
             raise
-        if huggingface_hub.is_offline_mode():
-            _logger.info("Offline: %s is taken from the cache.", repo_id)
-        else:
-            _logger.warning("%s The copy of %s in the cache is used.", error, repo_id)
+        tell_of_copy(repo, error)
     return Pulled(_check_cached(repo_id, cached, connection), repo_id, cached, from_cache=True)
 
 
@@ -169,7 +170,7 @@ def list_models(
 
 def _reach(connection: Connection) -> None:
     """Fail at once where there is no Hub: the client's lists try for half a minute."""
-    get_session().head(f"{connection.endpoint}/api/models", timeout=_ANSWER_TIMEOUT_S)
+    get_session().head(f"{connection.endpoint}/api/models", timeout=ANSWER_TIMEOUT_S)
 
 
 def _entry(model: ModelInfo) -> ModelEntry:
@@ -181,21 +182,6 @@ def _entry(model: ModelInfo) -> ModelEntry:
         updated_at=changed.astimezone(UTC).isoformat(timespec="seconds") if changed else "",
         tags=tuple(model.tags or ()),
     )
-
-
-def _resolve(
-    repo_id: str, revision: str, connection: Connection, on_wait: OnWait | None, *, patient: bool
-) -> str:
-    """The commit that a revision stands for now."""
-
-    def ask() -> ModelInfo:
-        return connection.api.model_info(repo_id, revision=revision, timeout=_ANSWER_TIMEOUT_S)
-
-    info = patiently(ask, on_wait=on_wait) if patient else ask()
-    commit = info.sha or ""
-    if not _COMMIT.fullmatch(commit):
-        raise HubError(f"The Hub names no commit for {repo_id} at {revision!r}.")
-    return commit
 
 
 def _check_files(repo_id: str, files: list[RemoteFile], connection: Connection) -> None:
@@ -229,16 +215,16 @@ def _wanted(files: list[RemoteFile]) -> list[RemoteFile]:
     return [file for file in files if file.path not in _OTHER_WEIGHTS]
 
 
-def _cached_commit(repo_id: str, revision: str, connection: Connection) -> str | None:
+def _cached_commit(repo: Repo, revision: str, connection: Connection) -> str | None:
     """The commit in the cache that a revision stood for when the Hub was last reached."""
-    storage = Repo(repo_id, "model").storage(connection)
+    storage = repo.storage(connection)
     ref = storage / "refs" / revision
     commits = [revision]
     if ref.is_file():
         commits = [ref.read_text(encoding="utf-8").strip()]
     elif _SHORT_COMMIT.fullmatch(revision):
         commits = [folder.name for folder in storage.glob(f"snapshots/{revision}*")]
-    if len(commits) != 1 or not _COMMIT.fullmatch(commits[0]):
+    if len(commits) != 1 or not COMMIT.fullmatch(commits[0]):
         return None
     snapshot = storage / "snapshots" / commits[0]
     whole = all((snapshot / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE))

@@ -340,6 +340,16 @@ def test_guests_get_no_copy_that_the_hub_does_not_grant(hub, leaves, anybody):
         fetch_dataset("hf://alice/leaves", anybody, use_cache=False)
 
 
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_gated_data_set_in_the_cache_is_for_those_with_access_only(
+    hub, leaves, alice, anybody, use_cache
+):
+    hub.add_repo("alice/gated", leaves, repo_type="dataset", gated=True)
+    fetch_dataset("hf://alice/gated", alice)
+    with pytest.raises(HubAccessError, match="alice/gated opens on request only"):
+        fetch_dataset("hf://alice/gated", anybody, use_cache=use_cache)
+
+
 def test_half_a_copy_is_fetched_again(hub, leaves, alice):
     folder = fetch_dataset("hf://alice/leaves", alice)
     lost = next((folder / "images").iterdir())

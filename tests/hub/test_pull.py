@@ -196,6 +196,30 @@ def test_a_refusal_is_no_reason_to_use_the_cache(plain, status, code, kind, tmp_
         pull_model("alice/leaf", connection)
 
 
+@pytest.mark.parametrize("token", [None, "hf_bob"])
+def test_a_gated_model_in_the_cache_is_for_those_with_access_only(plain, files, token, tmp_path):
+    plain.add_repo("alice/gated", files, gated=True)
+    pull_model("alice/gated", connected(plain.endpoint, "hf_alice", tmp_path))
+    with pytest.raises(HubAccessError, match="alice/gated opens on request only"):
+        pull_model("alice/gated", connected(plain.endpoint, token, tmp_path))
+
+
+def test_guests_get_no_copy_of_a_model_that_the_hub_does_not_grant(plain, files, tmp_path):
+    plain.add_repo("alice/own", files, private=True)
+    alice = connected(plain.endpoint, "hf_alice", tmp_path)
+    commit = pull_model("alice/own", alice).commit
+    plain.fail(".*", times=10_000, status=503, headers={"Retry-After": "1000"})
+    assert pull_model("alice/own", alice).from_cache
+    for revision in (None, commit):
+        with pytest.raises(HubUnreachableError):
+            pull_model(
+                "alice/own",
+                connected(plain.endpoint, None, tmp_path),
+                revision=revision,
+                use_cache=False,
+            )
+
+
 def test_a_file_that_arrives_damaged_is_fetched_once_more(plain, files, tmp_path):
     plain.fail("GET .*model.safetensors", times=1, corrupt=True)
     pulled = pull_model("alice/leaf", connected(plain.endpoint, None, tmp_path))
