@@ -1,4 +1,4 @@
-"""From a model on the Hub to a Space that answers, installed from the wheel alone."""
+"""From a model on the Hub to a mask or a Space that answers, installed from the wheel alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +75,20 @@ def test_a_deployed_gallery_answers_for_each_model(wheel_environment, hub, image
         assert np.array_equal(read_png(mask), Predictor.from_pretrained(bundle).predict(image).mask)
 
 
+def test_the_wheel_alone_pulls_a_model_and_predicts(wheel_environment, hub, image, tmp_path):
+    alice = connect("hf_alice", endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+    bundle = push_model(alice, tmp_path / "leaves", "alice/leaves")
+    environment = hub.environment(tmp_path / "hf")
+    environment.pop("PYTHONPATH", None)
+    environment["AUTOSEG_HOME"] = str(tmp_path / "autoseg")
+    wheel_environment.run(
+        "-m", "autoseg", "predict", "alice/leaves", image, "--out", tmp_path / "masks",
+        cwd=tmp_path, environment=environment,
+    )  # fmt: skip
+    wanted = Predictor.from_pretrained(bundle).predict(image).mask
+    assert np.array_equal(read_png(tmp_path / "masks" / "photo.png"), wanted)
+
+
 def push_model(alice: Connection, folder: Path, repo_id: str, **options: Any) -> Path:
     """A model that was pushed, its folder."""
     public = options.pop("public", True)
@@ -109,6 +123,6 @@ def variables(hub: LoopbackHub, done: Deployed, tmp_path: Path) -> dict[str, str
     return environment
 
 
-def read_png(path: str) -> np.ndarray:
+def read_png(path: str | Path) -> np.ndarray:
     with Image.open(path) as file:
         return np.asarray(file)
