@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,9 +162,13 @@ def fetch_files(
             )
         )
 
+    def fetch(context: Context, file: RemoteFile) -> Path:
+        return context.run(_fetch_one, repo.repo_id, file, download)
+
     def fetch_all() -> None:
+        contexts = [copy_context() for _ in wanted]  # By which `patiently` knows its threads.
         with ThreadPoolExecutor(_THREADS) as pool:
-            for _ in pool.map(lambda file: _fetch_one(repo.repo_id, file, download), wanted):
+            for _ in pool.map(fetch, contexts, wanted):
                 pass
 
     patiently(fetch_all, on_wait=on_wait)

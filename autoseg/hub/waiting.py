@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -35,6 +36,12 @@ _FAULTS_LIMIT_S = 30.0
 """Time after which a call that meets faults is not begun again; it may repeat within itself."""
 
 _hooks_lock = threading.Lock()
+_own_patience: ContextVar["_Patience | None"] = ContextVar("own_patience", default=None)
+"""That of the call which this thread works for: all threads share one client and its hooks."""
+
+_watching: list["_Patience"] = []
+"""All calls under way, of all threads."""
+
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -53,7 +60,8 @@ def patiently(
     """Call, and call again after what passes: too many requests, faults of the Hub, cut lines.
 
     The Hub's own waiting time is kept to where it states one. The client waits by itself inside
-    some calls; those waits are told and limited too.
+    some calls; those waits are told and limited too. A thread that the call starts is known as
+    its own if it runs in a copy of the context, else only while no other call is under way.
 
     Args:
         call: May be done twice: the answer to the first may have been lost.
@@ -119,6 +127,9 @@ class _Patience:
         self._begun_s = time.monotonic()
         self._calls = 0
         self._waits = 0
+        self._lock = threading.Lock()
+        self._waiting_until_s = self._begun_s
+        """When the waits end that were counted; those of parallel threads pass together."""
         self._counted: Any = None
         """The last answer whose wait was told; the client's error holds the same object."""
 
@@ -127,9 +138,13 @@ class _Patience:
         """See every answer that the client gets, also those it repeats by itself."""
         client = get_session()
         _set_hooks(client, add=self._see)
+        _watching.append(self)
+        before = _own_patience.set(self)
         try:
             yield
         finally:
+            _own_patience.reset(before)
+            _watching.remove(self)
             _set_hooks(client, remove=self._see)
 
     def wait_after(self, error: BaseException) -> float | None:
@@ -154,18 +169,25 @@ class _Patience:
         return wait_s
 
     def _see(self, response: Any) -> None:
+        owner = _own_patience.get()
+        if owner is not self and (owner is not None or _watching != [self]):
+            return  # An answer to another thread's call.
         if response.status_code in (429, 503):
             if (stated := stated_wait_s(response)) is not None:
                 self._count(response, stated)
 
     def _count(self, response: Any, wait_s: float) -> None:
         """Take a wait off what is left, once."""
-        if response is self._counted:
-            return
-        if wait_s > self._left_s:
-            raise LongWait(wait_s)
-        self._counted = response
-        self._left_s -= wait_s
+        with self._lock:
+            if response is self._counted:
+                return
+            now = time.monotonic()
+            more_s = max(0.0, now + wait_s - max(now, self._waiting_until_s))
+            if more_s > self._left_s:
+                raise LongWait(wait_s)
+            self._counted = response
+            self._left_s -= more_s
+            self._waiting_until_s = max(self._waiting_until_s, now + wait_s)
         self._on_wait(wait_s)
 
 

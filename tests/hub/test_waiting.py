@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -8,6 +11,8 @@ from huggingface_hub.utils import get_session
 from loopback_hub import LoopbackHub
 
 from autoseg.hub.connection import connect
+from autoseg.hub.fetching import Repo, fetch_files
+from autoseg.hub.remote import find_remote_files
 from autoseg.hub.waiting import HTTP, LongWait, patiently, stated_wait_s
 
 
@@ -68,6 +73,60 @@ def test_a_hub_that_states_no_wait_is_not_called_without_end(plain, api):
     with pytest.raises(HfHubHTTPError):
         patiently(api.whoami)
     assert len(plain.requests) == 10
+
+
+def test_a_call_is_not_ended_by_the_limit_of_another_thread(plain, api):
+    others, begun, done = [], threading.Event(), threading.Event()
+
+    def stay():
+        begun.set()
+        assert done.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(patiently, stay, on_wait=others.append, limit_s=0.5)
+        assert begun.wait(10)
+        plain.fail("whoami", status=429, headers={"Retry-After": "1"})
+        try:
+            assert patiently(api.whoami)["name"] == "alice"
+        finally:
+            done.set()
+        other.result()
+    assert others == []
+
+
+def test_the_waits_of_a_download_belong_to_its_own_call(plain, tmp_path):
+    """Another call is under way all the while, so that only the context tells them apart."""
+    mine, others = [], []
+    connection = connect("hf_alice", endpoint=plain.endpoint, cache_dir=tmp_path / "cache")
+    files = find_remote_files("alice/leaf", "main", ["a.txt", "b.txt"], connection)
+    commit = plain.repository("alice/leaf").branches["main"]
+    begun, done = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(patiently, lambda: begun.set() or done.wait(10), on_wait=others.append)
+        assert begun.wait(10)
+        plain.fail("(HEAD|GET) .*a.txt", status=429, headers={"Retry-After": "0"})
+        try:
+            fetch_files(Repo("alice/leaf", "model"), commit, files, connection, on_wait=mine.append)
+        finally:
+            done.set()
+    assert set(mine) == {0.0}
+    assert others == []
+
+
+def test_waits_that_pass_together_count_once(plain, api):
+    """Eight files that meet the same limit wait the same seconds."""
+    plain.fail("whoami", times=8, status=429, headers={"Retry-After": "100"})
+
+    def ask(context):
+        with pytest.raises(HfHubHTTPError):
+            context.run(api.whoami)
+
+    def ask_all():
+        contexts = [copy_context() for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(ask, contexts))
+
+    assert len(patiently(ask_all)) == 8
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 413, 507])
