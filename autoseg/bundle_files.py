@@ -27,6 +27,10 @@ _MAX_CONFIG_BYTES = 1_000_000
 _MAX_HEADER_BYTES = 10_000_000
 """The names of a network's tensors take at most some 500 kB."""
 
+_SMALL_BYTES = 64 * 2**20
+"""Any network may hold so much beside its weights; a larger one as much as its weights take. Of
+timm's encoders with attention none holds more than 0.6 times its weights."""
+
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Types that become float32 without a loss that matters, as safetensors calls them."""
 
@@ -161,6 +165,9 @@ def check_weights(
 ) -> None:
     """Check that a file holds exactly a model's tensors, by name, shape and type; read no values.
 
+    What a model computes as it is built, such as masks of attention, stands in no file, so its size
+    is checked too.
+
     Args:
         file: A safetensors file.
         model: On any device, "meta" included.
@@ -168,7 +175,8 @@ def check_weights(
         any_float: Whether floats of half or double precision will do for float32.
 
     Raises:
-        BundleError: It is no sound safetensors file, or holds other tensors.
+        BundleError: It is no sound safetensors file, or holds other tensors; or the model takes far
+            more memory than its weights.
     """
     header = _read_header(file)
     names = _names(file, header, rename)
@@ -190,6 +198,19 @@ def check_weights(
                 f"{file}: {name} must be {expected[0]} of shape {expected[1]}, but is "
                 f"{dtype} of shape {shape}."
             )
+    _check_unstored(file, model)
+
+
+def _check_unstored(file: Path, model: nn.Module) -> None:
+    """Refuse a model whose buffers outside of the file would fill the memory."""
+    state = model.state_dict()
+    unstored = sum(tensor.nbytes for name, tensor in model.named_buffers() if name not in state)
+    most = max(_SMALL_BYTES, sum(tensor.nbytes for tensor in state.values()))
+    if unstored > most:
+        raise BundleError(
+            f"{file}: the network as described takes {unstored:,} bytes beside its weights; at "
+            f"most {most:,} are let through. Its images or windows are described as too large."
+        )
 
 
 def load_weights(file: Path, model: nn.Module, rename: Rename = _as_it_is) -> None:

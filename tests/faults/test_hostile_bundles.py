@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from bundle_helpers import make_bundle
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from smp_helpers import change_json, make_smp
 
 from autoseg.bundle import check_bundle, load_bundle
 from autoseg.errors import BundleError
+from autoseg.smp_models import weightless
 
 MARKER = "AUTOSEG_WAS_FOOLED"
 """File in the working directory that every attack tries to make."""
@@ -168,6 +170,39 @@ def test_values_that_are_not_finite_are_refused(folder):
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(BundleError, match=r"segmentation_head\.0\.bias .*not finite"):
         load_bundle(folder)
+
+
+SWIN = "tu-swin_tiny_patch4_window7_224"
+
+
+def write_swin(folder: Path, **options: object) -> None:
+    """A folder whose sparse file holds exactly the tensors of its configuration."""
+    arguments = {"encoder_name": SWIN, "classes": 3, **options}
+    with weightless():
+        network = smp.FPN(encoder_weights=None, **arguments)
+    header, end = {}, 0
+    for name, part in network.state_dict().items():
+        kind = {torch.float32: "F32", torch.int64: "I64"}[part.dtype]
+        offsets = [end, end := end + part.nbytes]
+        header[name] = {"dtype": kind, "shape": list(part.shape), "data_offsets": offsets}
+    folder.mkdir(parents=True)
+    file = folder / "model.safetensors"
+    write_header(file, header)
+    os.truncate(file, file.stat().st_size + end)
+    (folder / "config.json").write_text(json.dumps({"_model_class": "FPN", **arguments}))
+
+
+@pytest.mark.parametrize("side, window", [(2048, 64), (1024, 32)])
+def test_a_network_that_makes_up_far_more_than_its_file_holds_is_refused(tmp_path, side, window):
+    """Masks of attention stand in no file, and grow with what the configuration says alone."""
+    write_swin(tmp_path / "model", img_size=side, window_size=window)
+    with pytest.raises(BundleError, match="beside its weights"):
+        check_bundle(tmp_path / "model")
+
+
+def test_a_network_for_large_images_whose_masks_fit_its_file_is_let_through(tmp_path):
+    write_swin(tmp_path / "model", img_size=1024, window_size=7)
+    check_bundle(tmp_path / "model")
 
 
 def test_one_tensor_under_its_old_and_its_new_name_is_refused(tmp_path):
