@@ -5,28 +5,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
-from autoseg.bundle import check_bundle
+from autoseg.bundle import CARD_FILE, REPORT_FILE, check_bundle
 from autoseg.errors import HubError, HubNotFoundError
 from autoseg.hub.connection import Connection, sign_in
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.progress import OnProgress
-from autoseg.hub.push_checks import check_account, check_card, check_history, check_names
+from autoseg.hub.push_checks import check_account, check_card, check_names
 from autoseg.hub.push_files import (
     FILE_NAMES,
     PlannedFile,
     card_for,
     choose_files,
+    data_licence_of,
     find_examples,
     read_report,
     report_bytes,
     shortened,
+    source_of,
 )
+from autoseg.hub.push_history import check_history, check_secret, is_hidden
 from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, file_digest, find_remote_files
 from autoseg.hub.upload import Base, Change, upload
-from autoseg.hub.waiting import status_of
 from autoseg.licences import check_licences
 
 MAIN = "main"
@@ -150,14 +152,17 @@ def plan_push(
     opens = options.public and remote.info is not None and bool(remote.info.private)
     with_examples = private if options.examples is None else options.examples
     examples = tuple(find_examples(folder))
-    data_licence = options.data_licence or ((report or {}).get("data") or {}).get("licence")
+    data_licence = options.data_licence or data_licence_of(report)
     licence = check_licences(
         weights=info.weights_licence, data=data_licence, asked=options.licence, public=not private
     )
-    if opens and not options.examples:
-        check_history(repo_id, remote.base, connection, on_wait)
-    hidden = not private and _has_hidden_source(report, repo_id, connection, on_wait)
-    told = shortened(report, with_examples=with_examples, with_source=not hidden)
+    source = None if private else source_of(report)
+    secret = source if source and is_hidden(source, connection, on_wait) else None
+    if opens:
+        check_history(
+            repo_id, connection, on_wait, secret=secret, with_examples=bool(options.examples)
+        )
+    told = shortened(report, with_examples=with_examples, with_source=secret is None)
     card = card_for(
         folder,
         info,
@@ -168,8 +173,10 @@ def plan_push(
         data_licence=data_licence,
         examples=examples if with_examples else (),
     )
-    check_card(card, repo_id, connection, on_wait)
     content = report_bytes(told) if told is not None and told != report else None
+    if secret is not None:
+        check_secret(repo_id, secret, {CARD_FILE: card, REPORT_FILE: (content or b"").decode()})
+    check_card(card, repo_id, connection, on_wait)
     files, left_out = choose_files(folder, card, content, with_examples=with_examples)
     files = _compared(files, remote.files)
     deletions = _deletions(files, remote)
@@ -185,7 +192,7 @@ def plan_push(
         card=card,
         notes=(
             *_notes(repo_id, options, remote, examples, with_examples, left_out),
-            *([_HIDDEN_SOURCE] if hidden else []),
+            *([_HIDDEN_SOURCE] if secret is not None else []),
         ),
         options=options,
         opens=opens,
@@ -265,28 +272,8 @@ def _look(
         )
     head = heads.get(branch) or heads.get(MAIN) or info.sha or MAIN
     files = find_remote_files(repo_id, head, FILE_NAMES, connection, on_wait)
-    base = Base(branch, head, new_branch=branch not in heads, branches=tuple(heads))
+    base = Base(branch, head, new_branch=branch not in heads)
     return _Remote(info, base, tuple(files), tags)
-
-
-def _has_hidden_source(
-    report: dict[str, Any] | None, repo_id: str, connection: Connection, on_wait: OnWait | None
-) -> bool:
-    """Whether the model was trained on a data set of the Hub that not everybody may see."""
-    source = ((report or {}).get("data") or {}).get("source") or {}
-    if not source.get("repo_id"):
-        return False
-    anybody = replace(connection, token=None).api
-    with explained(connection, f"Pushing to {repo_id}", source["repo_id"], repo_type="dataset"):
-        try:
-            patiently(lambda: anybody.dataset_info(source["repo_id"]), on_wait=on_wait)
-        except RepositoryNotFoundError:
-            return True
-        except HfHubHTTPError as error:
-            if status_of(error) not in (401, 403, 404):
-                raise
-            return True
-    return False
 
 
 def _compared(

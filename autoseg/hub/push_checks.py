@@ -1,6 +1,5 @@
-"""What is refused before a push: names, accounts, cards, and pictures that nobody meant to show."""
+"""What is refused before a push: names, accounts, cards."""
 
-from functools import partial
 from typing import Any
 
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -9,8 +8,6 @@ from autoseg.bundle import CARD_FILE
 from autoseg.errors import HubAccessError, HubError
 from autoseg.hub.connection import Account, Connection, check_repo_id, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
-from autoseg.hub.remote import find_remote_files
-from autoseg.hub.upload import Base
 
 
 def check_names(repo_id: str, *, revision: str | None, tag: str | None) -> None:
@@ -44,29 +41,6 @@ def check_account(account: Account, repo_id: str, connection: Connection) -> Non
         raise HubAccessError(
             f"Pushing to {repo_id} failed: you are signed in as {account.name} and may not write "
             f"to {owner}; push to {' or '.join(f'{place}/{name}' for place in account.namespaces)}."
-        )
-
-
-def check_history(repo_id: str, base: Base, connection: Connection, on_wait: OnWait | None) -> None:
-    """Refuse to open a repository to everybody whose history shows the user's images.
-
-    Raises:
-        HubError: It does.
-    """
-    api = connection.api
-    doing = f"Making {repo_id} public"
-    with explained(connection, doing, repo_id):
-        commits: set[str] = set()
-        for branch in base.branches:
-            listed = patiently(partial(api.list_repo_commits, repo_id, revision=branch))
-            commits |= {commit.commit_id for commit in listed}
-        shown = any(
-            find_remote_files(repo_id, commit, (), connection, on_wait) for commit in commits
-        )
-    if shown:
-        raise HubError(
-            f"{doing} failed: its history holds example pictures of your data, which everybody "
-            f"could then see; push to a new repository, or allow it with --examples."
         )
 
 

@@ -111,6 +111,36 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
+def source_of(report: Any) -> str | None:
+    """The data set of the Hub that a report says the model was trained on, as "owner/name"."""
+    source = _source(report)
+    return source["repo_id"] if source else None
+
+
+def data_licence_of(report: Any) -> str | None:
+    """Licence of the data that a report tells of; None: they are the user's own.
+
+    Others' data without a licence are not: theirs is "unknown".
+    """
+    source, data = _source(report), _data(report)
+    licence = data.get("licence") or (source or {}).get("licence")
+    if isinstance(licence, str) and licence.strip():
+        return licence
+    return "unknown" if source else None
+
+
+def _data(report: Any) -> dict[str, Any]:
+    data = report.get("data") if isinstance(report, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _source(report: Any) -> dict[str, Any] | None:
+    source = _data(report).get("source")
+    if isinstance(source, dict) and isinstance(source.get("repo_id"), str) and source["repo_id"]:
+        return source
+    return None
+
+
 def shortened(
     report: dict[str, Any] | None, *, with_examples: bool, with_source: bool
 ) -> dict[str, Any] | None:

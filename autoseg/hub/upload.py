@@ -28,8 +28,6 @@ class Base:
     """The commit it follows; None: the repository is not there yet."""
     new_branch: bool = False
     """Whether the branch must be made, from `head`."""
-    branches: tuple[str, ...] = ()
-    """All branches of the repository."""
 
 
 @dataclass(frozen=True)

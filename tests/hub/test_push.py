@@ -293,6 +293,64 @@ def test_pictures_in_the_history_keep_a_repository_from_becoming_public(plain, a
     assert not plain.repository("alice/leaf").private
 
 
+@pytest.mark.parametrize("kind", ["tags", "pull_requests"])
+def test_pictures_in_a_tag_or_a_pull_request_keep_a_repository_private(plain, alice, model, kind):
+    pushing(model, alice, examples=False)
+    shown = pushing(model, alice, revision="exp", examples=True).commit
+    repository = plain.repository("alice/leaf")
+    getattr(repository, kind)["1"] = shown
+    del repository.branches["exp"]
+    with pytest.raises(HubError, match="its history holds example pictures"):
+        plan_push(model, "alice/leaf", alice, PushOptions(public=True))
+
+
+def test_waits_for_the_history_are_told(plain, alice, model):
+    pushing(model, alice, examples=False)
+    waits = []
+    plain.fail("GET .*/commits/", status=429, headers={"Retry-After": "1"})
+    plan_push(model, "alice/leaf", alice, PushOptions(public=True), on_wait=waits.append)
+    assert waits == [1.0]
+
+
+def trained_on_secret(hub, model, **more):
+    """A model with a report that names a private data set."""
+    hub.add_repo("alice/secret", {"a.txt": b"a"}, repo_type="dataset", private=True)
+    source = {"repo_id": "alice/secret", "revision": "c" * 40, "licence": "mit", **more}
+    write_json(model / "report.json", {**make_report(("a", "b")), "data": {"source": source}})
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_a_history_that_names_a_private_data_set_keeps_a_repository_private(
+    plain, alice, model, forgotten
+):
+    """Also once another model took the place of the one that was trained on it."""
+    trained_on_secret(plain, model)
+    pushing(model, alice, examples=False)
+    if forgotten:
+        (model / "report.json").unlink()
+    with pytest.raises(HubError, match="history names the data set alice/secret.*new repository"):
+        plan_push(model, "alice/leaf", alice, PushOptions(public=True))
+    pushing(model, alice, "alice/other", public=True)
+    assert b"alice/secret" not in b"".join(plain.files("alice/other").values())
+
+
+def test_a_repository_called_as_its_private_data_set_may_be_public(plain, alice, model):
+    trained_on_secret(plain, model)
+    pushing(model, alice, "alice/secret", public=True)
+    assert json.loads(plain.files("alice/secret")["report.json"])["data"]["source"] is None
+
+
+def test_an_edited_card_that_names_a_private_data_set_is_not_shown_to_everybody(
+    plain, alice, model
+):
+    trained_on_secret(plain, model)
+    (model / "README.md").write_text(CARD + "See [data](/datasets/Alice/secret).\n")
+    with pytest.raises(HubError, match="README.md names the data set alice/secret"):
+        plan_push(model, "alice/leaf", alice, PushOptions(public=True))
+    assert changes(plain) == []
+    pushing(model, alice)
+
+
 def test_a_private_repository_without_pictures_becomes_public_when_asked(plain, alice, model):
     pushing(model, alice, examples=False)
     plan = plan_push(model, "alice/leaf", alice, PushOptions(public=True))

@@ -141,7 +141,10 @@ def refs(state: State, request: Request, repository: Repository) -> Answer:
         ]
 
     branches, tags = listed(repository.branches, "heads"), listed(repository.tags, "tags")
-    return json_answer({"branches": branches, "tags": tags, "converts": []})
+    answer = {"branches": branches, "tags": tags, "converts": []}
+    if request.flag("include_prs"):
+        answer["pullRequests"] = listed(repository.pull_requests, "pr")
+    return json_answer(answer)
 
 
 @route("GET", "/api/{kind}/{repo_id}/commits/{revision}", "read")

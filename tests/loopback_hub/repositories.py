@@ -125,6 +125,8 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     """Newest commit of each."""
     tags: dict[str, str] = field(default_factory=dict)
+    pull_requests: dict[str, str] = field(default_factory=dict)
+    """Newest commit of each by its number, as tests put them there."""
     xet_store: XetStore | None = None
     """Where Xet clients find this repository's files."""
 
@@ -154,6 +156,7 @@ class Repository:
         """
         revision = "main" if revision == "HEAD" else revision.removeprefix("refs/heads/")
         named = self.branches.get(revision) or self.tags.get(revision)
+        named = named or self.pull_requests.get(revision.removeprefix("refs/pr/"))
         if named is None and len(revision) >= 5:
             named = next((oid for oid in self.commits if oid.startswith(revision)), None)
         if named is None:
