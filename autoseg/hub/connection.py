@@ -12,8 +12,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 import autoseg
-from autoseg.errors import ConfigError, HubAccessError, HubError
-from autoseg.hub.failures import OnWait, explained, patiently
+from autoseg.errors import ConfigError, HubAccessError, HubError, HubUnreachableError
+from autoseg.hub.failures import OnWait, explained, not_the_hub, patiently
 
 _TOKEN_CHARACTERS = re.compile(r"[!-~]+")
 """What a header can carry: printable ASCII without spaces."""
@@ -146,8 +146,10 @@ def sign_in(connection: Connection, *, on_wait: OnWait | None = None) -> Account
             f"token from {connection.endpoint}/settings/tokens."
         )
     with explained(connection, doing):
-        answer = patiently(connection.api.whoami, on_wait=on_wait)
-        return _account(answer)
+        account = _account(patiently(connection.api.whoami, on_wait=on_wait))
+    if account is None:
+        raise HubUnreachableError(f"{doing} failed: {not_the_hub(connection.endpoint)}.")
+    return account
 
 
 def parse_repo(text: str) -> RepoRef | None:
@@ -189,16 +191,26 @@ def _anonymous(endpoint: str) -> Connection:
     return Connection(endpoint, None, Path(constants.HF_HUB_CACHE))
 
 
-def _account(answer: dict[str, Any]) -> Account:
-    """Read the Hub's record of a user."""
-    token = (answer.get("auth") or {}).get("accessToken") or {}
-    return Account(
-        name=answer["name"],
-        organisations=tuple(
-            group["name"] for group in answer.get("orgs") or () if group.get("roleInOrg") != "read"
-        ),
-        role=token.get("role") or "",
+def _account(answer: object) -> Account | None:
+    """Read the Hub's record of a user; None where it is none."""
+    record = _record(answer)
+    groups = record.get("orgs") or []
+    name, role = record.get("name"), _record(_record(record.get("auth")).get("accessToken"))
+    if not isinstance(name, str) or not name or not isinstance(groups, list):
+        return None
+    organisations = (
+        group.get("name") for group in map(_record, groups) if group.get("roleInOrg") != "read"
     )
+    return Account(
+        name=name,
+        organisations=tuple(group for group in organisations if isinstance(group, str)),
+        role=str(role.get("role") or ""),
+    )
+
+
+def _record(value: object) -> dict[str, Any]:
+    """A part of an answer where it has fields; else one without any."""
+    return value if isinstance(value, dict) else {}
 
 
 def _parse_address(address: str) -> RepoRef | None:

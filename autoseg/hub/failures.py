@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import huggingface_hub
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
@@ -27,7 +28,7 @@ from huggingface_hub.errors import (
 from autoseg.errors import HubAccessError, HubError, HubNotFoundError, HubUnreachableError
 from autoseg.hub.waiting import HTTP, LongWait, OnWait, chain, patiently, stated_wait_s, status_of
 
-__all__ = ["OnWait", "explain", "explained", "patiently"]
+__all__ = ["ANY_TOKEN", "OnWait", "explain", "explained", "not_the_hub", "patiently"]
 
 _ERRORS: tuple[type[Exception], ...] = (
     HTTP.HTTPError,
@@ -37,11 +38,14 @@ _ERRORS: tuple[type[Exception], ...] = (
     OSError,
     RuntimeError,
     ValueError,
-    KeyError,
 )
 """All that huggingface_hub, its HTTP client and hf_xet raise when something fails."""
 
-_ANY_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{6,}")
+_ODD_ANSWERS: tuple[type[Exception], ...] = (AttributeError, IndexError, KeyError, TypeError)
+"""What the client stumbles over where an answer has another form; from our own lines, a bug."""
+
+ANY_TOKEN = re.compile(r"\b(hf|api_org)_[\w.-]{5,}\w", re.ASCII)
+"""Access tokens of every kind, also those of sign-in pages ("hf_oauth_...", "hf_jwt_...")."""
 
 _QUOTA = re.compile(r"quota|storage|limit|exceed|too large|billing", re.IGNORECASE)
 
@@ -134,7 +138,7 @@ class _Scene:
         """One printable line without any token."""
         if self.token:
             text = text.replace(self.token, "hf_***")
-        text = _ANY_TOKEN.sub(r"\1_***", text)
+        text = ANY_TOKEN.sub(r"\1_***", text)
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
@@ -164,7 +168,9 @@ def explained(
     """
     try:
         yield
-    except _ERRORS as error:
+    except _ERRORS + _ODD_ANSWERS as error:
+        if isinstance(error, _ODD_ANSWERS) and not _from_client(error):
+            raise
         failure = explain(error, connection, doing, repo_id, revision=revision, repo_type=repo_type)
         try:
             raise failure from None
@@ -194,6 +200,23 @@ def explain(
         cause = cause.__cause__
     text = scene.clean(str(cause) or type(cause).__name__)[:300].rstrip(".")
     return HubError(f"{scene.clean(doing)} failed: {text}.")
+
+
+def not_the_hub(endpoint: str) -> str:
+    """What happened and the way out where an answer has not the form of the Hub's."""
+    return (
+        f"what answers at {endpoint} is not the Hub; check the address, and whether the network "
+        f"wants you to sign in first"
+    )
+
+
+def _from_client(error: BaseException) -> bool:
+    """Whether it arose in a line of huggingface_hub."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    return str(module).partition(".")[0] == huggingface_hub.__name__
 
 
 def _long_wait(error: BaseException, scene: _Scene) -> _Reason | None:
@@ -321,12 +344,8 @@ def _network(error: BaseException, scene: _Scene) -> _Reason | None:
             HubUnreachableError,
             f"the connection to {scene.endpoint} broke off; try again, what was sent whole is kept",
         )
-    if isinstance(error, json.JSONDecodeError | KeyError):
-        return (
-            HubUnreachableError,
-            f"what answers at {scene.endpoint} is not the Hub; check the address, and whether the "
-            f"network wants you to sign in first",
-        )
+    if isinstance(error, (json.JSONDecodeError, *_ODD_ANSWERS)):
+        return HubUnreachableError, not_the_hub(scene.endpoint)
     return None
 
 

@@ -17,6 +17,8 @@ EXAMPLES_FOLDER = "examples"
 EXAMPLE_NAME = re.compile(rf"{EXAMPLES_FOLDER}/\w[\w.-]{{0,99}}\.jpg", re.ASCII)
 """Paths of example pictures; the folder may hold other things, which are nobody's business."""
 
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
 EXAMPLE_LIMIT = 64
 """Example pictures of a model; a folder with more is a data set."""
 
@@ -83,12 +85,20 @@ def _list_examples(
 
 def remote_file(entry: RepoFile) -> RemoteFile:
     """What the Hub says of a file, if its path can be trusted to stay in the folder."""
+    size, digest = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, entry.blob_id)
+    if not (isinstance(entry.path, str) and isinstance(size, int) and _is_digest(digest)):
+        raise HubError(
+            f"What the Hub says of a file of the repository cannot be understood "
+            f"({entry.path!r:.100}, {size!r:.20} bytes, {digest!r:.70}); check HF_ENDPOINT."
+        )
     parts = set(entry.path.split("/"))
     if "\\" in entry.path or not entry.path.isprintable() or {"", ".", ".."} & parts:
         raise HubError(
             f"The repository has a file whose path leads out of its folder ({entry.path!r:.100}), "
             f"so nothing of it is fetched; do not trust it."
         )
-    if entry.lfs:
-        return RemoteFile(entry.path, entry.lfs.size, entry.lfs.sha256)
-    return RemoteFile(entry.path, entry.size, entry.blob_id)
+    return RemoteFile(entry.path, size, digest)
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and bool(_DIGEST.fullmatch(value))

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoseg.errors import HubError
 from autoseg.hub.connection import Connection
-from autoseg.hub.failures import explained, patiently
+from autoseg.hub.failures import ANY_TOKEN, explained, patiently
 
 OnStage = Callable[[str], None]
 """Told each stage of a Space, in words, as it begins."""
@@ -42,7 +42,6 @@ STAGE_WORDS = {
 _PASSING = frozenset({"BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING"})
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_ANY_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{6,}")
 _NO_PACKAGE = re.compile(r"(No matching distribution found for|find a version that satisfies)")
 
 
@@ -203,4 +202,4 @@ def _clean(text: str, secrets: Iterable[str]) -> str:
     """A line without colours and without secrets."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _ANY_TOKEN.sub(r"\1_***", _ANSI.sub("", text))
+    return ANY_TOKEN.sub(r"\1_***", _ANSI.sub("", text))

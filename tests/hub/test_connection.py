@@ -127,6 +127,25 @@ def test_an_answer_that_is_not_the_hubs_is_told_as_such(hub, tmp_path):
         sign_in(connected(hub.endpoint, "hf_alice", tmp_path))
 
 
+@pytest.mark.parametrize(
+    "answer", [[], {}, "alice", {"name": None}, {"name": 3}, {"name": "alice", "orgs": 3}]
+)
+def test_an_answer_without_an_account_is_told_as_such(hub, answer, tmp_path):
+    hub.fail("whoami", status=200, body=answer)
+    with pytest.raises(HubUnreachableError, match="is not the Hub"):
+        sign_in(connected(hub.endpoint, "hf_alice", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"auth": [1]}, {"auth": {"accessToken": 1}}, {"orgs": [1, {"roleInOrg": "write"}]}],
+)
+def test_odd_parts_of_an_account_are_passed_over(hub, more, tmp_path):
+    hub.fail("whoami", status=200, body={"name": "alice", **more})
+    account = sign_in(connected(hub.endpoint, "hf_alice", tmp_path))
+    assert account == Account("alice", (), "")
+
+
 def test_an_account_without_a_role_or_organisations_can_be_read(tmp_path):
     with LoopbackHub(tmp_path / "hub", users=(User("eve", "hf_eve"),)) as hub:
         assert sign_in(connected(hub.endpoint, "hf_eve", tmp_path)).namespaces == ("eve",)

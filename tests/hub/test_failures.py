@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -285,7 +286,6 @@ def test_a_full_disk_is_told_as_such_whoever_finds_it(error, tmp_path):
         (ConnectionError("Network error: dns error"), HubUnreachableError, "broke off"),
         (TimeoutError("timed out"), HubUnreachableError, "took too long"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), HubError, "/x cannot be used"),
-        (KeyError("url"), HubUnreachableError, "is not the Hub"),
         (RuntimeError("odd\nthing with hf_alice"), HubError, r"odd thing with hf_\*\*\*\."),
     ],
 )  # fmt: skip
@@ -295,6 +295,30 @@ def test_what_other_libraries_raise_is_explained_too(error, kind, says, tmp_path
         raise error
     assert type(caught.value) is kind
     assert "hf_alice" not in shown_by(caught.value)
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"id": 3}, {"id": "a/b", "siblings": [1]}, "x"])
+def test_an_answer_of_another_form_is_told_as_not_the_hubs(hub, answer, tmp_path):
+    hub.fail("GET .*alice/leaf", status=200, body=answer)
+    with pytest.raises(HubError, match="is not the Hub|names no commit"):
+        pull_model("alice/leaf", connected(hub.endpoint, "hf_alice", tmp_path))
+
+
+@pytest.mark.parametrize("error", [KeyError("url"), TypeError("x"), AttributeError("x")])
+def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_hub(error, tmp_path):
+    connection = connected("http://hub", "hf_alice", tmp_path)
+    with pytest.raises(type(error)), explained(connection, "Pushing to a/b", "a/b"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["hf_AbCdEf123456", "hf_oauth_AbC.dEf-12_3", "hf_jwt_eyJh.eyJz.s-_g", "api_org_AbCdEf123"],
+)
+def test_tokens_of_every_kind_are_masked(token, tmp_path):
+    connection = connected("http://hub", None, tmp_path)
+    text = str(explain(RuntimeError(f"with {token}."), connection, "Pushing to a/b"))
+    assert re.search(r"with (hf|api_org)_\*\*\*\.$", text)
 
 
 def test_the_true_cause_is_found_behind_what_wraps_it(tmp_path):
