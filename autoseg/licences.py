@@ -191,8 +191,8 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
         if public and not is_named and not licence.known:
             raise LicenceError(
                 f"The licence of {what} is {_told(licence)}, so nobody can tell whether the model "
-                f"may be made public. Look it up: if it may, name the licence of the model; if "
-                f"not, keep the repository private."
+                f"may be made public. Look it up: if it may, name it, or name the licence of the "
+                f"model; if not, keep the repository private."
             )
     licence_of_all = model_licence(weights, data)
     if wanted is not None and wanted.identifier != hub_fields(licence_of_all).get("license_name"):

@@ -23,7 +23,8 @@ def data_facts(
     Args:
         dataset: The checked data set.
         splits: Its division.
-        source: Where it came from: `repo_id`, `revision` and `licence` of a data set on the Hub.
+        source: Where it came from: `repo_id`, `revision` and `licence` of a data set on the Hub;
+            None: it is the user's own.
     """
     verdict, statistics = dataset.verdict, dataset.statistics
     present = statistics.class_pixels[list(splits.train)] > 0
@@ -45,7 +46,7 @@ def data_facts(
         "left_out": verdict.skipped_count,
         "notes": list(splits.notes),
         "source": source,
-        "licence": source.get("licence") if source else None,
+        "licence": (source.get("licence") or "unknown") if source else None,
     }
 
 

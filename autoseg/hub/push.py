@@ -52,7 +52,8 @@ class PushOptions:
     licence: str | None = None
     """Licence of the model; None: the one that follows from weights and data."""
     data_licence: str | None = None
-    """Licence of the training data; None: what the report says, else the user's own data."""
+    """Licence of the training data; None: what the report says; data that are not of the Hub are the
+    user's own."""
     examples: bool | None = None
     """Whether example pictures go too, which show the user's data; None: only while private."""
     message: str | None = None

@@ -319,6 +319,18 @@ def trained_on_secret(hub, model, **more):
     write_json(model / "report.json", {**make_report(("a", "b")), "data": {"source": source}})
 
 
+def test_a_data_set_of_the_hub_without_a_licence_is_not_the_users_own(plain, alice, model):
+    source = {"repo_id": "bob/cells", "revision": "c" * 40, "licence": None}
+    data = {"source": source, "licence": None}  # As autoseg wrote it once.
+    write_json(model / "report.json", {**make_report(("a", "b")), "data": data})
+    plain.add_repo("bob/cells", {"a.txt": b"a"}, repo_type="dataset")
+    (model / "README.md").unlink()
+    with pytest.raises(LicenceError, match="The licence of the training data is not known"):
+        plan_push(model, "alice/leaf", alice, PushOptions(public=True))
+    for named in ({"data_licence": "mit"}, {"licence": "mit"}, {"public": False}):
+        plan_push(model, "alice/leaf", alice, PushOptions(**{"public": True, **named}))
+
+
 @pytest.mark.parametrize("forgotten", [True, False])
 def test_a_history_that_names_a_private_data_set_keeps_a_repository_private(
     plain, alice, model, forgotten
