@@ -18,6 +18,9 @@ SpaceKind = Literal["predict", "gallery"]
 MODELS_VARIABLE = "AUTOSEG_MODELS"
 """Variable of a Space that names its models, separated by commas."""
 
+EXAMPLES_VARIABLE = "AUTOSEG_EXAMPLES"
+"""Variable of a Space that shows, where it is 1, the example pictures of closed models too."""
+
 ZERO_GPU_PREFIX = "zero-"
 """Names of hardware that is lent for each call begin so."""
 

@@ -13,6 +13,7 @@ from autoseg.errors import ConfigError, HubAccessError, HubError
 from autoseg.hub.connection import Account, Connection, check_repo_id, parse_repo, sign_in
 from autoseg.hub.failures import explained, patiently
 from autoseg.hub.space_files import (
+    EXAMPLES_VARIABLE,
     MODELS_VARIABLE,
     ZERO_GPU_PREFIX,
     SpaceKind,
@@ -58,6 +59,8 @@ class DeployOptions:
     """Title on the Hub; None: from the model."""
     expose_private: bool = False
     """Whether a public Space may show a private or gated model."""
+    examples: bool = False
+    """Whether the page shows the example pictures of private and gated models too."""
     restart: bool = False
     """Whether to build it anew even if nothing changed."""
 
@@ -131,6 +134,10 @@ def plan_deploy(
         title=options.title or _title(planned),
     )
     variables = {MODELS_VARIABLE: ",".join(model.reference for model in planned)}
+    if options.examples:
+        variables[EXAMPLES_VARIABLE] = "1"
+    elif EXAMPLES_VARIABLE in found.variables:  # It holds for one deploy, not for other models.
+        variables[EXAMPLES_VARIABLE] = "0"
     return DeployPlan(
         space=space,
         kind=kind,
@@ -303,6 +310,10 @@ def _notes(
         if not licence.known or not licence.commercial:
             named = f"its licence, {model.licence}," if model.licence else "its missing licence"
             notes.append(f"{model.repo_id}: {named} {licence.in_words()}.")
+    closed = [model.repo_id for model in models if model.closed]
+    if closed and options.examples:
+        seen = "everybody" if public else "all who may open it"
+        notes.append(f"The Space shows the example pictures of {', '.join(closed)} to {seen}.")
     if public and not options.public:
         notes.append("The Space is public already and stays so.")
     if TOKEN_SECRET in options.secrets and options.secrets[TOKEN_SECRET] == connection.token:

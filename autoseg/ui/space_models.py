@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from autoseg.errors import (
     ConfigError,
     DatasetError,
     HubAccessError,
+    HubError,
     HubNotFoundError,
 )
 from autoseg.examples import image_of
 from autoseg.hub.connection import connect, parse_repo
-from autoseg.hub.space_files import MODELS_VARIABLE
+from autoseg.hub.space_files import EXAMPLES_VARIABLE, MODELS_VARIABLE
+from autoseg.hub.space_state import is_open
 from autoseg.prediction import Prediction
 from autoseg.predictor import Predictor
 from autoseg.ui import views, zero_gpu
@@ -49,6 +51,8 @@ class SpaceModel:
     """Ready to predict; None: see `problem`."""
     problem: str = ""
     """Why it could not be loaded."""
+    shows_examples: bool = False
+    """Whether the page may show the pictures that came with it."""
 
 
 def models_of_environment() -> tuple[SpaceModel, ...]:
@@ -62,7 +66,8 @@ def load_model(name: str) -> SpaceModel:
     # On ZeroGPU a model is put on the GPU before there is one; elsewhere the first GPU is taken.
     device = "auto" if zero_gpu.PACKAGE is None else "cuda"
     if Path(name).is_dir():
-        return _loaded(Path(name).resolve().name, None, name, None, device)
+        model = _loaded(Path(name).resolve().name, None, name, None, device)
+        return replace(model, shows_examples=True)
     repository = parse_repo(name)
     if repository is None:
         return SpaceModel(
@@ -71,7 +76,8 @@ def load_model(name: str) -> SpaceModel:
             f"Correct the variable {MODELS_VARIABLE}.",
         )  # fmt: skip
     url = connect(saved_login=False).page(repository.repo_id)
-    return _loaded(repository.repo_id, url, repository.repo_id, repository.revision, device)
+    model = _loaded(repository.repo_id, url, repository.repo_id, repository.revision, device)
+    return replace(model, shows_examples=_may_show_examples(model))
 
 
 def _loaded(
@@ -84,6 +90,21 @@ def _loaded(
     except AutosegError as error:
         return SpaceModel(name, url, None, str(error))
     return SpaceModel(name, url, predictor)
+
+
+def _may_show_examples(model: SpaceModel) -> bool:
+    """Whether the pictures of a repository are everybody's already, or are meant to be shown.
+
+    They are of the data: a page may be open where the model that it loads is not.
+    """
+    if os.environ.get(EXAMPLES_VARIABLE, "").strip() == "1":
+        return True
+    if not _example_files(model):
+        return False
+    try:
+        return is_open(model.name, connect(saved_login=False))
+    except HubError:
+        return False
 
 
 class Models:
@@ -187,13 +208,17 @@ def _interval(report: dict[str, Any], name: str) -> tuple[float | None, float | 
 
 
 def examples(models: Sequence[SpaceModel]) -> list[tuple[str, np.ndarray]]:
-    """Name and pixels (H, W, 3) of the images that came with the first model that has any."""
+    """Name and pixels (H, W, 3) of the images that came with the first model that may show any."""
     for model in models:
-        if model.predictor is not None:
-            folder = model.predictor.bundle.path / EXAMPLES_FOLDER
-            if found := list(_read_images(sorted(folder.glob("*.jpg")))):
-                return found
+        if model.shows_examples and (found := list(_read_images(_example_files(model)))):
+            return found
     return []
+
+
+def _example_files(model: SpaceModel) -> list[Path]:
+    if model.predictor is None:
+        return []
+    return sorted((model.predictor.bundle.path / EXAMPLES_FOLDER).glob("*.jpg"))
 
 
 def _read_images(files: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:

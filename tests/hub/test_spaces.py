@@ -1,6 +1,7 @@
 """Deploying models to a Space of the loopback Hub: what is done, refused, and said."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,17 @@ def test_a_private_model_is_not_shown_to_everybody_by_accident(hub, alice):
         plan_deploy(["alice/secret"], alice, DeployOptions(public=True, secrets=secrets))
     meant = DeployOptions(public=True, secrets=secrets, expose_private=True)
     assert plan_deploy(["alice/secret"], alice, meant).public
+
+
+def test_pictures_of_a_private_model_are_shown_for_one_deploy(hub, alice):
+    secrets = {"HF_TOKEN": "hf_reader"}
+    space = DeployOptions(space="alice/page", secrets=secrets)
+    plan = plan_deploy(["alice/secret"], alice, replace(space, examples=True))
+    assert any("example pictures of alice/secret" in note for note in plan.notes)
+    deploy(plan, alice)
+    assert hub.space("alice/page").variables["AUTOSEG_EXAMPLES"] == "1"
+    deployed(alice, "alice/secret", options=space)
+    assert hub.space("alice/page").variables["AUTOSEG_EXAMPLES"] == "0"
 
 
 def test_a_gated_model_counts_as_private(hub, alice):

@@ -157,6 +157,35 @@ def test_examples_are_the_images_of_the_models_pictures(other):
     assert pixels.shape[1] / pixels.shape[0] == pytest.approx(4 / 3, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("how", "variable", "count"),
+    [
+        ({}, "", 1),
+        ({"private": True}, "", 0),
+        ({"gated": True}, "", 0),
+        ({"private": True}, "1", 1),
+    ],
+)
+def test_pictures_of_a_closed_model_are_not_shown_by_accident(
+    monkeypatch, hub, tmp_path, how, variable, count
+):
+    """A public page of a private model showed the pictures of its data."""
+    folder = make_bundle(tmp_path / "leaves")
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    picture = tmp_path / "picture.jpg"
+    Image.new("RGB", (60, 40)).save(picture)
+    hub.add_repo("alice/leaves", {**files, "examples/example_1.jpg": picture.read_bytes()}, **how)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    address = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    monkeypatch.setenv("AUTOSEG_EXAMPLES", variable)
+    model = load_model("alice/leaves")
+    assert model.predictor is not None
+    assert len(space_models.examples([model])) == count
+
+
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # gradio_client's.
 def test_the_folder_of_one_model_runs_from_the_projects_root(bundle, image, tmp_path):
     """On the path Python finds the folder `spaces` too, which is not ZeroGPU's package."""
