@@ -35,6 +35,7 @@ from autoseg.errors import BundleError, EncoderError
 from autoseg.files import replacing, write_json, write_text
 from autoseg.model import build_model, model_config
 from autoseg.smp_models import weightless
+from autoseg.text import printable
 
 __all__ = [
     "CARD_FILE",
@@ -280,14 +281,14 @@ def _plan_ours(file: Path, values: dict[str, Any], weights: Path | None) -> Netw
         raise BundleError(f"{file}: {error}") from error
     if values != expected:
         differing = sorted(
-            name
+            printable(name[:80])
             for name in values.keys() | expected.keys()
             if values.get(name, ...) != expected.get(name, ...)
         )
         raise BundleError(
-            f"{file} does not describe the network of its own recipe: "
-            f"{', '.join(name[:80] for name in differing[:8])} differ. It was changed by hand or "
-            f"written by another version of autoseg ({info.versions.get('autoseg', 'unknown')})."
+            f"{file} does not describe the network of its own recipe: {', '.join(differing[:8])} "
+            f"differ. It was changed by hand or written by another version of autoseg "
+            f"({info.versions.get('autoseg', 'unknown')})."
         )
 
     def build() -> nn.Module:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from autoseg.errors import BundleError
+from autoseg.text import printable
 
 Rename = Callable[[str], str | None]
 """From a tensor's name in a file to that in the network; None: the network does without it."""
@@ -275,5 +276,6 @@ def _first(names: list[str]) -> str:
 
 
 def _short(text: str) -> str:
-    """Text of an untrusted file, cut so that an error stays readable."""
+    """Text of an untrusted file as an error can show it: cut, and without control characters."""
+    text = printable(text[:201])
     return text if len(text) <= 200 else f"{text[:200]}..."

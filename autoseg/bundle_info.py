@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,15 @@ from torch import nn
 from autoseg.config import FORMAT_VERSION, MAX_WINDOW_PX, ClassInfo, Recipe, from_dict
 from autoseg.errors import BundleError, ConfigError
 from autoseg.preprocessing import Preprocessing
+from autoseg.text import printable
 
 MAX_BOX_PX = 16384
 """Longest side that images are resized to."""
+
+_MAX_TEXT = 500
+"""Characters of a class name or a note that are kept."""
+
+_MAX_NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class NetworkPlan:
 def parse_info(ours: object, file: Path) -> BundleInfo:
     """Check our part of `config.json`.
 
+    What a terminal would obey instead of showing it is taken out of all texts, and long ones are
+    cut: they may be a stranger's.
+
     Args:
         ours: What stands under `_autoseg`.
         file: The file, for the error.
@@ -68,15 +77,19 @@ def parse_info(ours: object, file: Path) -> BundleInfo:
     """
     if not isinstance(ours, dict):
         raise BundleError(f"{file}: `_autoseg` must be an object, but is {type(ours).__name__}.")
-    if ours.get("format_version") != FORMAT_VERSION:
+    try:
+        values: dict[str, Any] = _cleaned(ours)
+    except RecursionError as error:
+        raise BundleError(f"{file}: `_autoseg` is nested too deeply.") from error
+    if values.get("format_version") != FORMAT_VERSION:
         raise BundleError(
-            f"{file} has format version {ascii(ours.get('format_version'))[:80]}, but this autoseg "
+            f"{file} has format version {ascii(values.get('format_version'))[:80]}, but this autoseg "
             f"reads {FORMAT_VERSION}. Load it with the autoseg that wrote it "
-            f"({_version_of_writer(ours)})."
+            f"({_version_of_writer(values)})."
         )
     try:
-        info = from_dict(BundleInfo, ours, f"{file}: _autoseg")
-    except (ConfigError, RecursionError) as error:
+        info = from_dict(BundleInfo, values, f"{file}: _autoseg")
+    except ConfigError as error:
         raise BundleError(str(error)[:1000]) from error
     if info.recipe is None:
         raise BundleError(f"{file}: `recipe` must say how the model was trained, but is null.")
@@ -86,7 +99,18 @@ def parse_info(ours: object, file: Path) -> BundleInfo:
             f"changed by hand."
         )
     check_preprocessing(info.preprocessing, file)
-    return info
+    return replace(info, notes=info.notes[:_MAX_NOTES])
+
+
+def _cleaned(value: Any) -> Any:
+    """JSON values with every text printable and of bounded length."""
+    if isinstance(value, str):
+        return printable(value[:_MAX_TEXT]).strip()
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(item) for name, item in value.items()}
+    return value
 
 
 def check_preprocessing(preprocessing: Preprocessing, file: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from autoseg.config import Color
+from autoseg.text import printable
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
@@ -46,11 +47,6 @@ def swatch(color: Color) -> str:
     code = "#{:02x}{:02x}{:02x}".format(*color)
     style = f"color:{code};font-size:1.2em;text-shadow:0 0 2px #888"
     return f'<span style="{style}">&#9608;</span> `{code}`'
-
-
-def printable(text: str) -> str:
-    """Text without control characters, line breaks or half surrogates."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def code(text: str) -> str:

@@ -1,7 +1,7 @@
 """The lines of a card that load the model: with autoseg, and with stock smp."""
 
 from autoseg.bundle import BundleInfo
-from autoseg.card_text import printable
+from autoseg.text import printable
 
 _USE = """\
 ### With autoseg

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 
 ROWS = [
     ("errors",),
-    ("config", "files"),
+    ("config", "files", "text"),
     ("licences", "energy"),
     ("metrics",),
     ("preprocessing", "resizing"),

@@ -3,11 +3,12 @@
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.config import Color
 from autoseg.errors import DatasetError
+from autoseg.text import printable
 
 CLASS_FILES = (
     "classes.txt",
@@ -21,6 +22,9 @@ CLASS_FILES = (
     "id2label.json",
 )
 """Names under which class lists are looked for, best first."""
+
+_MAX_NAME = 200
+"""Characters of a class name that are kept."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class DeclaredClasses:
 def read_class_file(path: Path) -> DeclaredClasses:
     """Read one class per line: `name`, `name r g b`, `0: name`, `name: 0`, or CVAT's label map.
 
-    A JSON file maps mask values to names: `{"0": "background", "1": "leaf"}`.
+    A JSON file maps mask values to names: `{"0": "background", "1": "leaf"}`. What a terminal would
+    obey instead of showing it is taken out of the names.
 
     Raises:
         DatasetError: The file is no text, is empty, or its lines are of different kinds.
@@ -67,6 +72,8 @@ def read_class_file(path: Path) -> DeclaredClasses:
         declared = DeclaredClasses(path.name, names, values=values)
     else:
         declared = DeclaredClasses(path.name, tuple(line.strip("\"'") for line in lines))
+    names = tuple(printable(name).strip()[:_MAX_NAME] for name in declared.names)
+    declared = replace(declared, names=names)
     for given in (declared.names, declared.colors, declared.values):
         if given is not None and len(set(given)) != len(given):
             twice = Counter[object](given).most_common(1)[0][0]

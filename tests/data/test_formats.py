@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from autoseg.data.formats import find_samples
@@ -189,6 +191,16 @@ def test_class_lists_of_several_kinds_are_read(tree, text, names, colors, values
     (root / "classes.txt").write_text(text, encoding="utf-8")
     declared = find_samples(root).declared
     assert (declared.names, declared.colors, declared.values) == (names, colors, values)
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_class_names(tree):
+    root = tree("images/a.png", "masks/a.png")
+    names = {"0": "leaf\x1b]0;pwned\x07", "1": f"rust\u202e\x9b2J {'x' * 1000}"}
+    (root / "id2label.json").write_text(json.dumps(names))
+    declared = find_samples(root).declared
+    assert declared.values == (0, 1)
+    assert all(name.isprintable() and len(name) <= 200 for name in declared.names)
+    assert declared.names[0] == "leaf ]0;pwned"
 
 
 @pytest.mark.parametrize("text", ["", "a\nb\na\n", "a 1 1 1\nb 1 1 1\n"])

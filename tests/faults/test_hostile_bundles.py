@@ -132,6 +132,49 @@ def test_a_configuration_that_is_no_sound_json_is_refused(folder, name):
     assert len(str(caught.value)) < 1000
 
 
+ORDERS = "\x1b]0;pwned\x07\n[ok] pushed\u202e\x9b2J"
+"""Text that a terminal would obey: a title, a line of its own, letters turned round, a wipe."""
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_names_and_notes(originals, tmp_path):
+    folder = shutil.copytree(originals["ours"], tmp_path / "model")
+    file = folder / "config.json"
+    ours = json.loads(file.read_text())["_autoseg"]
+    ours["classes"]["names"] = [f"a{ORDERS}", "b" * 100_000, "ß 類 🌱"]
+    ours["notes"] = [ORDERS * 50] * 100
+    ours["versions"] = {f"autoseg{ORDERS}": ORDERS}
+    ours["weights_licence"] = ORDERS
+    change_json(file, _autoseg=ours)
+    for info in (check_bundle(folder), load_bundle(folder).info):
+        texts = (*info.classes.names, *info.notes, *info.versions, *info.versions.values())
+        assert all(text.isprintable() and len(text) <= 500 for text in texts)
+        assert info.weights_licence.isprintable() and len(info.notes) <= 20
+        assert info.classes.names[2] == "ß 類 🌱"
+
+
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+def test_no_error_repeats_what_a_terminal_would_obey(originals, tmp_path, kind):
+    folder = shutil.copytree(originals[kind], tmp_path / "model")
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    text = config.read_text()
+
+    def refusal() -> str:
+        with pytest.raises(BundleError) as caught:
+            load_bundle(folder)
+        return str(caught.value)
+
+    change_json(config, **{ORDERS: 1})
+    assert refusal().isprintable()
+    if kind == "ours":
+        version = {"format_version": 99, "versions": {"autoseg": ORDERS}}
+        for wrong in ({ORDERS: 1}, version):
+            change_json(config, _autoseg={**json.loads(text)["_autoseg"], **wrong})
+            assert refusal().isprintable()
+    config.write_text(text)
+    save_file({**load_file(weights), ORDERS: torch.zeros(1)}, weights)
+    assert refusal().isprintable()
+
+
 def write_header(file: Path, header: object, body: bytes = b"", length: int | None = None) -> None:
     text = json.dumps(header).encode()
     file.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + body)
