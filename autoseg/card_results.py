@@ -139,7 +139,7 @@ def limits(info: BundleInfo, report: Mapping[str, Any] | None) -> str:
     ]
     rare = _rare_classes(report)
     splits = data.get("splits") or {}
-    if splits and splits["train"] < _FEW_IMAGES:
+    if splits and (splits["train"] < _FEW_IMAGES or len(rare) == len(data.get("classes") or ())):
         lines.append(
             f"It was trained on {count(splits['train'], 'image')} only and scored on "
             f"{report['n_images'] if report else 0}: do not lean on the scores of any class."

@@ -5,6 +5,7 @@ once.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ def run(started_at: float) -> None:
     Args:
         started_at: `time.monotonic()` when the process started, in seconds.
     """
+    # The Hub's client tells of its retries in lines for developers; errors say it in ours.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         app(obj=started_at)
     except AutosegError as error:

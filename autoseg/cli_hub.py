@@ -15,7 +15,7 @@ from rich.table import Table
 from autoseg.errors import ConfigError, HubError
 
 if TYPE_CHECKING:
-    from autoseg.hub.push import PushPlan
+    from autoseg.hub.push import Pushed, PushPlan
     from autoseg.hub.spaces import DeployPlan
 
 _Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
@@ -77,24 +77,54 @@ def push(
         examples=examples, message=message,
     )  # fmt: skip
     connection = connect()
-    plan = plan_push(find_bundle(Workspace().model_source(model)), repo_id, connection, options)
+    folder = find_bundle(Workspace().model_source(model))
+    plan = plan_push(folder, repo_id, connection, options, on_wait=_tell_wait)
     if dry_run:
         _print_plan(plan)
         return
     for note in plan.notes:
         typer.echo(note)
-    with _transfer("Uploading") as on_progress:
+    with (
+        _interruptible("Nothing of it can be seen on the Hub; the same command goes on."),
+        _transfer("Uploading") as on_progress,
+    ):
         pushed = push_plan(plan, connection, on_progress=on_progress, on_wait=_tell_wait)
+    _print_pushed(plan, pushed)
+
+
+def _print_pushed(plan: "PushPlan", pushed: "Pushed") -> None:
+    """What a push did, who can see it, and how it is loaded."""
     if pushed.changed:
         typer.echo(f"Pushed to {pushed.url}, commit {pushed.commit[:7]}.")
     else:
         typer.echo(f"{pushed.url} holds exactly this already (commit {pushed.commit[:7]}).")
-    typer.echo(f'Load it with autoseg.Predictor.from_pretrained("{pushed.repo_id}").')
+    if plan.opens:
+        typer.echo("It was private and is public now: everybody can see it.")
+    elif plan.private:
+        typer.echo("It is private: only you and those you add can load it; --public opens it.")
+    pictures = sum(file.path.startswith("examples/") for file in plan.files)
+    if pictures:
+        typer.echo(f"Its card shows {pictures} pictures of your data.")
+    revision = pushed.tag or plan.options.revision
+    if pushed.tag:
+        typer.echo(f"This version has the tag {pushed.tag}.")
+    named = f', revision="{revision}"' if revision else ""
+    typer.echo(f'Load it with autoseg.Predictor.from_pretrained("{pushed.repo_id}"{named}).')
+
+
+@contextmanager
+def _interruptible(said: str) -> Iterator[None]:
+    """Say what Ctrl-C leaves behind, and end with the status that shells expect of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. {said}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _tell_wait(seconds: float) -> None:
-    """Say that the Hub asked for patience."""
-    typer.echo(f"The Hub asks to wait {seconds:.0f} s.", err=True)
+    """Say why nothing happens for a while."""
+    typer.echo(f"The Hub is busy or gives no answer; trying again in {seconds:.0f} s.", err=True)
 
 
 def _print_plan(plan: "PushPlan") -> None:
@@ -136,13 +166,21 @@ def pull(
         raise HubError(f"{repo_id!r} is no repository on the Hub. Write it as owner/name.")
     if revision is not None and repo.revision not in (None, revision):
         raise HubError(f"{repo_id} names the revision {repo.revision}, but --revision {revision}.")
-    pulled = pull_model(repo.repo_id, connect(), revision=revision or repo.revision)
+    with _interruptible("What has arrived is kept; the same command goes on."):
+        pulled = pull_model(
+            repo.repo_id, connect(), revision=revision or repo.revision, on_wait=_tell_wait
+        )
     bundle = load_bundle(pulled.folder)
     if out is not None:
         copy_bundle(pulled.folder, out)
-    Workspace().pulled.add(PulledModel(pulled.repo_id, pulled.commit, str(pulled.folder)))
+    try:
+        Workspace().pulled.add(PulledModel(pulled.repo_id, pulled.commit, str(pulled.folder)))
+    except OSError as error:
+        typer.echo(f"The app will not list it: {error.strerror or error}.", err=True)
     where = "the copy on this computer" if pulled.from_cache else f"commit {pulled.commit[:7]}"
     typer.echo(f"{pulled.repo_id}, {where}: {', '.join(bundle.info.classes.names)}")
+    for note in bundle.info.notes:
+        typer.echo(note)
     typer.echo(f"It is in {out or pulled.folder}")
 
 
@@ -205,10 +243,12 @@ def deploy(
     if dry_run:
         _print_deploy(plan)
         return
-    done = deploy_plan(
-        plan, connection, wait_s=WAIT_S if wait else 0.0,
-        on_stage=lambda stage: typer.echo(stage, err=True),
-    )  # fmt: skip
+    page = connection.page(plan.space, "space")
+    with _interruptible(f"What was begun goes on without you: look at {page}."):
+        done = deploy_plan(
+            plan, connection, wait_s=WAIT_S if wait else 0.0,
+            on_stage=lambda stage: typer.echo(stage, err=True),
+        )  # fmt: skip
     state = done.stage if done.changed else f"{done.stage}, nothing had changed"
     typer.echo(f"The Space is {done.url} ({state}).")
     if done.note:
@@ -223,12 +263,19 @@ def _read_secrets(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
     for text in texts:
         name, sign, variable = text.partition("=")
-        value = os.environ.get(variable if sign else name)
+        variable = variable if sign else name
+        if variable.startswith(
+            "hf_"
+        ):  # Whoever pastes the token itself should not find it in a log.
+            raise ConfigError(
+                f"--secret {name} wants the name of an environment variable that holds the token, "
+                f"not the token: set MY_TOKEN to it and write --secret {name}=MY_TOKEN."
+            )
+        value = os.environ.get(variable)
         if not value:
             raise ConfigError(
-                f"--secret {name} is to come from the environment variable "
-                f"{(variable if sign else name)!r}, which is not set. Set it first, such as with "
-                f"`read -s {name} && export {name}`."
+                f"--secret {name} is to come from the environment variable {variable!r}, which is "
+                f"not set. Set it first, such as with `read -s {variable} && export {variable}`."
             )
         yield name, value
 

@@ -229,10 +229,12 @@ def find_bundle(path: str | Path) -> Path:
             f"The same `autoseg search` command takes it to its end."
         )
     if folder.is_dir():
-        raise BundleError(f"{folder} holds neither a model ({CONFIG_FILE}) nor a run.")
+        raise BundleError(
+            f"{folder} is a folder here and holds neither a model ({CONFIG_FILE}) nor a run. For a "
+            f"model on the Hub write hf://owner/name."
+        )
     raise BundleError(
-        f"{folder} does not exist. Give the folder of a model or of a run that has finished, or a "
-        f"model on the Hub as owner/name."
+        f"{folder} does not exist. Give the folder of a model, or of a run that has finished."
     )
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.data.dataset import CheckedDataset, Progress, check_dataset
+from autoseg.errors import DatasetError
 from autoseg.hub.origins import is_hub_dataset, origin_of
 
 __all__ = ["check", "local_source", "origin_of"]
 
 if TYPE_CHECKING:
     from autoseg.hub.connection import Connection
+
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+"""What looks like a repository of the Hub, and may be a folder."""
 
 _EATEN_SLASH = re.compile(r"^(hf|https?):/(?!/)")
 """What `Path` makes of an address."""
@@ -42,6 +46,10 @@ def local_source(
     """
     text = _EATEN_SLASH.sub(r"\1://", str(source))
     if not is_hub_dataset(text):
+        if not Path(source).expanduser().exists() and _REPO.fullmatch(text):
+            raise DatasetError(
+                f"{text} does not exist. For a data set of the Hub write hf://{text}."
+            )
         return Path(source)
     from autoseg.hub.connection import connect  # noqa: PLC0415 - the Hub's client
     from autoseg.hub.datasets import fetch_dataset  # noqa: PLC0415 - the Hub's client

@@ -226,7 +226,7 @@ def _damaged(path: Path, error: BaseException) -> DatasetError:
     reason = str(error).split(" <_io")[0].replace(" identify image file", " recognise its format")
     return DatasetError(
         f"{path.name} does not decode ({reason or type(error).__name__}). "
-        f"Replace it by an intact copy, or remove the pair."
+        f"Replace it by an intact copy, or leave it out."
     )
 
 

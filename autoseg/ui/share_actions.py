@@ -121,9 +121,12 @@ def pushed(
         done = push(plan, session.connection, on_progress=on_progress)
     except AutosegError as error:
         return {"plan": views.error(error), "card": ""}
-    said = "Pushed to" if done.changed else "Nothing has changed since the last push to"
+    said = "Pushed to" if done.changed else "No file has changed since the last push to"
+    after = ": it is public now." if plan.opens else ": it is private." if plan.private else "."
     return {
-        "plan": share_view.stacked([share_view.link(said, done.url), *map(views.note, plan.notes)]),
+        "plan": share_view.stacked(
+            [share_view.link(said, done.url, after), *map(views.note, plan.notes)]
+        ),
         "card": share_view.card(plan.card, plan.folder),
     }
 

@@ -58,11 +58,11 @@ def build(workspace: Workspace, local: bool) -> ShareTab:
     session, name = gr.State(None), gr.State(None)
     parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row()}
     with gr.Tabs():
-        with gr.Tab("Push a model"):
+        with gr.Tab("Push"):
             parts |= _push_part()
-        with gr.Tab("Pull a model"):
+        with gr.Tab("Pull"):
             parts |= _pull_part()
-        with gr.Tab("Make a Space"):
+        with gr.Tab("Space"):
             parts |= _space_part()
     wiring = _Wiring(parts, workspace)
     wiring.connect_account()

@@ -191,3 +191,18 @@ def test_a_space_that_does_not_build_says_why(hub, alice, folder):
 def test_a_secret_comes_from_the_environment_only(alice):
     said = alice.run("deploy", "alice/leaves", "--secret", "HF_TOKEN=NOT_SET", ok=False)
     assert "NOT_SET" in said
+
+
+@pytest.mark.slow
+def test_a_push_says_who_can_see_it_and_how_it_is_loaded(hub, alice, folder):
+    """Making a repository public used to say "holds exactly this already"."""
+    said = alice.run("push", folder, "alice/leaves", "--tag", "v1")
+    assert "It is private" in said and 'revision="v1"' in said
+    assert "public now" in alice.run("push", folder, "alice/leaves", "--public")
+    assert not hub.repository("alice/leaves").private
+
+
+@pytest.mark.slow
+def test_a_token_given_as_the_name_of_a_variable_is_not_repeated(alice):
+    said = alice.run("deploy", "alice/leaves", "--secret", "HF_TOKEN=hf_pasted", ok=False)
+    assert "hf_pasted" not in said and "MY_TOKEN" in said

@@ -60,7 +60,7 @@ def test_a_model_is_pushed_pulled_and_tried(app, page, hub, tmp_path):
     page.wait_for_selector("#push-plan a")
     assert "model.safetensors" in hub.files("alice/leaves-1")
 
-    page.get_by_role("tab", name="Pull a model").click()
+    page.get_by_role("tab", name="Pull").click()
     page.locator("#pull-id textarea, #pull-id input").fill("alice/leaves-1")
     page.click("#pull")
     page.wait_for_selector("#pulled >> text=stem")
