@@ -27,6 +27,11 @@ ZERO_GPU_PREFIX = "zero-"
 _ZERO_GPU_TORCH = "2.11.0"
 """The newest torch that ZeroGPU supports (hub-docs, "Spaces ZeroGPU", August 2026)."""
 
+_OUR_APP = re.compile(
+    r'\s*"""[^"]*"""\s*from autoseg\.ui\.space import main\s+main\("(predict|gallery)"\)\s*'
+)
+"""All of app.py in every Space that autoseg makes."""
+
 _TEMPLATE_FILES = ("README.md", "app.py", "requirements.txt")
 _MODEL_PLACE, _SPACE_PLACE = "owner/name", "owner/space"
 
@@ -43,6 +48,11 @@ def check_package(package: str) -> str:
         ConfigError: It is no single requirement, or one that only this computer has.
     """
     line = package.strip()
+    if re.search(r"://[^/?#\s]*@", line):
+        raise ConfigError(
+            "The package's address holds a user name, password or token before its '@', which "
+            "would stand in the Space for all who may read it. Give an address that opens without."
+        )
     if not line or len(line.splitlines()) != 1 or line.startswith(("-", "#")):
         raise ConfigError(
             f"The package must be one requirement as pip takes it, such as "
@@ -56,6 +66,11 @@ def check_package(package: str) -> str:
             f'"git+https://...".'
         )
     return line
+
+
+def is_our_app(text: str) -> bool:
+    """Whether app.py is as autoseg writes it, so that replacing it loses nobody's work."""
+    return bool(_OUR_APP.fullmatch(text))
 
 
 def fill_template(

@@ -1,8 +1,10 @@
 """The models and the Space of a deploy, as the Hub has them before it."""
 
 import hashlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -10,9 +12,13 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from autoseg.errors import HubAccessError, HubError, HubNotFoundError
 from autoseg.hub.connection import Connection
 from autoseg.hub.failures import explained, patiently
+from autoseg.hub.space_files import is_our_app
 
-_MARK = "autoseg"
-"""Tag of the Spaces that autoseg makes."""
+_FILES_OF_EMPTY = frozenset({".gitattributes", "README.md"})
+"""What the Hub itself, or a deploy that broke off, puts into a new Space."""
+
+_MOST_OF_APP_BYTES = 4096
+"""Our app.py is a few lines long."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def find_space(space: str, connection: Connection) -> SpaceState:
     """The Space as it is.
 
     Raises:
-        HubError: There is a Space of that name that autoseg did not make.
+        HubError: There is a Space of that name that autoseg did not make, or whose app.py
+            somebody has changed since.
     """
     api = connection.api
     with explained(connection, f"Looking for {space}", space, repo_type="space"):
@@ -104,16 +111,18 @@ def find_space(space: str, connection: Connection) -> SpaceState:
         except RepositoryNotFoundError:
             return SpaceState()
     page = connection.page(space, "space")
-    if not _is_ours(info):
+    with explained(connection, f"Looking at {space}", space, repo_type="space"):
+        listed = patiently(lambda: list(api.list_repo_tree(space, repo_type="space")))
+        ours = _is_empty(info) or _has_our_app(space, listed, connection)
+    if not ours:
         raise HubError(
-            f"{page} is a Space that autoseg did not make, so it is not replaced. Choose another "
-            f"name, or delete that Space."
+            f"{page} is a Space that autoseg did not make, or whose app.py was changed since, so "
+            f"it is not replaced. Choose another name, or delete that Space."
         )
     with explained(connection, f"Looking at {space}", space, repo_type="space"):
         patiently(lambda: api.auth_check(space, repo_type="space", write=True))
         runtime = patiently(lambda: api.get_space_runtime(space))
         variables = patiently(lambda: api.get_space_variables(space))
-        listed = patiently(lambda: list(api.list_repo_tree(space, repo_type="space")))
         secrets = patiently(lambda: api.get_space_secrets(space))
     return SpaceState(
         exists=True,
@@ -126,11 +135,23 @@ def find_space(space: str, connection: Connection) -> SpaceState:
     )
 
 
-def _is_ours(info: Any) -> bool:
-    """Whether a Space is one of autoseg's, or still empty."""
+def _is_empty(info: Any) -> bool:
+    """Whether a Space holds nothing of anybody's."""
     names = {sibling.rfilename for sibling in info.siblings or ()}
-    tags = getattr(info.card_data, "tags", None) or ()
-    return _MARK in tags or "app.py" not in names
+    return names <= _FILES_OF_EMPTY and info.sdk == "gradio"
+
+
+def _has_our_app(space: str, listed: Iterable[Any], connection: Connection) -> bool:
+    """Whether a Space's app.py is as autoseg writes it. A tag is no sign: anybody may set one."""
+    api = connection.api
+    sizes = {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
+    if sizes.get("app.py", _MOST_OF_APP_BYTES + 1) > _MOST_OF_APP_BYTES:
+        return False
+    with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
+        file = patiently(
+            lambda: api.hf_hub_download(space, "app.py", repo_type="space", local_dir=folder)
+        )
+        return is_our_app(Path(file).read_text(encoding="utf-8", errors="replace"))
 
 
 def git_blob(text: str) -> str:

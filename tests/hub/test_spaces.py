@@ -275,6 +275,8 @@ def test_a_model_of_somebody_else_goes_to_the_users_own_space(hub, alice):
         (("alice/leaves",), {"hardware": "t4-smal"}, ConfigError, "t4-small"),
         (("alice/leaves",), {"package": "dist/a.whl"}, ConfigError, "this computer"),
         (("alice/leaves",), {"package": "a\nb"}, ConfigError, "one requirement"),
+        (("alice/leaves",), {"package": "git+https://me:pw@host/a.git"}, ConfigError, "password"),
+        (("alice/leaves",), {"package": "a @ https://hf_x@host/a.whl"}, ConfigError, "password"),
         (("alice/leaves",), {"package": "-r x.txt"}, ConfigError, "one requirement"),
         (("alice/leaves",), {"secrets": {"A B": "x"}}, ConfigError, "letters"),
         (("alice/leaves",), {"secrets": {"AUTOSEG_MODELS": "x"}}, ConfigError, "letters"),
@@ -284,8 +286,9 @@ def test_a_model_of_somebody_else_goes_to_the_users_own_space(hub, alice):
 def test_what_cannot_work_is_refused_before_anything_is_changed(
     hub, alice, models, options, error, text
 ):
-    with pytest.raises(error, match=text):
+    with pytest.raises(error, match=text) as caught:
         plan_deploy(models, alice, DeployOptions(**options))
+    assert "me:pw" not in str(caught.value) and "hf_x" not in str(caught.value)
     assert changes(hub) == []
 
 
@@ -311,10 +314,32 @@ def test_a_repository_without_a_model_is_refused(hub, alice):
         plan_deploy(["alice/notes"], alice)
 
 
-def test_a_space_that_autoseg_did_not_make_is_left_alone(hub, alice):
-    hub.add_repo("alice/leaves", {"app.py": b"print()"}, repo_type="space", sdk="gradio")
+OUR_TAG = b"---\nsdk: gradio\ntags:\n- autoseg\n---\n"
+CHANGED_APP = b'"""A page."""\nfrom autoseg.ui.space import main\nmain("predict")\nprint("mine")\n'
+
+
+@pytest.mark.parametrize(
+    ("sdk", "files"),
+    [
+        ("gradio", {"app.py": b"print()"}),
+        ("gradio", {"app.py": b"print()", "README.md": OUR_TAG}),
+        ("gradio", {"app.py": CHANGED_APP, "README.md": OUR_TAG}),
+        ("gradio", {"app.py": b"#" * 5000}),
+        ("gradio", {"main.py": b"print()"}),
+        ("static", {"index.html": b"<html>"}),
+        ("docker", {"README.md": b"text"}),
+    ],
+)
+def test_a_space_that_autoseg_did_not_make_is_left_alone(hub, alice, sdk, files):
+    """One without app.py, or with our tag, was taken for ours."""
+    hub.add_repo("alice/leaves", files, repo_type="space", sdk=sdk)
     with pytest.raises(HubError, match="did not make"):
         plan_deploy(["alice/leaves"], alice)
+
+
+def test_an_empty_space_is_filled(hub, alice):
+    hub.add_repo("alice/leaves", {"README.md": OUR_TAG}, repo_type="space", sdk="gradio")
+    assert deployed(alice).stage == "RUNNING"
 
 
 def test_a_deploy_that_broke_off_is_taken_up_again(hub, alice):
@@ -426,5 +451,7 @@ def test_the_templates_run_as_they_stand(kind):
     folder = space_files.template_folder(kind)
     requirement = folder.joinpath("requirements.txt").read_text().strip()
     assert requirement == space_files.default_package()
-    compile(folder.joinpath("app.py").read_text(), "app.py", "exec")
+    app = folder.joinpath("app.py").read_text()
+    compile(app, "app.py", "exec")
+    assert space_files.is_our_app(app)
     assert front_matter(folder.joinpath("README.md").read_bytes())["models"] == []
