@@ -161,7 +161,9 @@ def model_licence(weights_licence: str, data_licence: str | None = None) -> str:
     return f"{weights.identifier} AND {data.identifier}"
 
 
-def check_licences(*, weights: str, data: str | None, asked: str | None, public: bool) -> str:
+def check_licences(
+    *, weights: str, data: str | None, asked: str | None, public: bool, asked_in: str = ""
+) -> str:
     """The licence to write into a model's card, if everything asked for is allowed.
 
     A part whose terms nobody knows here is no obstacle once the user names the model's licence:
@@ -173,6 +175,7 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
         data: Licence of the images and masks; None: they are the user's own.
         asked: Licence the user wants for the model; None: what follows from the parts.
         public: Whether everybody may see the model.
+        asked_in: The file that names the licence asked for, if the user did not.
 
     Raises:
         LicenceError: A part's licence forbids it.
@@ -196,7 +199,7 @@ def check_licences(*, weights: str, data: str | None, asked: str | None, public:
             )
     licence_of_all = model_licence(weights, data)
     if wanted is not None and wanted.identifier != hub_fields(licence_of_all).get("license_name"):
-        return _check_asked(wanted, parts)
+        return _check_asked(wanted, parts, asked_in)
     if public and " AND " in licence_of_all:
         first, second = licence_of_all.split(" AND ")
         raise LicenceError(
@@ -234,7 +237,7 @@ def _keeps(asked: Licence, part: Licence) -> bool:
     return _includes(asked, part) and (asked.known or part.commercial)
 
 
-def _check_asked(asked: Licence, parts: dict[str, Licence]) -> str:
+def _check_asked(asked: Licence, parts: dict[str, Licence], asked_in: str) -> str:
     """The licence asked for, if it keeps the terms of every part that are known."""
     for what, part in parts.items():
         if not part.known or _keeps(asked, part):
@@ -249,10 +252,15 @@ def _check_asked(asked: Licence, parts: dict[str, Licence]) -> str:
             why = "asks that its authors are named"
         if not asked.known:
             why += ", and autoseg does not know the terms of the other"
+        named = f" that {asked_in} names" if asked_in else ""
+        way_out = (
+            f": then it replaces the one in {asked_in}."
+            if asked_in
+            else ", or for none: then the one that fits is written."
+        )
         raise LicenceError(
-            f"The model cannot be given the licence {asked.identifier}: the licence of {what}, "
-            f"{part.identifier}, {why}. Ask for {part.identifier}, or for none: then the one that "
-            f"fits is written."
+            f"The model cannot be given the licence {asked.identifier}{named}: the licence of "
+            f"{what}, {part.identifier}, {why}. Ask for {part.identifier}{way_out}"
         )
     return asked.identifier
 

@@ -100,7 +100,7 @@ def origin_of(path: str | Path) -> DatasetOrigin | None:
     if found is None:
         return None
     head = read_card(Path(found[0]) / CARD_FILE)
-    return DatasetOrigin(f"{found[1]}/{found[2]}", found[3], _licence(head))
+    return DatasetOrigin(f"{found[1]}/{found[2]}", found[3], licence_of(head))
 
 
 def read_card(card: Path) -> dict[str, Any]:
@@ -108,11 +108,29 @@ def read_card(card: Path) -> dict[str, Any]:
     try:
         if card.stat().st_size > _CARD_LIMIT_BYTES:
             return {}
-        found = _HEAD.match(card.read_text(encoding="utf-8-sig", errors="replace"))
+        return parse_card(card.read_text(encoding="utf-8-sig", errors="replace"))
+    except OSError:
+        return {}
+
+
+def parse_card(text: str) -> dict[str, Any]:
+    """The record between the two "---" of a card's text; empty where there is none to be read."""
+    found = _HEAD.match(text)
+    try:
         head = yaml.safe_load(found[1]) if found else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return {}
     return head if isinstance(head, dict) else {}
+
+
+def licence_of(head: Mapping[str, Any]) -> str | None:
+    """The licence that a card names; "other" gives way to the name beside it."""
+    given = head.get("license")
+    if given == "other" and isinstance(head.get("license_name"), str):
+        given = head["license_name"]
+    names = given if isinstance(given, list) else [given]
+    texts = [name.strip()[:100] for name in names if isinstance(name, str) and name.strip()]
+    return ", ".join(texts[:8]) or None
 
 
 def class_names_of(head: Mapping[str, Any]) -> dict[str, dict[int, str]]:
@@ -141,16 +159,6 @@ def _label_names(feature: Any, depth: int = 0) -> dict[int, str] | None:
             return None
     kinds = (feature.get(key) for key in ("dtype", "sequence", "list"))
     return next((found for kind in kinds if (found := _label_names(kind, depth + 1))), None)
-
-
-def _licence(head: Mapping[str, Any]) -> str | None:
-    """The licence that a card names; "other" gives way to the name beside it."""
-    given = head.get("license")
-    if given == "other" and isinstance(head.get("license_name"), str):
-        given = head["license_name"]
-    names = given if isinstance(given, list) else [given]
-    texts = [name.strip()[:100] for name in names if isinstance(name, str) and name.strip()]
-    return ", ".join(texts[:8]) or None
 
 
 def _parse_path(path: str, text: str) -> tuple[str, str | None, str]:

@@ -21,6 +21,7 @@ from autoseg.hub.push_files import (
     choose_files,
     data_licence_of,
     find_examples,
+    read_own_card,
     read_report,
     report_bytes,
     shortened,
@@ -52,8 +53,7 @@ class PushOptions:
     licence: str | None = None
     """Licence of the model; None: the one that follows from weights and data."""
     data_licence: str | None = None
-    """Licence of the training data; None: what the report says; data that are not of the Hub are the
-    user's own."""
+    """Licence of the training data; None: what the report says, else the user's own data."""
     examples: bool | None = None
     """Whether example pictures go too, which show the user's data; None: only while private."""
     message: str | None = None
@@ -144,6 +144,7 @@ def plan_push(
     folder = Path(folder)
     info = check_bundle(folder)
     report = read_report(folder)
+    own = read_own_card(folder)
     check_names(repo_id, revision=options.revision, tag=options.tag)
     account = sign_in(connection, on_wait=on_wait)
     check_account(account, repo_id, connection)
@@ -155,7 +156,11 @@ def plan_push(
     examples = tuple(find_examples(folder))
     data_licence = options.data_licence or data_licence_of(report)
     licence = check_licences(
-        weights=info.weights_licence, data=data_licence, asked=options.licence, public=not private
+        weights=info.weights_licence,
+        data=data_licence,
+        asked=options.licence or own.licence,
+        public=not private,
+        asked_in="" if options.licence else CARD_FILE,
     )
     source = None if private else source_of(report)
     secret = source if source and is_hidden(source, connection, on_wait) else None
@@ -163,9 +168,15 @@ def plan_push(
         check_history(
             repo_id, connection, on_wait, secret=secret, with_examples=bool(options.examples)
         )
-    told = shortened(report, with_examples=with_examples, with_source=secret is None)
+    told = shortened(
+        report,
+        with_examples=with_examples,
+        with_source=secret is None,
+        data_licence=options.data_licence,
+    )
     card = card_for(
         folder,
+        own,
         info,
         told,
         repo_id,
@@ -230,7 +241,9 @@ def push(
         connection, f"Pushing to {plan.repo_id}", plan.repo_id, revision=plan.base.branch
     ):
         base = plan.base
-        if not plan.exists:
+        if plan.exists:
+            _check_visibility(plan, connection, on_wait)
+        else:
             base = replace(base, head=_create(plan, connection, on_wait))
         commit = upload(change, base, connection, on_progress=on_progress, on_wait=on_wait)
         if options.tag is not None:
@@ -337,6 +350,19 @@ def _notes(
         more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         notes.append(f"Not part of a model, so left out: {', '.join(left_out[:8])}{more}.")
     return tuple(notes)
+
+
+def _check_visibility(plan: PushPlan, connection: Connection, on_wait: OnWait | None) -> None:
+    """Refuse a repository that others see now, or that they no longer see: the plan is not for it.
+
+    It decides which pictures, names and licences go there.
+    """
+    info = patiently(lambda: connection.api.model_info(plan.repo_id), on_wait=on_wait)
+    if bool(info.private) != (plan.private or plan.opens):
+        raise HubError(
+            f"Pushing to {plan.repo_id} failed: somebody made it "
+            f"{'private' if info.private else 'public'} meanwhile; push again."
+        )
 
 
 def _create(plan: PushPlan, connection: Connection, on_wait: OnWait | None) -> str:

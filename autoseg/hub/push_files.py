@@ -12,8 +12,9 @@ from autoseg.bundle_smp import TRANSFORMS_FILE
 from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import read_json
 from autoseg.errors import BundleError, ConfigError
+from autoseg.hub.origins import licence_of, parse_card
 from autoseg.hub.remote import EXAMPLE_LIMIT, EXAMPLE_NAME, EXAMPLES_FOLDER
-from autoseg.licences import hub_fields
+from autoseg.licences import find_licence, hub_fields
 
 ONNX_FILE = "model.onnx"
 FILE_NAMES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REPORT_FILE, TRANSFORMS_FILE, ONNX_FILE)
@@ -142,20 +143,27 @@ def _source(report: Any) -> dict[str, Any] | None:
 
 
 def shortened(
-    report: dict[str, Any] | None, *, with_examples: bool, with_source: bool
+    report: dict[str, Any] | None,
+    *,
+    with_examples: bool,
+    with_source: bool,
+    data_licence: str | None = None,
 ) -> dict[str, Any] | None:
-    """A report without what others are not to see.
+    """A report without what others are not to see, but with what the user added.
 
     Args:
         report: Content of `report.json`.
         with_examples: Whether the example pictures go too.
         with_source: Whether the data set may be named.
+        data_licence: Licence of the data that the user named; None: the report's stays.
     """
     if report is None:
         return None
     kept = {key: value for key, value in report.items() if with_examples or key != "examples"}
     if not with_source and isinstance(kept.get("data"), dict):
         kept["data"] = {**kept["data"], "source": None}
+    if data_licence is not None and isinstance(kept.get("data"), dict):
+        kept["data"] = {**kept["data"], "licence": data_licence}
     return kept
 
 
@@ -164,8 +172,41 @@ def report_bytes(report: dict[str, Any]) -> bytes:
     return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+@dataclass(frozen=True)
+class OwnCard:
+    """What of a folder's `README.md` is not autoseg's to write."""
+
+    text: str | None = None
+    """All of it, for the user edited it; None: the card is written anew."""
+    licence: str | None = None
+    """Licence of the model that its owner chose; None: the one that follows from the parts."""
+
+
+def read_own_card(folder: Path) -> OwnCard:
+    """What to keep of the folder's card.
+
+    Raises:
+        BundleError: `README.md` is no text.
+    """
+    file = find_file(folder, CARD_FILE)
+    if file is None:
+        return OwnCard()
+    try:
+        text = file.read_bytes().decode()
+    except ValueError as error:
+        raise BundleError(f"{file} is not UTF-8 text. Save it as UTF-8, or remove it.") from error
+    licence = licence_of(parse_card(text.removeprefix("\ufeff")))
+    if not is_generated(text):
+        return OwnCard(text, licence)
+    # A card of some repository may carry a licence that only its owner knew of.
+    if REPO_PLACEHOLDER in text or licence is None or find_licence(licence).identifier == "unknown":
+        return OwnCard()
+    return OwnCard(None, licence)
+
+
 def card_for(
     folder: Path,
+    own: OwnCard,
     info: BundleInfo,
     report: dict[str, Any] | None,
     repo_id: str,
@@ -182,6 +223,7 @@ def card_for(
 
     Args:
         folder: The bundle.
+        own: What to keep of its card.
         info: What the bundle knows of itself.
         report: Its report.
         repo_id: Where the model goes.
@@ -191,15 +233,9 @@ def card_for(
         examples: Paths of the example pictures that go too.
 
     Raises:
-        BundleError: `README.md` is no text.
+        BundleError: The report is none of ours.
     """
-    file = find_file(folder, CARD_FILE)
-    try:
-        text = file.read_bytes().decode() if file is not None else None
-    except ValueError as error:
-        raise BundleError(f"{file} is not UTF-8 text. Save it as UTF-8, or remove it.") from error
-    # A card of some repository may carry a licence that only its owner knew of.
-    if text is None or (REPO_PLACEHOLDER in text and is_generated(text)):
+    if own.text is None:
         return _rendered(
             folder,
             info,
@@ -209,7 +245,7 @@ def card_for(
             data_licence=data_licence,
             examples=examples,
         )
-    text = text.replace(REPO_PLACEHOLDER, repo_id)
+    text = own.text.replace(REPO_PLACEHOLDER, repo_id)
     return set_licence(text, licence) if licence_asked else text
 
 

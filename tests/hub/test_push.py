@@ -404,6 +404,28 @@ def test_a_card_edited_by_the_user_keeps_its_text(plain, alice, model):
     assert "language: en" in head and text.endswith("Mine.\n")
 
 
+def test_the_licence_in_an_edited_card_must_keep_the_terms_of_the_parts(plain, alice, model):
+    nc = {"public": True, "data_licence": "cc-by-nc-4.0"}
+    with pytest.raises(LicenceError, match="licence mit that README.md names: .*data, cc-by-nc"):
+        plan_push(model, "alice/leaf", alice, PushOptions(**nc))
+    pushing(model, alice, **nc, licence="cc-by-nc-4.0")
+    head = plain.files("alice/leaf")["README.md"].decode().partition("\n---\n")[0]
+    assert "license: cc-by-nc-4.0" in head and "mit" not in head
+
+
+def test_a_pulled_model_gets_a_card_for_its_new_place(plain, alice, model):
+    """Its owner's licence stays, and so does what its owner said of the data."""
+    (model / "README.md").unlink()
+    write_json(model / "report.json", {**make_report(("a", "b")), "data": {"licence": None}})
+    pushing(model, alice, "alice/orig", licence="cc-by-sa-4.0", data_licence="cc-by-4.0")
+    pulled = pull_model("alice/orig", alice).folder
+    pushing(pulled, alice, "lab/copy")
+    text = plain.files("lab/copy")["README.md"].decode()
+    assert 'from_pretrained("lab/copy")' in text and "alice/orig" not in text
+    assert 'license: "cc-by-sa-4.0"' in text.partition("\n---\n")[0]
+    assert "The training data: [cc-by-4.0]" in text
+
+
 def test_a_folder_without_a_card_gets_one(plain, alice, model):
     (model / "README.md").unlink()
     pushing(model, alice)
@@ -428,6 +450,18 @@ def test_waits_are_told(plain, alice, model):
     plain.fail("POST .*/commit/", status=429, headers={"Retry-After": "1"})
     push(plan_push(model, "alice/leaf", alice), alice, on_wait=waits.append)
     assert waits == [1.0]
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_repository_that_changed_its_visibility_meanwhile_is_not_pushed_to(
+    plain, alice, model, public
+):
+    pushing(model, alice, examples=False, public=public)
+    plan = plan_push(model, "alice/leaf", alice, PushOptions(public=public, examples=True))
+    plain.repository("alice/leaf").private = public
+    with pytest.raises(HubError, match=f"made it {'private' if public else 'public'} meanwhile"):
+        push(plan, alice)
+    assert "examples/example_0.jpg" not in plain.files("alice/leaf")
 
 
 def test_a_change_by_somebody_else_in_between_is_noticed(plain, alice, model):
