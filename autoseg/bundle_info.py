@@ -83,8 +83,8 @@ def parse_info(ours: object, file: Path) -> BundleInfo:
         raise BundleError(f"{file}: `_autoseg` is nested too deeply.") from error
     if values.get("format_version") != FORMAT_VERSION:
         raise BundleError(
-            f"{file} has format version {ascii(values.get('format_version'))[:80]}, but this autoseg "
-            f"reads {FORMAT_VERSION}. Load it with the autoseg that wrote it "
+            f"{file} has format version {ascii(values.get('format_version'))[:80]}, but this "
+            f"autoseg reads {FORMAT_VERSION}. Load it with the autoseg that wrote it "
             f"({_version_of_writer(values)})."
         )
     try:

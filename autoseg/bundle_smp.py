@@ -53,7 +53,7 @@ def plan_smp(folder: Path, values: dict[str, Any], weights: Path | None) -> Netw
 
     Raises:
         BundleError: A value is unknown, out of bounds or not supported; the weights are those of
-            another network; or the file of transforms asks for what cannot be done.
+            another network; or a number in the file of transforms is out of bounds.
     """
     file = folder / CONFIG_FILE
 
@@ -148,10 +148,13 @@ def _notes(config: SmpConfig, hints: TransformHints) -> Iterator[str]:
         )
     if hints.mean is None:
         weights = "" if config.encoder_weights else ", as if it had been pretrained,"
-        yield (
-            f"How its training standardised images is unknown, so it is done{weights} as in the "
-            f"encoder's pretraining."
-        )
+        how = "How its training standardised images is unknown"
+        if hints.normalization:
+            how = (
+                f"Its training standardised images by {hints.normalization}, which autoseg does "
+                f"not do"
+            )
+        yield f"{how}, so it is done{weights} as in the encoder's pretraining."
     if config.activation == "sigmoid" and config.num_outputs > 1:
         yield "Its classes may overlap; of those at a pixel, the surest is shown."
     if hints.left_out:

@@ -28,6 +28,8 @@ class TransformHints:
     """Per channel, of images in [0, 1]; None: unknown."""
     std: tuple[float, float, float] | None = None
     """Per channel, of images in [0, 1]; None: unknown."""
+    normalization: str = ""
+    """How pixels are standardised where that is not by mean and deviation; then both are None."""
     left_out: tuple[str, ...] = ()
     """Names of transforms that are not done."""
 
@@ -42,6 +44,7 @@ class _Reader:
     padded: tuple[int, int] | None = None
     left_out: list[str] = field(default_factory=list)
     standardised: bool = False
+    normalization: str = ""
     # Pixels x in [0, 255] became (x - offset) / divisor, per channel.
     offset: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     divisor: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])
@@ -79,7 +82,8 @@ class _Reader:
         """(x - mean * max) / (std * max), on what the pixels were before."""
         mode = transform.get("normalization", "standard")
         if mode != "standard":
-            raise self.error("`normalization` of Normalize", f"is {ascii(mode)[:40]}, not standard")
+            self.normalization = ascii(mode)[:40]
+            return
         largest = self.number(transform, "max_pixel_value", 255.0)
         mean, std = self.channels(transform, "mean"), self.channels(transform, "std")
         for channel in range(3):
@@ -140,17 +144,22 @@ def parse_transforms(values: dict[str, Any], file: Path) -> TransformHints:
         file: The file, for the error.
 
     Raises:
-        BundleError: A number is out of bounds, or pixels are standardised in another way than by
-            mean and deviation.
+        BundleError: A number is out of bounds.
     """
     reader = _Reader(file)
     reader.read(values.get("transform"))
     mean = std = None
-    if reader.standardised:
+    if reader.standardised and not reader.normalization:
         red, green, blue = (offset / 255 for offset in reader.offset)
         mean = red, green, blue
         red, green, blue = (divisor / 255 for divisor in reader.divisor)
         std = red, green, blue
     return TransformHints(
-        reader.box, reader.fit, reader.padded, mean, std, tuple(dict.fromkeys(reader.left_out))
+        box=reader.box,
+        fit=reader.fit,
+        padded=reader.padded,
+        mean=mean,
+        std=std,
+        normalization=reader.normalization,
+        left_out=tuple(dict.fromkeys(reader.left_out)),
     )

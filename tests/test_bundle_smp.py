@@ -290,10 +290,23 @@ def test_a_transform_that_is_not_done_is_named(tmp_path):
     assert "CLAHE, CenterCrop" in read_info(folder).notes[-1]
 
 
+@pytest.mark.parametrize("mode", ["min_max", "image_per_channel", "\x1b[2J", ["x"] * 99])
+def test_pixels_that_are_standardised_in_an_unknown_way_are_guessed_with_a_note(tmp_path, mode):
+    """A repository of the Hub cannot be corrected by who loads it."""
+    folder = make_smp(tmp_path)
+    pretrained = read_info(folder).preprocessing
+    scaled = ("ToFloat", {"max_value": 255.0})
+    resized = ("Resize", {"height": 320, "width": 256})
+    write_transforms(folder, resized, scaled, ("Normalize", {"normalization": mode}))
+    info = load_bundle(folder).info
+    assert info.preprocessing.mean == pretrained.mean and info.preprocessing.std == pretrained.std
+    assert info.preprocessing.geometry.box == (320, 256)
+    assert ascii(mode)[:40] in info.notes[-1] and "encoder's pretraining" in info.notes[-1]
+
+
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (("Normalize", {**NORMALIZE[1], "normalization": "image"}), "not standard"),
         (("Normalize", {**NORMALIZE[1], "std": [0, 1, 1]}), "std"),
         (("Normalize", {**NORMALIZE[1], "mean": [1, 2]}), "three numbers"),
         (("Normalize", {**NORMALIZE[1], "mean": "os.system"}), "three numbers"),
