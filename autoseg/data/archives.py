@@ -6,7 +6,8 @@ import stat
 import uuid
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from autoseg.data.class_files import CLASS_FILES
@@ -46,28 +47,17 @@ def extract_zip(archive: Path, into: Path) -> Path:
         DatasetError: No zip, damaged, encrypted, an entry that leaves the folder or links, more
             than the limits above, or a full disk. Nothing is left behind.
     """
-    temporary = into.with_name(f".{into.name}.{uuid.uuid4().hex}.part")
     try:
-        temporary.mkdir(parents=True)
-        with zipfile.ZipFile(archive) as opened:
+        with unpacking(archive.name, into) as temporary, zipfile.ZipFile(archive) as opened:
             entries = _checked_entries(opened, archive)
             budget = sum(entry.file_size for entry in entries)
             _check_space(temporary, budget, archive)
             for entry in entries:
                 budget -= _extract_entry(opened, entry, temporary, budget, archive)
-        if into.exists():
-            shutil.rmtree(into)
-        os.replace(temporary, into)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DatasetError(
             f"{archive.name} cannot be unpacked ({error}). Pack the folder again as a plain zip."
         ) from error
-    except OSError as error:
-        raise DatasetError(
-            f"{archive.name} could not be unpacked into {into.parent}: {error.strerror or error}."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return only_folder(into)
 
 
@@ -75,8 +65,8 @@ def extract_zips(archives: Sequence[Path], root: Path, into: Path) -> None:
     """Unpack zips of one data set side by side into the folder `into`, whole or not at all.
 
     One zip is unpacked as it is. Of several each gets a folder of its name, since that may say
-    what it holds: `images.zip` beside `masks.zip`, or `train.zip` beside `val.zip`. Class lists
-    that lie in `root` are copied.
+    what it holds: `images.zip` beside `masks.zip`, or `train.zip` beside `val.zip`; `a/b.zip` goes
+    into what `a.zip` holds. Class lists that lie in `root` are copied.
 
     Args:
         archives: The zips, all of them below `root`.
@@ -84,22 +74,47 @@ def extract_zips(archives: Sequence[Path], root: Path, into: Path) -> None:
         into: Folder to make; what it held before is replaced.
 
     Raises:
-        DatasetError: As `extract_zip`.
+        DatasetError: As `extract_zip`; or two zips would be unpacked over each other.
     """
     lists = [root / name for name in CLASS_FILES if (root / name).is_file()]
     if len(archives) == 1 and not lists:
         extract_zip(archives[0], into)
         return
-    temporary = into.with_name(f".{into.name}.{uuid.uuid4().hex}.part")
-    try:
-        for archive in archives:
-            name = archive.relative_to(root).with_suffix("") if len(archives) > 1 else "data"
+    with unpacking(root.name, into) as temporary:
+        for archive in sorted(archives, key=lambda path: len(path.parts)):
+            name = archive.relative_to(root).with_suffix("") if len(archives) > 1 else Path("data")
+            if (temporary / name).exists():
+                raise DatasetError(
+                    f"{archive.relative_to(root)} would be unpacked over another zip of {root.name}"
+                    f", which holds {name} too. Rename one of them."
+                )
             extract_zip(archive, temporary / name)
         for path in lists:
             shutil.copyfile(path, temporary / path.name)
+
+
+@contextmanager
+def unpacking(name: str, into: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `into` if the block ends well.
+
+    Args:
+        name: What is unpacked, for errors.
+        into: Folder to make; what it held before is replaced.
+
+    Raises:
+        DatasetError: The disk is full or refuses. Nothing is left behind.
+    """
+    temporary = into.with_name(f".{into.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
         if into.exists():
             shutil.rmtree(into)
         os.replace(temporary, into)
+    except OSError as error:
+        raise DatasetError(
+            f"{name} could not be unpacked into {into.parent}: {error.strerror or error}."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -3,14 +3,19 @@
 import os
 import re
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from autoseg.data.archives import MAX_FILES, MAX_RATIO, MAX_TOTAL_BYTES, SMALL_BYTES
+from autoseg.data.archives import (
+    MAX_FILES,
+    MAX_RATIO,
+    MAX_TOTAL_BYTES,
+    SMALL_BYTES,
+    unpacking,
+)
 from autoseg.data.class_files import CLASS_FILES
 from autoseg.data.columns import Columns, choose_columns, wanted_columns
 from autoseg.data.formats import SPLIT_WORDS
@@ -97,12 +102,10 @@ def unpack_parquet(
             columns hold images and masks, the shards are of several data sets, or the disk is
             full. Nothing is left behind.
     """
-    temporary = into.with_name(f".{into.name}.{uuid.uuid4().hex}.part")
-    try:
+    with unpacking(root.name, into) as temporary:
         _refuse_several(shards, root)
         writer = _Writer(temporary, _limit(shards, into.parent))
         columns = _find_columns(shards, name or root.name, columns)
-        temporary.mkdir(parents=True)
         _copy_class_list(shards, root, temporary, (class_names or {}).get(columns.mask))
         done, total = 0, sum(path.stat().st_size for path in shards)
         for path in shards:
@@ -112,15 +115,6 @@ def unpack_parquet(
                     writer.write(split, row[columns.image], row[columns.mask])
             done += path.stat().st_size
             on_progress(done, total)
-        if into.exists():
-            shutil.rmtree(into)
-        os.replace(temporary, into)
-    except OSError as error:
-        raise DatasetError(
-            f"{root.name} could not be unpacked into {into.parent}: {error.strerror or error}."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return into
 
 

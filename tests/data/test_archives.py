@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from autoseg.data import archives
-from autoseg.data.archives import extract_zip
+from autoseg.data.archives import extract_zip, extract_zips
 from autoseg.errors import DatasetError
 
 
@@ -112,3 +112,23 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_zips_side_by_side_are_unpacked_into_each_other_and_nothing_is_lost(tmp_path):
+    root = tmp_path / "set"
+    (root / "a").mkdir(parents=True)
+    outer = make_zip(root / "a.zip", [("images/1.png", "1")])
+    inner = make_zip(root / "a" / "b.zip", [("2.png", "2")])
+    for number, given in enumerate([(inner, outer), (outer, inner)]):
+        extract_zips(given, root, tmp_path / f"out{number}")
+        assert listed(tmp_path / f"out{number}") == ["a/b/2.png", "a/images/1.png"]
+
+
+def test_zips_that_would_be_unpacked_over_each_other_are_refused_by_name(tmp_path):
+    root = tmp_path / "set"
+    (root / "a").mkdir(parents=True)
+    outer = make_zip(root / "a.zip", [("b/1.png", "1")])
+    inner = make_zip(root / "a" / "b.zip", [("2.png", "2")])
+    with pytest.raises(DatasetError, match=r"a/b\.zip .*over another zip of set"):
+        extract_zips([inner, outer], root, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and len(list(tmp_path.iterdir())) == 1
