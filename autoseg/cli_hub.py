@@ -66,7 +66,10 @@ def push(
     The account is that of `hf auth login`, or of the token in HF_TOKEN. The same command again
     updates the repository.
     """
-    from autoseg.hub.connection import connect  # noqa: PLC0415 - huggingface_hub
+    from autoseg.hub.connection import check_repo_id, connect  # noqa: PLC0415 - huggingface_hub
+
+    check_repo_id(repo_id)  # Before torch is loaded, which takes seconds.
+    connection = connect()
     from autoseg.hub.push import PushOptions, plan_push  # noqa: PLC0415 - torch
     from autoseg.hub.push import push as push_plan  # noqa: PLC0415 - torch
     from autoseg.predictor import find_bundle  # noqa: PLC0415 - torch
@@ -76,7 +79,6 @@ def push(
         public=public, revision=revision, tag=tag, licence=licence, data_licence=data_licence,
         examples=examples, message=message,
     )  # fmt: skip
-    connection = connect()
     folder = find_bundle(Workspace().model_source(model))
     plan = plan_push(folder, repo_id, connection, options, on_wait=_tell_wait)
     if dry_run:

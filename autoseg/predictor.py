@@ -56,7 +56,18 @@ class Predictor:
             HubError: The Hub does not give it, or not to this account.
             ConfigError: `device` is none of this machine.
         """
-        bundle = load_bundle(locate_model(path_or_repo_id, revision=revision, token=token))
+        folder = locate_model(path_or_repo_id, revision=revision, token=token)
+        try:
+            bundle = load_bundle(folder)
+        except BundleError as error:
+            if Path(path_or_repo_id).expanduser().exists():
+                raise
+            # Where the Hub's cache keeps it is of no use to anybody.
+            said = str(error).replace(f"{folder}/", "").replace(str(folder), str(path_or_repo_id))
+            raise BundleError(
+                f"{path_or_repo_id} on the Hub cannot be used: {said} Ask its author to push a "
+                f"sound one, or name an older revision."
+            ) from error
         chosen = choose_device(device)
         # On a CPU bf16 is sometimes slower and never more exact; on a GPU it is twice as fast.
         precision = Precision(chosen, bf16=chosen.type == "cuda" and has_fast_bf16(chosen))

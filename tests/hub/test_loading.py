@@ -82,3 +82,12 @@ def test_a_pulled_model_is_saved_as_a_folder_of_its_own(hub, folder, tmp_path):
     assert files_of(saved) == files_of(folder)
     mask = Predictor.from_pretrained(saved).predict(IMAGE).mask
     assert np.array_equal(mask, pulled.predict(IMAGE).mask)
+
+
+def test_a_damaged_model_on_the_hub_is_named_without_the_path_of_the_cache(hub, folder, tmp_path):
+    files = files_of(folder)
+    files["model.safetensors"] = files["model.safetensors"][:-8]
+    hub.add_repo("alice/leaves", files)
+    with pytest.raises(BundleError, match="alice/leaves on the Hub cannot be used") as caught:
+        Predictor.from_pretrained("alice/leaves")
+    assert str(tmp_path) not in str(caught.value) and "author" in str(caught.value)
