@@ -8,6 +8,7 @@ from autoseg.bundle import BundleInfo
 from autoseg.card_text import bullets, code, count, duration, listed, percent, plain, table
 from autoseg.config import Recipe, to_dict
 from autoseg.data.verdict import TABLE_HEADER, format_share
+from autoseg.energy import UNCOUNTED
 from autoseg.licences import find_licence
 
 _ENDINGS = {
@@ -171,7 +172,13 @@ def _cost(facts: Mapping[str, Any]) -> str:
         + "."
     ]
     energy, how = facts.get("energy_wh"), str(facts.get("energy_how") or "")
-    if energy:
+    # Earlier reports have a number even where the GPU was left out.
+    if how.startswith(UNCOUNTED):
+        parts.append(
+            "Energy: not measured: the GPU's was not counted. `pip install autoseg-search[energy]` "
+            "lets autoseg count it where the GPU has a counter."
+        )
+    elif energy:
         lamp = duration(3600 * energy / _LAMP_W)
         parts.append(
             f"Energy: {energy:.2g} Wh, what a lamp of {_LAMP_W} W uses in {lamp}; {plain(how)}."

@@ -7,6 +7,7 @@ read, as in most virtual machines, it is estimated from the time its cores worke
 
 import contextlib
 import importlib
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from autoseg.config import from_dict, read_json
 from autoseg.errors import ConfigError
 from autoseg.files import write_json
 
+_logger = logging.getLogger(__name__)
+
 WATTS_PER_CORE = 12.0
 """Power of one working core. Source: Green Algorithms (Lannelongue et al. 2021, Advanced Science
 8:2100707), its value for any CPU, in watts."""
@@ -26,6 +29,9 @@ WATTS_PER_CORE = 12.0
 SAVE_EVERY_S = 15.0
 """A killed run loses at most so much of its account; a RAPL counter turns over after some
 20 minutes."""
+
+UNCOUNTED = "GPU not counted"
+"""How the words on a run begin where a GPU worked and its energy is not known."""
 
 _POWERCAP = Path("/sys/class/powercap")
 
@@ -44,6 +50,8 @@ class Usage:
     """Measured energy of the GPU; None: there is none, or it cannot be measured here."""
     on_gpu: bool = False
     """Whether the attempt computed on a GPU."""
+    lost: bool = False
+    """Whether this stands for earlier attempts whose account was damaged: all else is 0."""
 
 
 class Counter:
@@ -125,6 +133,7 @@ class EnergyMeter:
     def __init__(self, file: Path, gpu_uuid: str | None = None, powercap: Path = _POWERCAP) -> None:
         self._file = file
         self._before = _read_account(file)
+        self._warned = False
         self._on_gpu = gpu_uuid is not None
         self._cpu = rapl_counters(powercap)
         self._gpu = gpu_counter(gpu_uuid)
@@ -159,30 +168,44 @@ class EnergyMeter:
             self._save()
 
     def _save(self) -> None:
-        # An account that a full disk loses is no reason to lose the search.
-        with contextlib.suppress(OSError):
+        try:
             write_json(self._file, [asdict(usage) for usage in self.attempts()])
+        except OSError as error:
+            # An account that a full disk loses is no reason to lose the search.
+            if not self._warned:
+                _logger.warning("The account of energy cannot be kept in %s: %s", self._file, error)
+            self._warned = True
 
 
 def energy_facts(attempts: Sequence[Usage]) -> dict[str, Any]:
-    """Energy of all attempts together, and in words how it is known."""
-    estimated = [usage for usage in attempts if usage.cpu_joules is None]
+    """Energy of all attempts together, and in words how it is known.
+
+    `energy_wh` is None where a GPU worked that was not counted: the rest is no measure of the run.
+    """
+    known = [usage for usage in attempts if not usage.lost]
+    estimated = [usage for usage in known if usage.cpu_joules is None]
     core_s = sum(usage.core_s for usage in estimated)
     joules = core_s * WATTS_PER_CORE + sum(
-        (usage.cpu_joules or 0.0) + (usage.gpu_joules or 0.0) for usage in attempts
+        (usage.cpu_joules or 0.0) + (usage.gpu_joules or 0.0) for usage in known
     )
     estimate = f"estimated from {core_s:,.0f} core-seconds at {WATTS_PER_CORE:g} W per core"
     if not estimated:
         how = "measured by RAPL"
-    elif len(estimated) == len(attempts):
+    elif len(estimated) == len(known):
         how = estimate
     else:
         how = f"measured by RAPL, for some attempts {estimate}"
-    on_gpu = [usage for usage in attempts if usage.on_gpu]
+    on_gpu = [usage for usage in known if usage.on_gpu]
+    counted = all(usage.gpu_joules is not None for usage in on_gpu)
     if on_gpu:
-        counted = all(usage.gpu_joules is not None for usage in on_gpu)
-        how = f"GPU {'measured by NVML' if counted else 'not counted'}, CPU {how}"
-    return {"attempts": len(attempts), "energy_wh": round(joules / 3600, 3), "energy_how": how}
+        how = f"{'GPU measured by NVML' if counted else UNCOUNTED}, CPU {how}"
+    if len(known) < len(attempts):
+        how += "; what earlier attempts used was lost and is not in it"
+    return {
+        "attempts": len(attempts),
+        "energy_wh": round(joules / 3600, 3) if counted else None,
+        "energy_how": how,
+    }
 
 
 def _core_seconds() -> float:
@@ -192,9 +215,13 @@ def _core_seconds() -> float:
 
 
 def _read_account(file: Path) -> tuple[Usage, ...]:
-    """What earlier attempts used; nothing where that cannot be read."""
+    """What earlier attempts used, or that it was lost where it cannot be read."""
     try:
         rows = read_json(file) if file.is_file() else []
-        return tuple(from_dict(Usage, row, str(file)) for row in rows)
-    except (ConfigError, OSError, TypeError):
-        return ()
+        if isinstance(rows, list):
+            return tuple(from_dict(Usage, row, str(file)) for row in rows)
+        reason = "it is no list"
+    except (ConfigError, OSError) as error:
+        reason = str(error)
+    _logger.warning("The account of energy in %s is damaged and begun anew: %s", file, reason)
+    return (Usage(seconds=0.0, core_s=0.0, lost=True),)

@@ -146,6 +146,16 @@ def test_measured_energy_is_not_called_an_estimate():
     assert "whole chip" in card and "factor of two" not in card
 
 
+@pytest.mark.parametrize("energy", [None, 12.0])
+def test_a_gpu_that_was_not_counted_leaves_no_number_of_energy(energy):
+    report = full_report()
+    how = "GPU not counted, CPU estimated from 3,600 core-seconds at 12 W per core"
+    report["search"].update(energy_wh=energy, energy_how=how)
+    card = render_card(make_info(), report)
+    assert "Energy: not measured" in card and "pip install autoseg-search[energy]" in card
+    assert " Wh," not in card and "lamp" not in card
+
+
 def test_the_data_is_described_as_it_was_read():
     card = render_card(make_info(), full_report())
     for text in (

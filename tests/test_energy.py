@@ -95,17 +95,34 @@ def test_a_killed_attempt_keeps_what_was_saved(tmp_path):
     assert usage["core_s"] > 0.3
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '[{"seconds": "x"}]', "{}"])
-def test_a_damaged_account_is_begun_anew(tmp_path, content):
+@pytest.mark.parametrize("content", ["", "[1]", '[{"seconds": "x"}]', "{}", "\0"])
+def test_a_damaged_account_is_begun_anew_and_says_that_something_is_missing(
+    tmp_path, content, caplog
+):
     (tmp_path / "energy.json").write_text(content)
-    with EnergyMeter(tmp_path / "energy.json", powercap=tmp_path) as meter:
-        assert len(meter.attempts()) == 1
+    for _ in range(2):
+        with EnergyMeter(tmp_path / "energy.json", powercap=tmp_path) as meter:
+            pass
+    assert caplog.text.count("is damaged and begun anew") == 1
+    facts = energy_facts(meter.attempts())
+    assert facts["attempts"] == 3
+    assert facts["energy_how"].startswith("estimated from")
+    assert facts["energy_how"].endswith("what earlier attempts used was lost and is not in it")
+
+
+def test_an_account_that_cannot_be_written_is_a_warning_and_no_error(tmp_path, caplog):
+    (tmp_path / "energy.json").mkdir()
+    with EnergyMeter(tmp_path / "energy.json", powercap=tmp_path):
+        pass
+    assert caplog.text.count("cannot be kept in") == 1
 
 
 def test_without_nvidias_package_or_driver_the_gpu_is_said_not_to_be_counted(tmp_path):
     assert gpu_counter("GPU-00000000-0000-0000-0000-000000000000") is None
     usage = Usage(seconds=1, core_s=1, on_gpu=True)
-    assert energy_facts([usage])["energy_how"].startswith("GPU not counted, CPU estimated")
+    facts = energy_facts([usage])
+    assert facts["energy_how"].startswith("GPU not counted, CPU estimated")
+    assert facts["energy_wh"] is None, "the CPU's part is no measure of the run"
 
 
 def test_the_gpus_own_counter_is_read_by_its_uuid(monkeypatch):
