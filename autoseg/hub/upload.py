@@ -1,8 +1,9 @@
 """One commit to a repository on the Hub: whole or not at all, and done once even if asked twice."""
 
 import importlib.util
+import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -77,6 +78,8 @@ def upload(
         by_xet = patiently(lambda: _xet_offered(change, base, connection), on_wait=on_wait)
         if by_xet:
             stack.enter_context(told_by_xet(counter))
+        else:
+            stack.enter_context(_quiet_about_lfs())
         commit = _commit(change, base, connection, counter, on_wait, stack, by_xet=by_xet)
     counter.finish()
     return commit
@@ -151,9 +154,28 @@ def _operations(
             yield CountedAddition(file.path, file.source, counter)
         else:
             # The client sends an open file by LFS, also where it would choose Xet.
-            yield CommitOperationAdd(file.path, stack.enter_context(counter.opened(file.source)))
+            opened = stack.enter_context(counter.opened(file.source))
+            opened.counting = False
+            addition = CommitOperationAdd(file.path, opened)  # This hashes the file.
+            opened.counting = True
+            yield addition
     for path in change.deletions:
         yield CommitOperationDelete(path, is_folder=False)
+
+
+@contextmanager
+def _quiet_about_lfs() -> Iterator[None]:
+    """Let the client not warn of the open files that it sends by LFS, for so it is meant."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "binary IO buffer" not in record.getMessage()
+
+    logger = logging.getLogger("huggingface_hub._commit_api")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _xet_here() -> bool:

@@ -433,7 +433,7 @@ def test_a_folder_without_a_card_gets_one(plain, alice, model):
 
 
 @pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
-def test_progress_reaches_the_whole_and_never_exceeds_it(xet, model, tmp_path, capfd):
+def test_progress_rises_to_the_whole_and_never_exceeds_it(xet, model, tmp_path, capfd, caplog):
     told = []
     with LoopbackHub(tmp_path / "hub", xet=xet) as hub:
         connection = connected(hub.endpoint, "hf_alice", tmp_path)
@@ -441,7 +441,11 @@ def test_progress_reaches_the_whole_and_never_exceeds_it(xet, model, tmp_path, c
         push(plan, connection, on_progress=lambda done, total: told.append((done, total)))
     whole = sum(file.size_bytes for file in plan.files)
     assert {total for _, total in told} == {whole}
-    assert told[-1][0] == whole and len(told) > 1
+    done = [done for done, _ in told]
+    assert done[-1] == whole and len(done) > 1
+    assert done == sorted(done)  # To hash a file is not to send it.
+    assert xet or 0 < done[len(done) // 2] < whole
+    assert "Xet" not in caplog.text
     assert "Processing Files" not in capfd.readouterr().err  # No second bar beside the caller's.
 
 
