@@ -85,7 +85,7 @@ def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def new_folder(results: Path) -> Path:
-    """A folder for one prediction's files; Gradio copies them, so old ones are removed."""
+    """A folder for what is made of one image; Gradio copies files, so old ones are removed."""
     folders = sorted(results.iterdir(), key=lambda folder: folder.stat().st_mtime)
     for folder in folders[: -_KEPT_RESULTS or None]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,7 @@ class Result:
     prediction: Prediction | None = None
     files: ResultFiles | None = None
     problem: str = ""
-    """Why there is no prediction."""
+    """Why there is no prediction; "" where there is one."""
 
 
 def predict_all(
@@ -44,11 +44,14 @@ def predict_all(
     pixels = read_image(source)
     answers = models.predict(pixels, flip=flip)
     made = []
-    for model, answer in zip(models.all, answers, strict=True):
+    folder = new_folder(results)
+    for number, (model, answer) in enumerate(zip(models.all, answers, strict=True)):
         if isinstance(answer, str):
             made.append(Result(model, problem=answer))
             continue
-        files = write_result(answer, pixels, source, new_folder(results))
+        place = folder / str(number)  # One folder a model would push out those of the first.
+        place.mkdir()
+        files = write_result(answer, pixels, source, place)
         made.append(Result(model, answer, files))
     return made
 
