@@ -105,7 +105,7 @@ def image_of(picture: np.ndarray) -> np.ndarray:
     width, rest = divmod(picture.shape[1] - (len(_TITLES) - 1) * _GAP_PX, len(_TITLES))
     if rest or width < 1 or picture.shape[0] <= _TITLE_PX:
         return picture
-    return picture[_TITLE_PX:, :width]
+    return picture[_TITLE_PX:, :width].copy()  # A view would keep the whole picture in memory.
 
 
 def example_facts(examples: Sequence[Example], split: str, n_images: int) -> list[dict[str, Any]]:

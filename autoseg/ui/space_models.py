@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoseg.bundle import EXAMPLES_FOLDER, REPORT_FILE
-from autoseg.config import read_json
-from autoseg.data.images import read_image
+from autoseg.config import WINDOW_MULTIPLE, Geometry, read_json
+from autoseg.data.images import image_size, read_image
 from autoseg.errors import (
     AutosegError,
     ConfigError,
@@ -26,10 +27,20 @@ from autoseg.hub.space_files import EXAMPLES_VARIABLE, MODELS_VARIABLE
 from autoseg.hub.space_state import is_open
 from autoseg.prediction import Prediction
 from autoseg.predictor import Predictor
+from autoseg.resizing import resize_image
 from autoseg.ui import views, zero_gpu
 
 MAX_SCORES = 3
 """Scores shown above the page; the model's card has them all."""
+
+MAX_EXAMPLES = 8
+"""Examples shown; autoseg writes fewer, but anybody may push more."""
+
+_MAX_EXAMPLE_PIXELS = 2**23
+"""Larger pictures are left out before they are decoded; those that autoseg writes have 0.6 M."""
+
+_EXAMPLE_SIDE_PX = 1024
+"""Longest side of an example in memory."""
 
 _ADVICE = (
     "If the model is private, the Space needs a token that may read it, as the secret HF_TOKEN in "
@@ -189,7 +200,7 @@ def _report(folder: Path) -> dict[str, Any]:
     """`report.json`, which whoever pushed the model may have left out."""
     try:
         report = read_json(folder / REPORT_FILE)
-    except (ConfigError, OSError, RecursionError):
+    except (ConfigError, OSError, RecursionError, ValueError):  # Such as an endless number.
         return {}
     return report if isinstance(report, dict) else {}
 
@@ -201,16 +212,20 @@ def _interval(report: dict[str, Any], name: str) -> tuple[float | None, float | 
         value = value.get(key) if isinstance(value, dict) else None
     if not isinstance(value, dict):
         return None, None
-    low, high = value.get("low"), value.get("high")
-    if isinstance(low, int | float) and isinstance(high, int | float):
-        return float(low), float(high)
-    return None, None
+    return _share(value.get("low")), _share(value.get("high"))
+
+
+def _share(value: Any) -> float | None:
+    """A number in [0, 1], which any other of a report is not; an integer may be no float."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def examples(models: Sequence[SpaceModel]) -> list[tuple[str, np.ndarray]]:
     """Name and pixels (H, W, 3) of the images that came with the first model that may show any."""
     for model in models:
-        if model.shows_examples and (found := list(_read_images(_example_files(model)))):
+        if not model.shows_examples:
+            continue
+        if found := list(islice(_read_images(_example_files(model)), MAX_EXAMPLES)):
             return found
     return []
 
@@ -224,6 +239,13 @@ def _example_files(model: SpaceModel) -> list[Path]:
 def _read_images(files: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
     for file in files:
         try:
-            yield file.stem, image_of(read_image(file))
+            height, width = image_size(file)
+            if height * width <= _MAX_EXAMPLE_PIXELS:
+                yield file.stem, _shrunk(image_of(read_image(file)))
         except DatasetError:
             continue  # One that does not decode is no reason to show no model.
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    factor = min(1.0, _EXAMPLE_SIDE_PX / max(image.shape))
+    return resize_image(image, Geometry((WINDOW_MULTIPLE, WINDOW_MULTIPLE), scale=factor))

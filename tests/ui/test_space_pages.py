@@ -99,6 +99,12 @@ def test_every_result_has_its_files(bundle, image, results):
     assert read_png(result.files.overlay).shape == (60, 90, 3)
 
 
+def test_many_models_keep_all_their_results(bundle, image, results):
+    """A gallery of more than 20 removed the first while it made the last."""
+    made = predict_all(Models([load_model(str(bundle))] * 22), results, str(image))
+    assert all(result.files and result.files.mask.is_file() for result in made)
+
+
 def test_a_model_that_is_not_there_is_a_page_that_says_so(monkeypatch, hub, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -138,11 +144,21 @@ def test_the_card_shows_scores_with_intervals_and_escapes_names(bundle):
 
 
 @pytest.mark.parametrize(
-    "report", ["[]", "{", '{"model": 1}', '{"model": {"scores": {"macro_iou": 2}}}']
+    "report",
+    [
+        "[]",
+        "{",
+        '{"model": 1}',
+        '{"model": {"scores": {"macro_iou": 2}}}',
+        '{"model": {"scores": {"macro_iou": {"low": 1%s, "high": 1}}}}' % ("0" * 400),
+        '{"model": {"scores": {"macro_iou": {"low": 1%s, "high": 1}}}}' % ("0" * 5000),
+        '{"model": {"scores": {"macro_iou": {"low": NaN, "high": Infinity}}}}',
+    ],
 )
 def test_a_report_that_makes_no_sense_is_left_out(bundle, report):
     (bundle / "report.json").write_text(report)
-    assert "50.0 %" in space_models.card(load_model(str(bundle)))
+    card = space_models.card(load_model(str(bundle)))
+    assert "50.0 %" in card and "<small>" not in card
 
 
 def test_examples_are_the_images_of_the_models_pictures(other):
@@ -155,6 +171,23 @@ def test_examples_are_the_images_of_the_models_pictures(other):
     ((name, pixels),) = space_models.examples([load_model(str(other))])
     assert name == "example_1"
     assert pixels.shape[1] / pixels.shape[0] == pytest.approx(4 / 3, rel=0.02)
+
+
+def test_examples_take_little_memory_whatever_was_pushed(tmp_path):
+    """64 photographs at their full size stayed in memory."""
+    folder = make_bundle(tmp_path / "leaves") / "examples"
+    folder.mkdir()
+    Image.new("L", (4000, 3000)).save(folder / "a.jpg")
+    for k in range(12):
+        Image.new("L", (1206, 430)).save(folder / f"drawn_{k:02}.jpg")
+        Image.new("L", (1600, 1200)).save(folder / f"photo_{k:02}.jpg")
+    shown = space_models.examples([load_model(str(folder.parent))])
+    assert [name for name, _ in shown] == [f"drawn_{k:02}" for k in range(8)]
+    assert all(pixels.base is None for _, pixels in shown)
+    for file in folder.glob("drawn_*.jpg"):
+        file.unlink()
+    shown = space_models.examples([load_model(str(folder.parent))])
+    assert {pixels.shape for _, pixels in shown} == {(768, 1024, 3)}
 
 
 @pytest.mark.parametrize(
