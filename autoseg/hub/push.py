@@ -19,6 +19,7 @@ from autoseg.hub.push_files import (
     PlannedFile,
     card_for,
     choose_files,
+    compared,
     data_licence_of,
     find_examples,
     read_own_card,
@@ -28,7 +29,7 @@ from autoseg.hub.push_files import (
     source_of,
 )
 from autoseg.hub.push_history import check_history, check_secret, is_hidden
-from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, file_digest, find_remote_files
+from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, find_remote_files
 from autoseg.hub.upload import Base, Change, upload
 from autoseg.licences import check_licences
 
@@ -190,7 +191,7 @@ def plan_push(
         check_secret(repo_id, secret, {CARD_FILE: card, REPORT_FILE: (content or b"").decode()})
     check_card(card, repo_id, connection, on_wait)
     files, left_out = choose_files(folder, card, content, with_examples=with_examples)
-    files = _compared(files, remote.files)
+    files = compared(files, remote.files)
     deletions = _deletions(files, remote)
     changed = bool(deletions) or any(file.changed for file in files)
     _check_tag(repo_id, options.tag, remote, changed)
@@ -288,21 +289,6 @@ def _look(
     files = find_remote_files(repo_id, head, FILE_NAMES, connection, on_wait)
     base = Base(branch, head, new_branch=branch not in heads)
     return _Remote(info, base, tuple(files), tags)
-
-
-def _compared(
-    files: Sequence[PlannedFile], remote: Sequence[RemoteFile]
-) -> tuple[PlannedFile, ...]:
-    """The files, each marked whether the Hub has it differently."""
-    present = {file.path: file for file in remote}
-    return tuple(replace(file, changed=not _same(file, present.get(file.path))) for file in files)
-
-
-def _same(file: PlannedFile, remote: RemoteFile | None) -> bool:
-    if remote is None or remote.size_bytes != file.size_bytes:
-        return False
-    content = file.source if file.content is None else file.content
-    return file_digest(content, remote.digest) == remote.digest
 
 
 def _deletions(files: Sequence[PlannedFile], remote: _Remote) -> tuple[str, ...]:

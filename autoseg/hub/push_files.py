@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from autoseg.card import REPO_PLACEHOLDER, is_generated, render_card
 from autoseg.config import read_json
 from autoseg.errors import BundleError, ConfigError
 from autoseg.hub.origins import licence_of, parse_card
-from autoseg.hub.remote import EXAMPLE_LIMIT, EXAMPLE_NAME, EXAMPLES_FOLDER
+from autoseg.hub.remote import (
+    EXAMPLE_LIMIT,
+    EXAMPLE_NAME,
+    EXAMPLES_FOLDER,
+    RemoteFile,
+    file_digest,
+)
 from autoseg.licences import find_licence, hub_fields
 
 ONNX_FILE = "model.onnx"
@@ -69,6 +76,19 @@ def choose_files(
             PlannedFile(path, file.stat().st_size, None, file) for path, file in examples.items()
         ]
     return tuple(files), _left_out(folder, set(FILE_NAMES) | set(examples))
+
+
+def compared(files: Sequence[PlannedFile], remote: Sequence[RemoteFile]) -> tuple[PlannedFile, ...]:
+    """The files, each marked whether the Hub has it differently."""
+    present = {file.path: file for file in remote}
+    return tuple(replace(file, changed=not _same(file, present.get(file.path))) for file in files)
+
+
+def _same(file: PlannedFile, remote: RemoteFile | None) -> bool:
+    if remote is None or remote.size_bytes != file.size_bytes:
+        return False
+    content = file.source if file.content is None else file.content
+    return file_digest(content, remote.digest) == remote.digest
 
 
 def find_examples(folder: Path) -> dict[str, Path]:
@@ -161,7 +181,9 @@ def shortened(
         return None
     kept = {key: value for key, value in report.items() if with_examples or key != "examples"}
     if not with_source and isinstance(kept.get("data"), dict):
-        kept["data"] = {**kept["data"], "source": None}
+        # Whoever pulls it must not take the data for the user's own.
+        licence = data_licence_of(report)
+        kept["data"] = {**kept["data"], "source": None, "licence": licence}
     if data_licence is not None and isinstance(kept.get("data"), dict):
         kept["data"] = {**kept["data"], "licence": data_licence}
     return kept

@@ -346,6 +346,14 @@ def test_a_history_that_names_a_private_data_set_keeps_a_repository_private(
     assert b"alice/secret" not in b"".join(plain.files("alice/other").values())
 
 
+def test_a_pulled_model_whose_data_set_is_not_named_still_has_the_licence_of_its_data(
+    plain, alice, model
+):
+    trained_on_secret(plain, model, licence=None)
+    pushing(model, alice, public=True, licence="mit")
+    assert pushed_report(plain)["data"] == {"source": None, "licence": "unknown"}
+
+
 def test_a_repository_called_as_its_private_data_set_may_be_public(plain, alice, model):
     trained_on_secret(plain, model)
     pushing(model, alice, "alice/secret", public=True)
