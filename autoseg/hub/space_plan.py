@@ -113,6 +113,7 @@ def plan_deploy(
     options = options or DeployOptions()
     references = _read_models(models)
     _check_secrets(options.secrets)
+    secrets = {name: value.strip() for name, value in options.secrets.items()}
     package = check_package(options.package or default_package())
     account = sign_in(connection)
     space = _space_name([repo_id for repo_id, _ in references], account, options.space)
@@ -153,7 +154,7 @@ def plan_deploy(
         },
         hardware=None if options.hardware == found.hardware else options.hardware,
         notes=_notes(planned, public, found, options, connection),
-        options=replace(options, package=package),
+        options=replace(options, package=package, secrets=secrets),
     )
 
 

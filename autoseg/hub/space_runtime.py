@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,9 @@ STAGE_WORDS = {
 """Stages of a Space for people."""
 
 _PASSING = frozenset({"BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING"})
+
+_SHORTEST_LINE = 6
+"""Shorter lines of a secret say nothing of it, such as the braces of a key in JSON."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NO_PACKAGE = re.compile(r"(No matching distribution found for|find a version that satisfies)")
@@ -143,10 +146,11 @@ def explain_stage(
         HubError: It has failed; the text ends with the last lines of its log.
     """
     page = connection.page(repo_id, "space")
+    secrets = [text for text in (connection.token, *hidden) if text]
     if found.stage in ("BUILD_ERROR", "RUNTIME_ERROR"):
-        raise HubError(_failure(repo_id, found, connection, hidden))
+        raise HubError(_failure(repo_id, found, connection, secrets))
     if found.stage == "CONFIG_ERROR":
-        said = f" ({found.error.rstrip('.')})" if found.error else ""
+        said = f" ({_clean(found.error, secrets).rstrip('.')})" if found.error else ""
         raise HubError(
             f"The Hub does not accept the configuration of {repo_id}{said}. Correct the head of "
             f"its README.md at {page}/blob/main/README.md, or its settings at {page}/settings."
@@ -170,11 +174,20 @@ def explain_stage(
     return ""
 
 
-def _failure(repo_id: str, found: Runtime, connection: Connection, hidden: Iterable[str]) -> str:
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """A text without the values of secrets, nor the lines of one that has several."""
+    pieces = {secret.strip() for secret in secrets}
+    lines = {line.strip() for secret in pieces for line in secret.splitlines()}
+    pieces |= {line for line in lines if len(line) >= _SHORTEST_LINE}
+    for piece in sorted(pieces - {""}, key=len, reverse=True):
+        text = text.replace(piece, "***")
+    return text
+
+
+def _failure(repo_id: str, found: Runtime, connection: Connection, secrets: Sequence[str]) -> str:
     """Why a Space was not built or ended, with the end of its log."""
     build = found.stage == "BUILD_ERROR"
     what = "could not be built" if build else "was built but its page ended with an error"
-    secrets = [text for text in (connection.token, *hidden) if text]
     said = f" The Hub says: {_clean(found.error, secrets).rstrip('.')}." if found.error else ""
     place = f"{connection.page(repo_id, 'space')}?logs={'build' if build else 'container'}"
     lines = [_clean(line, secrets) for line in _last_lines(repo_id, build, connection)]
@@ -188,7 +201,7 @@ def _failure(repo_id: str, found: Runtime, connection: Connection, hidden: Itera
 
 
 def _last_lines(repo_id: str, build: bool, connection: Connection) -> list[str]:
-    """The end of a log; nothing where the Hub does not give it."""
+    """The end of a log; nothing where the Hub does not give it: the error names its address."""
     try:
         with explained(connection, "Reading the log", repo_id, repo_type="space"):
             events = connection.api.fetch_space_logs(repo_id, build=build)
@@ -200,6 +213,4 @@ def _last_lines(repo_id: str, build: bool, connection: Connection) -> list[str]:
 
 def _clean(text: str, secrets: Iterable[str]) -> str:
     """A line without colours and without secrets."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return ANY_TOKEN.sub(r"\1_***", _ANSI.sub("", text))
+    return ANY_TOKEN.sub(r"\1_***", hide(_ANSI.sub("", text), secrets))

@@ -1,6 +1,6 @@
 """Models on a Space of the Hub: `plan_deploy` checks and finds, `deploy` does and waits."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,14 @@ from autoseg.hub.space_plan import (
     DeployPlan,
     plan_deploy,
 )
-from autoseg.hub.space_runtime import POLL_S, SETTLE_S, OnStage, explain_stage, follow
+from autoseg.hub.space_runtime import (
+    POLL_S,
+    SETTLE_S,
+    OnStage,
+    explain_stage,
+    follow,
+    hide,
+)
 from autoseg.hub.space_state import PlannedModel
 from autoseg.hub.waiting import status_of
 
@@ -114,7 +121,11 @@ def _apply(plan: DeployPlan, connection: Connection, tell: OnStage) -> tuple[boo
     doing = f"Deploying {space}"
     changed, commit = not plan.found.exists, None
     hardware: Any = plan.hardware
-    with explained(connection, doing, space, repo_type="space"), _payable(plan, connection):
+    with (
+        explained(connection, doing, space, repo_type="space"),
+        _payable(plan, connection),
+        _hiding(options.secrets.values()),
+    ):
         if not plan.found.exists:
             tell("Making the Space")
             patiently(
@@ -130,7 +141,7 @@ def _apply(plan: DeployPlan, connection: Connection, tell: OnStage) -> tuple[boo
             changed = True
         for name, value in options.secrets.items():
             tell(f"Setting the secret {name}")
-            _call(api.add_space_secret, space, name, value.strip())
+            _call(api.add_space_secret, space, name, value)
             changed = True
         if hardware:
             tell(f"Asking for {hardware}")
@@ -182,6 +193,17 @@ def _commit(plan: DeployPlan, connection: Connection) -> str:
         )
     )
     return str(answer.oid)
+
+
+@contextmanager
+def _hiding(secrets: Collection[str]) -> Iterator[None]:
+    """Take secrets out of what the Hub answers, before it is cut short for a sentence."""
+    try:
+        yield
+    except HfHubHTTPError as error:
+        words = error.server_message or error.response.headers.get("X-Error-Message") or ""
+        error.server_message = hide(words, secrets) or None
+        raise
 
 
 @contextmanager

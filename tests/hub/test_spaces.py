@@ -371,6 +371,28 @@ def test_a_failed_space_is_explained_by_the_end_of_its_log(hub, alice, stage, wh
     assert "?logs=" in text
 
 
+@pytest.mark.parametrize("how", ["body", "headers"])
+def test_the_hub_that_repeats_a_secret_does_not_show_it(hub, alice, how):
+    said = "x" * 165 + " has no place for -----my own key-----"
+    answer = {"body": {"error": said}} if how == "body" else {"headers": {"X-Error-Message": said}}
+    hub.fail("POST .*/secrets", times=20, status=400, **answer)
+    with pytest.raises(HubError, match="has no place") as caught:
+        deployed(alice, options=DeployOptions(secrets={"KEY": "-----my own key-----\n"}))
+    assert "-----m" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", ["BUILD_ERROR", "CONFIG_ERROR"])
+def test_a_secret_is_hidden_as_the_space_has_it(hub, alice, stage):
+    """Given with a line break at its end, it stood in the log without one and was shown."""
+    log = "the key is my own key\nof its two lines: first-line\nsecond-line\n"
+    hub.script_space("alice/leaves", ["BUILDING", stage], logs=log, error_message=log)
+    secrets = {"KEY": "my own key\n", "TWO": "first-line\nsecond-line"}
+    with pytest.raises(HubError) as caught:
+        deployed(alice, options=DeployOptions(secrets=secrets))
+    text = str(caught.value)
+    assert "the key is ***" in text and "first" not in text and "second" not in text
+
+
 def test_a_package_that_is_not_there_is_named_as_the_reason(hub, alice):
     log = "ERROR: No matching distribution found for autoseg-search==9.9.9\n"
     hub.script_space("alice/leaves", ["BUILDING", "BUILD_ERROR"], logs=log)
