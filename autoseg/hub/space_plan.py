@@ -46,7 +46,7 @@ class DeployOptions:
     """What the user may say of a Space."""
 
     space: str | None = None
-    """ "owner/name"; None: made from the model's name."""
+    """Name as owner/name; None: made from the model's name."""
     hardware: str | None = None
     """One of `HARDWARE`; None: as it is, on a new Space the Hub's choice."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -70,11 +70,13 @@ class DeployPlan:
     """All that a deploy will do."""
 
     space: str
-    """ "owner/name"."""
+    """Name as owner/name, the owner spelt as the account spells it."""
     kind: SpaceKind
-    """ "predict" for one model, "gallery" for several."""
+    """Page of one model ("predict") or of several ("gallery")."""
     models: tuple[PlannedModel, ...]
+    """What it will show, in this order."""
     found: SpaceState
+    """The Space as it is before."""
     public: bool
     """Whether everybody will be able to open it."""
     files: Mapping[str, str]
@@ -88,6 +90,7 @@ class DeployPlan:
     notes: tuple[str, ...]
     """What the user should know before."""
     options: DeployOptions
+    """What the user said, with the package filled in."""
 
     @property
     def changes_visibility(self) -> bool:
@@ -193,11 +196,16 @@ def _space_name(models: Sequence[str], account: Account, wanted: str | None) -> 
     if wanted:
         if "/" not in wanted:
             wanted = f"{account.name}/{wanted}"
-        return check_repo_id(wanted.removeprefix("spaces/"))
+        owner, slash, name = check_repo_id(wanted.removeprefix("spaces/")).partition("/")
+        return f"{_own_namespace(owner, account) or owner}{slash}{name}"
     owner, _, name = models[0].partition("/")
-    if owner not in account.namespaces:
-        owner = account.name
+    owner = _own_namespace(owner, account) or account.name
     return check_repo_id(f"{owner}/{name}" if len(models) == 1 else f"{owner}/{name}-gallery")
+
+
+def _own_namespace(owner: str, account: Account) -> str | None:
+    """A namespace of the account as it is spelt there; the Hub takes any case."""
+    return next((name for name in account.namespaces if name.lower() == owner.lower()), None)
 
 
 def _check_rights(space: str, account: Account, connection: Connection) -> None:
@@ -234,7 +242,7 @@ def _offered_hardware(connection: Connection) -> list[str]:
         with explained(connection, "Reading the list of hardware"):
             return [str(entry.name) for entry in connection.api.list_spaces_hardware()]
     except HubError:
-        return []
+        return []  # The refusal that this is for then lists the names that the client knows.
 
 
 def _check_secrecy(

@@ -26,9 +26,13 @@ class PlannedModel:
     """A model that the Space will show."""
 
     repo_id: str
+    """Name as owner/name."""
     revision: str | None
+    """Branch, tag or commit; None: the main branch."""
     private: bool
+    """Whether only its owner's accounts see it."""
     gated: bool
+    """Whether its files open on request only."""
     licence: str
     """Of its card; "" where it names none."""
 
@@ -48,18 +52,29 @@ class SpaceState:
     """A Space as it was found."""
 
     exists: bool = False
+    """Whether there is one; else all the rest is empty."""
     public: bool = False
+    """Whether everybody may open it."""
     commit: str | None = None
+    """The newest of its main branch."""
     hardware: str = ""
     """As requested last."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    """Values by name."""
     secret_names: frozenset[str] = frozenset()
+    """The Hub never gives their values."""
     blobs: Mapping[str, str] = field(default_factory=dict)
-    """git's identifier of each file that a deploy writes."""
+    """git's identifier of each file, by its name; folders are left out."""
 
 
 def find_model(repo_id: str, revision: str | None, connection: Connection) -> PlannedModel:
-    """A model that the user can read and autoseg can load."""
+    """A model that the user can read and autoseg can load.
+
+    Raises:
+        HubAccessError: The token may not read it.
+        HubNotFoundError: There is no such model or revision.
+        HubError: It is no model of autoseg's, or the Hub gives no answer.
+    """
     doing = f"Reading {repo_id}"
     api = connection.api
     with explained(connection, doing, repo_id, revision=revision):

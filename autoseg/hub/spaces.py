@@ -49,7 +49,7 @@ class Deployed:
     """A Space after a deploy."""
 
     repo_id: str
-    """ "owner/name"."""
+    """Name as owner/name."""
     url: str
     """Its page on the Hub."""
     stage: str

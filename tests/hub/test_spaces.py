@@ -263,6 +263,12 @@ def test_a_model_of_somebody_else_goes_to_the_users_own_space(hub, alice):
     assert plan_deploy(["lab/cells"], alice, DeployOptions(space="mine")).space == "alice/mine"
 
 
+def test_an_owner_is_the_same_in_any_case(hub, alice):
+    """As for a push, which took what a deploy refused."""
+    assert plan_deploy(["alice/leaves"], alice, DeployOptions(space="Lab/x")).space == "lab/x"
+    assert plan_deploy(["alice/leaves"], alice, DeployOptions(space="ALICE/x")).space == "alice/x"
+
+
 @pytest.mark.parametrize(
     ("models", "options", "error", "text"),
     [
