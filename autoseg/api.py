@@ -81,6 +81,7 @@ def deploy(
     title: str | None = None,
     package: str | None = None,
     expose_private: bool = False,
+    examples: bool = False,
     restart: bool = False,
     wait_s: float = WAIT_S,
     token: str | None = None,
@@ -96,6 +97,7 @@ def deploy(
         title: On the Hub; None: from the model.
         package: What pip installs there; None: this version of autoseg.
         expose_private: Whether a public Space may show a private or gated model.
+        examples: Whether the page shows the example pictures of a private or gated model too.
         restart: Whether to build it anew even if nothing changed.
         wait_s: Longest time to wait, in seconds; 0: not at all.
         token: Access token of the owner; None: the saved login.
@@ -106,7 +108,8 @@ def deploy(
     """
     options = DeployOptions(
         space=space, hardware=hardware, secrets=dict(secrets or {}), public=public,
-        package=package, title=title, expose_private=expose_private, restart=restart,
+        package=package, title=title, expose_private=expose_private, examples=examples,
+        restart=restart,
     )  # fmt: skip
     connection = connect(token)
     return deploy_plan(plan_deploy(models, connection, options), connection, wait_s=wait_s)

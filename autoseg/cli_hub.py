@@ -217,6 +217,9 @@ def deploy(
         bool,
         typer.Option("--expose-private", help="Let a public Space show a private or gated model."),
     ] = False,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Show the pictures of a private or gated model too.")
+    ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Build it anew in any case.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until it runs or has failed.")
@@ -236,7 +239,8 @@ def deploy(
 
     options = DeployOptions(
         space=space, hardware=hardware, secrets=dict(_read_secrets(secrets or ())), public=public,
-        package=package, title=title, expose_private=expose_private, restart=restart,
+        package=package, title=title, expose_private=expose_private, examples=examples,
+        restart=restart,
     )  # fmt: skip
     connection = connect()
     plan = plan_deploy(models, connection, options)
