@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 import timm
 import torch
 from huggingface_hub import constants as hub_constants
-from huggingface_hub import hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub import get_token, hf_hub_download, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -271,10 +271,46 @@ def _download(encoder: Encoder) -> Path:
     """Fetch the weights from the Hub; without a network this fails within seconds."""
     if not hub_reachable():
         raise EncoderError(_no_weights(encoder.name, "the Hub cannot be reached"))
+    if refusal := _refusal(encoder):
+        raise EncoderError(_no_weights(encoder.name, refusal))
+    for force in (False, True):
+        try:
+            path = Path(hf_hub_download(_repo_id(encoder), _HUB_FILE, force_download=force))
+        except _HUB_ERRORS as error:
+            raise EncoderError(_no_weights(encoder.name, _hub_reason(encoder, error))) from error
+        if _is_whole(path):
+            return path
+    path.resolve().unlink(missing_ok=True)  # Nobody else should find it in the cache.
+    path.unlink(missing_ok=True)
+    raise EncoderError(_no_weights(encoder.name, "from the Hub they arrived damaged twice"))
+
+
+def _refusal(encoder: Encoder) -> str | None:
+    """Why no download should be begun: its client waits for hours if the Hub asks it to."""
+    token = (get_token() or "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        return "the Hub token of this machine has characters that no token has; copy it again"
+    address = f"{hub_constants.ENDPOINT}/{_repo_id(encoder)}/resolve/main/{_HUB_FILE}"
+    request = urllib.request.Request(address, method="HEAD")
+    if token:  # The Hub sends on to other hosts, which must not see it.
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        return Path(hf_hub_download(_repo_id(encoder), _HUB_FILE))
-    except _HUB_ERRORS as error:
-        raise EncoderError(_no_weights(encoder.name, _hub_reason(encoder, error))) from error
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 429:
+            return "the Hub has had too many requests from here; wait some minutes before the next"
+    except (OSError, http.client.HTTPException):
+        pass  # The client tries again.
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is what its name in the cache says; systems without links have no such."""
+    if not path.is_symlink() or len(path.readlink().name) != 64:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == path.readlink().name
 
 
 def _hub_reason(encoder: Encoder, error: Exception) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,7 @@ def test_weights_come_from_the_hub_and_stay_in_its_cache(
     hub.add_repo("timm/test_resnet.r160_in1k", {"model.safetensors": content})
     hub.add_repo("timm/resnet34.a1_in1k", {"model.safetensors": content}, gated=True)
     hub.add_repo("timm/resnet50.a1_in1k", {"README.md": b"# Moved\n"})
-    hub.fail("HEAD /timm/resnet101", status=401)
+    hub.fail("HEAD /timm/resnet101", times=2, status=401)
     root = str(Path(__file__).parents[1])
     environment = hub.environment(tmp_path / "home", xet=xet) | {
         "OMP_NUM_THREADS": "1",
@@ -262,3 +263,44 @@ def test_a_hub_that_never_answers_is_given_up_within_seconds(
     with pytest.raises(EncoderError, match=r"test_resnet.*cannot be reached"):
         load_weights(find_encoder("test_resnet.r160_in1k"))
     assert time.monotonic() - start < 8
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A Hub without Xet that has the weights of one encoder."""
+    content = save(timm.create_model("test_resnet").state_dict())
+    with LoopbackHub(tmp_path / "hub", xet=False) as hub:
+        hub.add_repo("timm/test_resnet.r160_in1k", {"model.safetensors": content})
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("NO_PROXY", "*")
+        yield hub
+
+
+def test_a_token_that_cannot_be_sent_is_told_unseen(
+    plain: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_s\u00e4cret")
+    with pytest.raises(EncoderError, match="characters that no token has") as caught:
+        load_weights(find_encoder("test_resnet.r160_in1k"))
+    assert "cret" not in str(caught.value)
+
+
+def test_a_hub_with_too_many_requests_is_told_at_once(plain: LoopbackHub) -> None:
+    plain.fail("HEAD /timm", times=99, status=429, headers={"Retry-After": "20"})
+    start = time.monotonic()
+    with pytest.raises(EncoderError, match="too many requests"):
+        load_weights(find_encoder("test_resnet.r160_in1k"))
+    assert time.monotonic() - start < 5
+
+
+def test_weights_that_arrive_damaged_are_fetched_again_and_never_kept(plain: LoopbackHub) -> None:
+    encoder = find_encoder("test_resnet.r160_in1k")
+    plain.fail("GET .*model.safetensors", times=2, corrupt=True)
+    with pytest.raises(EncoderError, match="damaged twice"):
+        load_weights(encoder)
+    assert not weights_at_hand(encoder)
+    plain.fail("GET .*model.safetensors", times=1, corrupt=True)
+    assert load_weights(encoder)
