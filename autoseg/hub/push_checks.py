@@ -62,7 +62,11 @@ def check_card(card: str, repo_id: str, connection: Connection, on_wait: OnWait 
         return response.json()
 
     with explained(connection, f"Pushing to {repo_id}", repo_id):
-        errors = [error["message"] for error in patiently(ask, on_wait=on_wait).get("errors") or ()]
+        answer = patiently(ask, on_wait=on_wait)
+    found = answer.get("errors") if isinstance(answer, dict) else None
+    errors = [
+        str(error.get("message") if isinstance(error, dict) else error) for error in found or ()
+    ]
     if errors:
         raise HubError(
             f"Pushing to {repo_id} failed: the Hub does not accept the head of {CARD_FILE} "

@@ -71,7 +71,11 @@ def look(repo_id: str, connection: Connection) -> Runtime:
     with explained(connection, f"Looking at {repo_id}", repo_id, repo_type="space"):
         found = patiently(lambda: connection.api.get_space_runtime(repo_id))
     raw: dict[str, Any] = found.raw
-    domains = [entry["domain"] for entry in raw.get("domains") or () if entry.get("domain")]
+    domains = [
+        entry["domain"]
+        for entry in raw.get("domains") or ()
+        if isinstance(entry, dict) and entry.get("domain")
+    ]
     return Runtime(
         stage=str(getattr(found.stage, "value", found.stage)),
         app_url=f"https://{domains[0]}" if domains else None,
