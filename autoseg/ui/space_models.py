@@ -167,6 +167,8 @@ def card(model: SpaceModel, *, with_classes: bool = True) -> str:
         return f'<div class="as-card">{parts[0]}{views.error(model.problem)}</div>'
     if facts := _facts(model.predictor):
         parts.append(f'<dl class="as-facts">{facts}</dl>')
+        if told := _scored_on(_report(model.predictor.bundle.path)):
+            parts.append(f'<span class="as-dim">{escape(told)}</span>')
     parts += [views.note(text) for text in model.predictor.notes]
     if with_classes:
         classes = model.predictor.bundle.info.classes
@@ -194,6 +196,21 @@ def _facts(predictor: Predictor) -> str:
         title = escape(views.SCORE_NAMES[name])
         cells.append(f"<div><dt>{title}</dt><dd>{views.percent(scores[name])}{interval}</dd></div>")
     return "".join(cells)
+
+
+def _scored_on(report: dict[str, Any]) -> str:
+    """What the scores are worth, in one sentence; "" where no report says."""
+    number, split = report.get("n_images"), report.get("split")
+    if not isinstance(number, int) or not 0 < number < 10**9:
+        return ""
+    if split == "test" and report.get("untouched"):
+        return f"Scores on {number:,} test images that neither training nor selection saw."
+    if split == "folds":
+        return f"Scores on {number:,} images, each predicted by a model that had not seen it."
+    return (
+        f"Scores on {number:,} images that also served to choose the model: expect somewhat less "
+        f"on new ones."
+    )
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -144,6 +144,20 @@ def test_the_card_shows_scores_with_intervals_and_escapes_names(bundle):
 
 
 @pytest.mark.parametrize(
+    ("split", "untouched", "said"),
+    [
+        ("test", True, "50 test images that neither"),
+        ("validation", False, "expect somewhat less"),
+        ("folds", False, "had not seen it"),
+    ],
+)
+def test_the_card_says_what_its_scores_are_worth(bundle, split, untouched, said):
+    report = {**make_report(("a", "b")), "split": split, "untouched": untouched}
+    (bundle / "report.json").write_text(json.dumps(report))
+    assert said in space_models.card(load_model(str(bundle)))
+
+
+@pytest.mark.parametrize(
     "report",
     [
         "[]",
