@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Bundle:
 
     path: Path
     """The folder it came from."""
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     """In eval mode, on the CPU: images (N, 3, h, w) float32 -> logits (N, K, h, w)."""
     info: BundleInfo
     tile: tuple[int, int] | None = None
