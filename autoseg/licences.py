@@ -6,6 +6,7 @@ pretrained weights and from its data, although courts have not settled the secon
 Names are the Hub's identifiers (hub-docs, "Licenses") where it has one.
 """
 
+import difflib
 import re
 from dataclasses import dataclass
 
@@ -180,7 +181,7 @@ def check_licences(
     Raises:
         LicenceError: A part's licence forbids it.
     """
-    wanted = None if asked is None else find_licence(asked)
+    wanted = None if asked is None else _spelt(asked)
     is_named = wanted is not None and wanted.identifier != "unknown"
     parts = {"the encoder's pretrained weights": find_licence(weights)}
     if data is not None:
@@ -235,6 +236,15 @@ def _includes(licence: Licence, part: Licence) -> bool:
 def _keeps(asked: Licence, part: Licence) -> bool:
     """Whether a licence asked for is sure to keep the terms of a part that are known."""
     return _includes(asked, part) and (asked.known or part.commercial)
+
+
+def _spelt(name: str) -> Licence:
+    """The licence of that name, unless it looks like a misspelling of a known one."""
+    licence = find_licence(name)
+    close = difflib.get_close_matches(licence.identifier, LICENCES, n=1, cutoff=0.8)
+    if not licence.known and licence.identifier not in LICENCES and close:
+        raise LicenceError(f"There is no licence {name!r} here. Did you mean {close[0]}?")
+    return licence
 
 
 def _check_asked(asked: Licence, parts: dict[str, Licence], asked_in: str) -> str:

@@ -155,3 +155,9 @@ def test_the_hub_is_told_the_name_and_text_of_a_licence_it_does_not_know():
     assert (fields["license"], fields["license_name"]) == ("other", "dinov3-license")
     assert fields["license_link"].startswith("https://")
     assert hub_fields("cc-by-nd-3.0")["license_link"].endswith("/by-nd/3.0/")
+
+
+@pytest.mark.parametrize("name", ["apach-2.0", "gpl-30", "bsd-3-claus"])
+def test_a_misspelt_licence_is_asked_about_and_not_published(name):
+    with pytest.raises(LicenceError, match="Did you mean"):
+        check_licences(weights="apache-2.0", data=None, asked=name, public=False)

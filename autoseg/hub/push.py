@@ -13,7 +13,7 @@ from autoseg.errors import HubError, HubNotFoundError
 from autoseg.hub.connection import Connection, sign_in
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.progress import OnProgress
-from autoseg.hub.push_checks import check_account, check_card, check_names
+from autoseg.hub.push_checks import MAIN, check_account, check_card, check_names
 from autoseg.hub.push_files import (
     FILE_NAMES,
     PlannedFile,
@@ -32,8 +32,6 @@ from autoseg.hub.push_history import check_history, check_secret, is_hidden
 from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, find_remote_files
 from autoseg.hub.upload import Base, Change, upload
 from autoseg.licences import check_licences
-
-MAIN = "main"
 
 _HIDDEN_SOURCE = (
     "The model is public and the data set that it was trained on is not, so card and report do not "

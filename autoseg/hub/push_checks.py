@@ -9,6 +9,9 @@ from autoseg.errors import HubAccessError, HubError
 from autoseg.hub.connection import Account, Connection, check_repo_id, is_revision
 from autoseg.hub.failures import OnWait, explained, patiently
 
+MAIN = "main"
+"""The branch that every repository has."""
+
 
 def check_names(repo_id: str, *, revision: str | None, tag: str | None) -> None:
     """Refuse names that the Hub cannot have.
@@ -23,6 +26,10 @@ def check_names(repo_id: str, *, revision: str | None, tag: str | None) -> None:
                 f"{name!r} is no name for a {what}: use letters, digits, '-', '_', '.' and '/', as "
                 f"in 'v1.0'."
             )
+    if tag is not None and tag in (MAIN, revision):
+        raise HubError(
+            f"{tag!r} is the name of the branch; give the tag one of its own, as 'v1.0'."
+        )
 
 
 def check_account(account: Account, repo_id: str, connection: Connection) -> None:

@@ -190,6 +190,13 @@ def test_a_tag_that_is_taken_is_refused_before_anything_changes(plain, alice, mo
     assert plain.repository("alice/leaf").branches["main"] == first.commit
 
 
+@pytest.mark.parametrize("options", [{"tag": "main"}, {"tag": "x", "revision": "x"}])
+def test_a_tag_does_not_take_the_name_of_its_branch(plain, alice, model, options):
+    with pytest.raises(HubError, match="name of the branch"):
+        plan_push(model, "alice/leaf", alice, PushOptions(**options))
+    assert plain.requests == []
+
+
 def test_a_tag_cannot_be_pushed_to(plain, alice, model):
     pushing(model, alice, tag="v1")
     with pytest.raises(HubError, match="'v1' is a tag, which never changes"):
