@@ -94,4 +94,4 @@ def test_without_an_account_the_page_says_what_to_do(app, page):
     page.locator("#push-repo textarea, #push-repo input").fill("alice/leaves")
     page.click("#push")
     page.wait_for_selector("#push-plan [role=alert]")
-    assert "token" in page.inner_text("#push-plan")
+    assert "Nobody is signed in" in page.inner_text("#push-plan")
