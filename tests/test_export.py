@@ -4,13 +4,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bundle_helpers import TINY, make_bundle, make_info
+from bundle_helpers import TINY, make_bundle
 
-from autoseg.bundle import Bundle, load_bundle
+from autoseg.bundle import load_bundle
 from autoseg.config import Geometry, to_dict
 from autoseg.errors import BundleError
 from autoseg.export import export_onnx
-from autoseg.model import build_model
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
@@ -46,13 +45,13 @@ def test_onnxruntime_gives_the_model_s_logits_at_any_size(tmp_path, encoder_name
 )
 def test_a_plain_vit_is_exported_at_its_window(tmp_path, encoder_name):
     """ONNX cannot resample the position embedding, so it is resampled before."""
-    info = make_info(
+    folder = make_bundle(
+        tmp_path / "model",
         encoder_name=encoder_name,
         decoder_name="dpt",
         geometry=Geometry(window=(96, 128), scale=1.0),
     )
-    model = build_model(encoder_name, "dpt", 3, pretrained=False).eval()
-    path = export_onnx(Bundle(tmp_path, model, info), tmp_path / "model.onnx")
+    path = export_onnx(load_bundle(folder), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, 96, 128]
 
