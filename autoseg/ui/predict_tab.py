@@ -17,7 +17,7 @@ from autoseg.errors import AutosegError, BundleError, DatasetError, RunError
 from autoseg.predictor import Predictor, find_bundle
 from autoseg.ui import previews, views
 from autoseg.ui.results import class_areas, new_folder, write_result
-from autoseg.ui.style import html
+from autoseg.ui.style import html, overlay_viewer
 from autoseg.workspace import Workspace
 
 Values = dict[str, Any]
@@ -236,10 +236,7 @@ def _layout(server_paths: bool) -> dict[str, Any]:
                 elem_id="examples",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=320):
-            viewer = gr.ImageSlider(
-                label="Image and mask: drag the line", type="filepath", visible=False,
-                interactive=False, max_height=560, buttons=["fullscreen"], elem_id="viewer",
-            )  # fmt: skip
+            viewer = overlay_viewer()
             classes = html(NO_PREDICTION, elem_id="classes")
             with gr.Row():
                 mask_file = gr.DownloadButton(

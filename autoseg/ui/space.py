@@ -16,7 +16,7 @@ from autoseg.ui import space_models, views
 from autoseg.ui.results import class_areas, new_folder
 from autoseg.ui.space_models import Models, SpaceModel
 from autoseg.ui.space_results import Result, answer_compare, answer_predict, predict_all
-from autoseg.ui.style import CSS, html, theme
+from autoseg.ui.style import CSS, html, overlay_viewer, theme
 
 PageKind = Literal["predict", "gallery"]
 
@@ -110,10 +110,7 @@ def _predict_page(models: Models) -> None:
         with gr.Column(scale=2, min_width=290):
             inputs = _lay_inputs(models, "Predict")
         with gr.Column(scale=3, min_width=320):
-            viewer = gr.ImageSlider(
-                label="Image and mask: drag the line", type="filepath", visible=False,
-                interactive=False, max_height=560, buttons=["fullscreen"], elem_id="viewer",
-            )  # fmt: skip
+            viewer = overlay_viewer()
             classes = html(NO_PREDICTION, elem_id="classes")
             with gr.Row():
                 downloads = (

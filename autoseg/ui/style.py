@@ -41,3 +41,11 @@ def theme() -> gr.themes.Base:
 def html(value: str = "", **options: Any) -> gr.HTML:
     """Our own HTML, which Gradio's style for texts leaves alone."""
     return gr.HTML(value, apply_default_css=False, **options)
+
+
+def overlay_viewer() -> gr.ImageSlider:
+    """The image and its mask on both sides of a line, hidden until there is one."""
+    return gr.ImageSlider(
+        label="Image and mask: drag the line", type="filepath", visible=False,
+        interactive=False, max_height=560, buttons=["fullscreen"], elem_id="viewer",
+    )  # fmt: skip
