@@ -9,6 +9,7 @@ from autoseg.hub.connection import connect
 from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
 from autoseg.hub.spaces import deploy as deploy_plan
 from autoseg.pipeline import SearchResult, run_search
+from autoseg.predictor import locate_model
 from autoseg.sources import local_source
 from autoseg.workspace import Workspace
 
@@ -27,6 +28,8 @@ def search(
     allow_noncommercial: bool = False,
     weights_files: Mapping[str, str] | None = None,
     mapping: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
+    start_from: str | Path | None = None,
 ) -> SearchResult:
     """Find and train the best model for a data set within a time budget; blocks until it is there.
 
@@ -46,6 +49,9 @@ def search(
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
         weights_files: safetensors files of pretrained weights, by encoder.
         mapping: What mask values or colours mean where that is ambiguous: a class or "ignore".
+        colors: Colours of classes, "#rrggbb"; the others keep theirs.
+        start_from: Run or folder of a model whose recipe and weights are trained on; None: a
+            search from pretrained encoders.
 
     Raises:
         DatasetError: The data set cannot be used.
@@ -65,6 +71,8 @@ def search(
         allow_noncommercial=allow_noncommercial,
         weights_files=tuple((weights_files or {}).items()),
         mapping=tuple((mapping or {}).items()),
+        colors=tuple((colors or {}).items()),
+        start_from=None if start_from is None else str(locate_model(start_from).resolve()),
     )
     workspace = Workspace()
     path = local_source(source)

@@ -167,6 +167,18 @@ def _parse_choice(text: str) -> tuple[str, str]:
     return _parse_pair(text, "--map", "VALUE=CLASS, such as 255=ignore")
 
 
+def _parse_color(text: str) -> tuple[str, str]:
+    return _parse_pair(text, "--color", "CLASS=#RRGGBB")
+
+
+def _locate(model: str) -> str:
+    """The folder of a model that is named as `predict` has it."""
+    from autoseg.predictor import locate_model  # noqa: PLC0415 - torch
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
+
+    return str(locate_model(Workspace().model_source(model)).resolve())
+
+
 def _parse_weights(text: str) -> tuple[str, str]:
     return _parse_pair(text, "--weights", "ENCODER=FILE")
 
@@ -240,6 +252,14 @@ def search(
         ),
     ] = None,
     mapping: _Mapping = None,
+    color: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS=#RRGGBB", help="Colour of a class; repeatable."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(help="Train this model on instead of searching: a run, a folder, OWNER/NAME."),
+    ] = None,
 ) -> None:
     """Find and train the best model for a data set in the time given.
 
@@ -259,6 +279,8 @@ def search(
         allow_noncommercial=allow_noncommercial,
         weights_files=tuple(_parse_weights(text) for text in weights or ()),
         mapping=tuple(_parse_choice(text) for text in mapping or ()),
+        colors=tuple(_parse_color(text) for text in color or ()),
+        start_from=_locate(start_from) if start_from else None,
     )
     from autoseg import console  # noqa: PLC0415 - torch, optuna
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow

@@ -211,6 +211,11 @@ class SearchConfig:
     """safetensors files of pretrained weights: (encoder, path)."""
     mapping: tuple[tuple[str, str], ...] = ()
     """What mask values mean where that is ambiguous: (value or colour, class or "ignore")."""
+    colors: tuple[tuple[str, str], ...] = ()
+    """Colours the user chose: (class, "#rrggbb")."""
+    start_from: str | None = None
+    """Folder of a model whose recipe and weights are trained on; None: a search from pretrained
+    encoders."""
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:

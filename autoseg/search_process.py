@@ -60,6 +60,10 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--weights", f"{encoder}={path}"]
     for value, meaning in config.mapping:
         command += ["--map", f"{value}={meaning}"]
+    for name, color in config.colors:
+        command += ["--color", f"{name}={color}"]
+    if config.start_from is not None:
+        command += ["--start-from", config.start_from]
     return command
 
 

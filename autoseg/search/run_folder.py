@@ -15,7 +15,7 @@ from autoseg.config import FORMAT_VERSION, Recipe, SearchConfig, from_dict, read
 from autoseg.errors import ConfigError, RunError, RunLockedError, RunVersionError
 from autoseg.files import write_json
 
-Status = Literal["running", "interrupted", "done", "failed"]
+Status = Literal["queued", "running", "paused", "interrupted", "done", "failed"]
 Phase = Literal[
     "checking data", "preparing data", "calibrating", "searching", "training folds",
     "final training", "evaluating", "finished",
@@ -103,6 +103,8 @@ class TrialRecord:
     images_per_s: float | None = None
     peak_memory_bytes: int | None = None
     parameters: int | None = None
+    latency_ms: float | None = None
+    """Time of one image through its network on this machine, at working size, in milliseconds."""
     tags: tuple[str, ...] = field(default=())
     """E.g. "winner"."""
 

@@ -7,7 +7,9 @@ from typing import Any
 import gradio as gr
 
 from autoseg.ui import data_tab, predict_tab, search_tab, share_tab
+from autoseg.ui.access import Access
 from autoseg.ui.style import CSS, html, theme
+from autoseg.ui.texts import translations
 from autoseg.workspace import Workspace
 
 MAX_UPLOAD = "8gb"
@@ -24,13 +26,12 @@ Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
 
-def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
+def build(workspace: Workspace, access: Access) -> gr.Blocks:
     """The page.
 
     Args:
         workspace: Where data sets and runs live.
-        server_paths: Whether only this computer opens the page, so that its user may name its
-            folders and use its login to the Hub.
+        access: Who opens the page, and what they may do.
     """
     page: gr.Blocks
     with gr.Blocks(
@@ -39,13 +40,13 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         html(HEAD)
         with gr.Tabs(selected="data") as tabs:
             with gr.Tab("Data", id="data"):
-                data = data_tab.build(workspace, server_paths)
+                data = data_tab.build(workspace, access)
             with gr.Tab("Search", id="search", render_children=True) as search_page:
                 search = search_tab.build(workspace)
             with gr.Tab("Predict", id="predict", render_children=True) as predict_page:
-                predict = predict_tab.build(workspace, server_paths)
+                predict = predict_tab.build(workspace, access)
             with gr.Tab("Share", id="share", render_children=True) as share_page:
-                share = share_tab.build(workspace, local=server_paths)
+                share = share_tab.build(workspace, access)
 
     def dataset_field(name: str | None) -> dict[str, Any]:
         names = [dataset.name for dataset in workspace.datasets()]
@@ -79,7 +80,7 @@ def build(workspace: Workspace, *, server_paths: bool = False) -> gr.Blocks:
         page.load(open_first, None, first, queue=False, **private)
         page.load(open_dataset, None, data.outputs, **private)
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
-        if server_paths:
+        if access.sharing:
             page.load(share.open_page, None, share.outputs, **private)
             share_page.select(share.open_page, None, share.outputs, **private)
             share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
@@ -108,11 +109,12 @@ def main(host: str = "127.0.0.1", port: int | None = None, share: bool = False) 
     """
     on_space = "SPACE_ID" in os.environ
     local = is_loopback(host) and not share and not on_space
-    page = build(Workspace(), server_paths=local)
+    page = build(Workspace(), Access(local=local))
     page.launch(
         server_name="0.0.0.0" if on_space else host,
         server_port=port,
         share=share,
+        i18n=translations(),
         theme=theme(),
         css=CSS,
         show_error=True,

@@ -11,6 +11,7 @@ from autoseg.errors import AutosegError
 from autoseg.hub.connection import connect
 from autoseg.sources import check
 from autoseg.ui import previews, views
+from autoseg.ui.access import Access
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
 
@@ -93,14 +94,17 @@ def added(
 
 
 def added_path(
-    workspace: Workspace, text: str | None, on_progress: OnProgress | None = None
+    workspace: Workspace,
+    access: Access,
+    text: str | None,
+    on_progress: OnProgress | None = None,
 ) -> Values:
     """Take in a folder or zip by its path on this computer."""
-    path = (text or "").strip()
-    if not Path(path).expanduser().is_absolute():
-        message = f"{path!r} is no full path. Write one that begins at the root of the disk."
-        return {"verdict": views.error(message)}
-    return added(workspace, path, on_progress)
+    try:
+        path = access.path(text)
+    except AutosegError as error:
+        return {"verdict": views.error(error)}
+    return added(workspace, str(path), on_progress)
 
 
 def added_hub(
@@ -162,7 +166,7 @@ class DataTab:
     outputs: list[Any]
 
 
-def build(workspace: Workspace, server_paths: bool) -> DataTab:
+def build(workspace: Workspace, access: Access) -> DataTab:
     """Lay out the tab and connect it."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -179,7 +183,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
             )  # fmt: skip
             # Others must not fill this computer's disk, nor see what its login gives.
             with gr.Accordion(
-                "A data set of the Hugging Face Hub", open=False, visible=server_paths
+                "A data set of the Hugging Face Hub", open=False, visible=access.sharing
             ):
                 hub_name = gr.Textbox(
                     label="Data set", placeholder="owner/name",
@@ -189,7 +193,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
                     label="Revision", placeholder="main", info="Branch, tag or commit."
                 )
                 add_hub = gr.Button("Fetch it", size="md", elem_id="hub-fetch")
-            with gr.Accordion("A folder on this computer", open=False, visible=server_paths):
+            with gr.Accordion("A folder on this computer", open=False, visible=access.paths):
                 path = gr.Textbox(
                     label="Full path of a folder or zip", placeholder="/home/me/photos"
                 )
@@ -226,7 +230,7 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
         return placed(added(workspace, file, _reporting(progress)))
 
     def on_path(text: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(added_path(workspace, text, _reporting(progress)))
+        return placed(added_path(workspace, access, text, _reporting(progress)))
 
     def on_hub(text: str | None, revision: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(
@@ -244,9 +248,10 @@ def build(workspace: Workspace, server_paths: bool) -> DataTab:
     check.click(on_check, [datasets, mapping], outputs, **private)
     upload.upload(on_upload, upload, outputs, **private)
     sample.click(on_sample, None, outputs, **private)
-    if server_paths:
+    if access.sharing:
         add_hub.click(on_hub, [hub_name, hub_revision], outputs, **private)
         hub_name.submit(on_hub, [hub_name, hub_revision], outputs, **private)
+    if access.paths:
         add_path.click(on_path, path, outputs, **private)
     remove.click(lambda name: placed(removed(workspace, name)), datasets, outputs, **private)
     datasets.input(

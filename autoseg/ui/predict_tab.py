@@ -16,6 +16,7 @@ from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BundleError, DatasetError, RunError
 from autoseg.predictor import Predictor, find_bundle
 from autoseg.ui import previews, views
+from autoseg.ui.access import Access
 from autoseg.ui.results import class_areas, new_folder, write_result
 from autoseg.ui.style import html, overlay_viewer
 from autoseg.workspace import Workspace
@@ -169,10 +170,10 @@ class PredictTab:
     open_page: Callable[[str | None], Placed]
 
 
-def build(workspace: Workspace, server_paths: bool) -> PredictTab:
+def build(workspace: Workspace, access: Access) -> PredictTab:
     """Lay out the tab and connect it."""
     scratch = tempfile.TemporaryDirectory(prefix="autoseg-")  # Goes with the functions below.
-    parts = _layout(server_paths)
+    parts = _layout(access)
     outputs = [
         parts[name] for name in
         ("model", "examples", "hint", "image", "viewer", "classes", "mask_file", "overlay_file")
@@ -183,7 +184,7 @@ def build(workspace: Workspace, server_paths: bool) -> PredictTab:
         return {parts[name]: value for name, value in values.items()}
 
     def on_predict(name: str | None, folder: str | None, image: str | None, flip: bool) -> Placed:
-        given = folder if server_paths else ""
+        given = str(access.path(folder)) if access.paths and folder else ""
         return placed(
             predicted(
                 workspace, Path(scratch.name), name=name, folder=given, image=image, flip=flip
@@ -210,7 +211,7 @@ def build(workspace: Workspace, server_paths: bool) -> PredictTab:
     return PredictTab(parts["model"], outputs, lambda name: placed(opened(workspace, name)))
 
 
-def _layout(server_paths: bool) -> dict[str, Any]:
+def _layout(access: Access) -> dict[str, Any]:
     with gr.Row():
         with gr.Column(scale=2, min_width=290):
             model = gr.Dropdown(label="Model", choices=[], elem_id="model")
@@ -226,7 +227,7 @@ def _layout(server_paths: bool) -> dict[str, Any]:
                     value=False,
                 )
                 folder = gr.Textbox(
-                    label="Another model on this computer", visible=server_paths,
+                    label="Another model on this computer", visible=access.paths,
                     info="Full path of its folder. Empty: the model chosen above.",
                 )  # fmt: skip
             gallery = gr.Gallery(

@@ -10,6 +10,7 @@ from autoseg.hub.push import PushOptions
 from autoseg.hub.spaces import HARDWARE, TOKEN_SECRET, DeployOptions
 from autoseg.licences import LICENCES
 from autoseg.ui import share_actions, share_view, views
+from autoseg.ui.access import Access
 from autoseg.ui.share_actions import OnBytes, Session, Values
 from autoseg.ui.style import html
 from autoseg.workspace import Workspace
@@ -44,15 +45,15 @@ class ShareTab:
     open_page: Callable[[], Placed]
 
 
-def build(workspace: Workspace, local: bool) -> ShareTab:
+def build(workspace: Workspace, access: Access) -> ShareTab:
     """Lay out the tab and connect it.
 
     Args:
         workspace: Where runs and pulled models are.
-        local: Whether only this computer can open the page. Others could push models that are not
-            theirs, fill the disk, or see what somebody else's token gives.
+        access: Who opens the page. Others could push models that are not theirs, fill the disk,
+            or see what somebody else's token gives.
     """
-    if not local:
+    if not access.sharing:
         html(NOT_HERE)
         return ShareTab(gr.Button(visible=False), gr.State(None), [], dict)
     session, name = gr.State(None), gr.State(None)

@@ -6,7 +6,7 @@ from autoseg.ui import app
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> gr.Blocks:
-    return app.build(app.Workspace(tmp_path_factory.mktemp("home")), server_paths=False)
+    return app.build(app.Workspace(tmp_path_factory.mktemp("home")), app.Access())
 
 
 def test_every_endpoint_is_named_or_private(page):
@@ -16,7 +16,7 @@ def test_every_endpoint_is_named_or_private(page):
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_server_paths_have_no_endpoint_unless_allowed(tmp_path, allowed):
-    page = app.build(app.Workspace(tmp_path), server_paths=allowed)
+    page = app.build(app.Workspace(tmp_path), app.Access(local=allowed))
     names = {getattr(function.fn, "__name__", "") for function in page.fns.values()}
     assert ("on_path" in names) == allowed
 

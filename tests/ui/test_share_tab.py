@@ -158,7 +158,7 @@ def test_a_strangers_card_cannot_grow_without_end(tmp_path):
 
 def test_a_page_that_others_can_open_offers_no_sharing(workspace):
     with gr.Blocks() as page:
-        tab = share_tab.build(workspace, local=False)
+        tab = share_tab.build(workspace, share_tab.Access())
     assert tab.outputs == []
     assert not any(isinstance(block, gr.Textbox) for block in page.blocks.values())
 
