@@ -4,6 +4,9 @@ import pytest
 from workspace_helpers import make_photos, make_zip
 
 from autoseg.ui import data_tab, previews
+from autoseg.ui.access import Access
+
+OWNER = Access(local=True)
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def test_an_error_is_shown_as_it_stands(workspace, tmp_path):
 
 
 def test_a_path_must_be_a_full_one(workspace, photos):
-    assert "full path" in data_tab.added_path(workspace, data_tab.Access(local=True), "photos")["verdict"]
-    assert data_tab.added_path(workspace, data_tab.Access(local=True), f" {photos} ")["datasets"]["value"] == "photos"
+    assert "full path" in data_tab.added_path(workspace, OWNER, "photos")["verdict"]
+    assert data_tab.added_path(workspace, OWNER, f" {photos} ")["datasets"]["value"] == "photos"
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def test_a_field_never_unfolded_is_empty(workspace, photos):
     """The browser sends nothing for a text box that was never on the screen."""
     data_tab.added(workspace, str(photos))
     assert "vegetation" in data_tab.checked(workspace, "photos", None)["verdict"]
-    assert "full path" in data_tab.added_path(workspace, data_tab.Access(local=True), None)["verdict"]
+    assert "full path" in data_tab.added_path(workspace, OWNER, None)["verdict"]
 
 
 @pytest.mark.parametrize("text", ["255", "= ignore", "1 ="])
