@@ -18,6 +18,7 @@ from autoseg.hub.pull import pull_model
 from autoseg.hub.push import Pushed, PushOptions, plan_push, push
 from autoseg.inference import segment
 from autoseg.prediction import Prediction
+from autoseg.preprocessing import round_up
 from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, is_out_of_memory
 
 ImageLike = Path | str | np.ndarray | Image.Image
@@ -87,7 +88,12 @@ class Predictor:
         return self.bundle.info.notes
 
     def predict(
-        self, image: ImageLike, *, flip: bool = False, with_probabilities: bool = False
+        self,
+        image: ImageLike,
+        *,
+        flip: bool = False,
+        tile_px: int | None = None,
+        with_probabilities: bool = False,
     ) -> Prediction:
         """Predict the class of every pixel of one image.
 
@@ -97,6 +103,8 @@ class Predictor:
         Args:
             image: A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image.
             flip: Average with the mirrored image: twice the time, a little better.
+            tile_px: Longest side of a tile at working size, for less memory; rounded up to a
+                multiple of 32. None: as large as is sensible.
             with_probabilities: Keep the probabilities of all classes: K times the memory.
 
         Raises:
@@ -111,7 +119,7 @@ class Predictor:
                 pixels,
                 info.preprocessing,
                 device=self.precision.device,
-                tile=self.bundle.tile,
+                tile=self._tile(tile_px),
                 flip=flip,
                 with_probabilities=with_probabilities,
             )
@@ -131,6 +139,16 @@ class Predictor:
             seconds=time.perf_counter() - start,
             probabilities=result.probabilities,
         )
+
+    def _tile(self, side_px: int | None) -> tuple[int, int] | None:
+        """Largest input (height, width): what was asked, and no more than the model takes."""
+        own = self.bundle.tile
+        if side_px is None:
+            return own
+        if side_px < 1:
+            raise PredictionError(f"`tile_px` must be at least 1, but got {side_px}.")
+        side = round_up(side_px)
+        return (side, side) if own is None else (min(side, own[0]), min(side, own[1]))
 
     def predict_many(
         self, images: Iterable[ImageLike], *, flip: bool = False

@@ -117,6 +117,24 @@ def test_mirroring_the_image_mirrors_the_averaged_prediction(predictor):
     assert np.allclose(once, mirrored[:, ::-1], atol=2e-3)
 
 
+def test_no_tile_is_larger_than_was_asked(predictor, monkeypatch):
+    sides = []
+    forward = Predictor._forward
+    monkeypatch.setattr(
+        Predictor,
+        "_forward",
+        lambda self, images: sides.append(max(images.shape[-2:])) or forward(self, images),
+    )
+    image = random_image(96, 128)
+    whole = predictor.predict(image).mask
+    assert sides == [128]
+    tiled = predictor.predict(image, tile_px=50).mask
+    assert set(sides[1:]) == {64}
+    assert tiled.shape == whole.shape
+    with pytest.raises(PredictionError, match="at least 1"):
+        predictor.predict(image, tile_px=0)
+
+
 def test_a_finished_run_is_its_model_and_an_unfinished_one_says_so(folder, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
