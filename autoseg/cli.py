@@ -299,7 +299,10 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders, patterns such as '*.tif'.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
     formats: Annotated[
-        str, typer.Option("--format", help="With commas: index, color, overlay, coco, polygons.")
+        str,
+        typer.Option(
+            "--format", help="With commas: index, color, overlay, coco, polygons, confidence."
+        ),
     ] = "index",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",

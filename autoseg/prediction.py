@@ -17,7 +17,7 @@ from autoseg.data.images import read_image
 from autoseg.errors import PredictionError
 from autoseg.files import replacing, write_text
 
-OutputFormat = Literal["index", "color", "overlay", "coco", "polygons"]
+OutputFormat = Literal["index", "color", "overlay", "coco", "polygons", "confidence"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 
 _SUFFIXES: dict[OutputFormat, str] = {
@@ -26,6 +26,7 @@ _SUFFIXES: dict[OutputFormat, str] = {
     "overlay": ".overlay.png",
     "coco": ".coco.json",
     "polygons": ".geojson",
+    "confidence": ".confidence.png",
 }
 
 _OUTLINES_PER_SIDE = 500
@@ -63,7 +64,7 @@ class Prediction:
 
         Args:
             path: The file.
-            output_format: "index", "color", "overlay", "coco" or "polygons".
+            output_format: "index", "color", "overlay", "coco", "polygons" or "confidence".
             image: (H, W, 3) uint8, for the overlay; None: read again from `source`.
 
         Raises:
@@ -77,8 +78,10 @@ class Prediction:
             self.save_overlay(path, image)
         elif output_format == "coco":
             self.save_coco(path)
-        else:
+        elif output_format == "polygons":
             self.save_polygons(path)
+        else:
+            self.save_confidence_png(path)
 
     def save_index_png(self, path: str | Path) -> None:
         """Write the mask as an 8-bit grey PNG whose values are class indices."""
@@ -112,6 +115,14 @@ class Prediction:
     def save_polygons(self, path: str | Path) -> None:
         """Write `polygons()` as a GeoJSON feature collection in pixel coordinates."""
         _save_json({"type": "FeatureCollection", "features": self.polygons()}, path)
+
+    def save_confidence_png(self, path: str | Path) -> None:
+        """Write the confidence as an 8-bit grey PNG, see `confidence_image`."""
+        _save_png(Image.fromarray(self.confidence_image()), path)
+
+    def confidence_image(self) -> np.ndarray:
+        """The confidence in 256 steps, (H, W) uint8: 255 is sure."""
+        return np.rint(self.confidence.astype(np.float32) * 255).astype(np.uint8)
 
     def color_image(self) -> np.ndarray:
         """The mask in the palette's colours, (H, W, 3) uint8."""

@@ -128,14 +128,14 @@ def test_predict_keeps_sub_folders_and_sizes(run, model, photos, tmp_path):
 
 
 def test_predict_writes_every_format(run, model, photos, tmp_path):
-    formats = "index,color,overlay,coco,polygons"
+    formats = "index,color,overlay,coco,polygons,confidence"
     status, _, err = run(
         "predict", model, photos / "a.png", "--out", tmp_path / "masks", "--format", formats,
         "--flip",
     )  # fmt: skip
     assert status == 0, err
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
-        "a.coco.json", "a.color.png", "a.geojson", "a.overlay.png", "a.png",
+        "a.coco.json", "a.color.png", "a.confidence.png", "a.geojson", "a.overlay.png", "a.png",
     ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_the_index_png_holds_the_classes_and_nothing_else(tmp_path):
         assert zlib.crc32(data[4 : 8 + length]) == struct.unpack(">I", data[8 + length :][:4])[0]
         data = data[12 + length :]
     assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def test_the_confidence_png_is_within_half_a_step(tmp_path):
+    confidence = np.random.default_rng(0).random((37, 53)).astype(np.float16)
+    prediction = replace(predicted(random_mask()), confidence=confidence)
+    prediction.save(tmp_path / "a.png", "confidence")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "L"
+        steps = np.asarray(image).astype(np.float32) / 255
+    assert np.abs(steps - confidence).max() <= 0.5 / 255 + 1e-6
 
 
 def test_the_color_png_shows_the_palette(tmp_path):
