@@ -103,7 +103,8 @@ class Journal:
         epochs = epochs_before + evaluation.windows / max(1, n_train)
         seconds = seconds_before + evaluation.seconds
         loss = evaluation.train_loss if np.isfinite(evaluation.train_loss) else None
-        point = CurvePoint(epochs, seconds, loss, evaluation.score, phase)
+        at_s = self.clock.elapsed()
+        point = CurvePoint(epochs, seconds, loss, evaluation.score, phase, at_s)
         score = max(evaluation.score, record.score or 0.0)
         self.record(replace(record, curve=(*record.curve, point), score=score, seconds=seconds))
 

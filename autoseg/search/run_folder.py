@@ -63,11 +63,18 @@ class RunState:
     """Best validation score so far (macro-imagewise IoU), in [0, 1]."""
     progress: float = 0.0
     """Share of the present phase that is done, in [0, 1]."""
+    waits_for: str = ""
+    """Name of the run that has the device, while this one is queued."""
 
     @property
     def is_live(self) -> bool:
         """Whether a process is still working on the run."""
-        return self.status == "running" and time.time() - self.updated_at < STALE_AFTER_S
+        return self.is_at_work and time.time() - self.updated_at < STALE_AFTER_S
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the record says that a process works on the run or waits for its device."""
+        return self.status in ("running", "queued")
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class CurvePoint:
     """macro-imagewise IoU on the validation split, in [0, 1]."""
     phase: str = "fine-tuning"
     """"decoder", "fine-tuning" or "final"."""
+    at_s: float | None = None
+    """Time of the run when it was known, in seconds of its budget."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,11 @@ class RunFolder:
     def model(self) -> Path:
         """The bundle: there once the run is done."""
         return self.path / "model"
+
+    @property
+    def live(self) -> Path:
+        """Pictures of what the best trial so far makes of validation images."""
+        return self.path / "live"
 
     @property
     def report(self) -> Path:
@@ -170,13 +184,15 @@ class RunFolder:
         return self._parse(RunInfo, values, file)
 
     def state(self) -> RunState | None:
-        """Where the run stands; "running" without a live process is reported as "interrupted"."""
+        """Where the run stands; without a live process it is "interrupted", not at work."""
         file = self.path / "state.json"
         if not file.is_file():
             return None
         state = self._parse(RunState, self._read(file), file)
-        if state.status == "running" and not state.is_live:
-            return replace(state, status="interrupted", message="The search was interrupted.")
+        if state.is_at_work and not state.is_live:
+            return replace(
+                state, status="interrupted", message="The search was interrupted.", waits_for=""
+            )
         return state
 
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -187,7 +203,11 @@ class RunFolder:
         return tuple(self._parse(TrialRecord, self._read(file), file) for file in ordered)
 
     def json(self, name: str) -> Any:
-        """Content of `verdict.json`, `splits.json`, `plan.json` or `report/report.json`."""
+        """Content of one of the run's other records, by its path in the folder.
+
+        They are `verdict.json`, `splits.json`, `plan.json`, `report/report.json`, and of what only
+        shows how the search goes: `importances.json`, `resources.json`, `live/live.json`.
+        """
         file = self.path / name
         return self._read(file) if file.is_file() else None
 
@@ -251,7 +271,7 @@ class RunFolder:
         finally:
             lock.release()
 
-    # Stopping: anyone may ask, the search listens.
+    # Stopping and pausing: anyone may ask, the search listens.
 
     @property
     def _stop_file(self) -> Path:
@@ -261,12 +281,25 @@ class RunFolder:
         """Ask the search to finish now with the best so far, evaluated and bundled."""
         self._stop_file.touch()
 
-    def clear_stop(self, asked_before: float | None = None) -> None:
-        """Forget a request, or only one made before that Unix time in seconds."""
-        with contextlib.suppress(FileNotFoundError):
-            if asked_before is None or self._stop_file.stat().st_mtime < asked_before:
-                self._stop_file.unlink()
-
     def stop_requested(self) -> bool:
-        """Whether somebody asked."""
+        """Whether somebody asked to finish now."""
         return os.path.exists(self._stop_file)
+
+    @property
+    def _pause_file(self) -> Path:
+        return self.path / "pause"
+
+    def request_pause(self) -> None:
+        """Ask the search to leave at once; everything is kept, and it goes on when started."""
+        self._pause_file.touch()
+
+    def pause_requested(self) -> bool:
+        """Whether somebody asked to pause."""
+        return os.path.exists(self._pause_file)
+
+    def clear_requests(self, asked_before: float | None = None) -> None:
+        """Forget what was asked, or only what was asked before that Unix time in seconds."""
+        for file in (self._stop_file, self._pause_file):
+            with contextlib.suppress(FileNotFoundError):
+                if asked_before is None or file.stat().st_mtime < asked_before:
+                    file.unlink()

@@ -70,6 +70,8 @@ def test_a_trials_curve_and_best_are_kept_and_found_again(journal, run):
     journal.add_point(0, evaluation(0.35, windows=8), 8, "fine-tuning")
     (trial,) = run.trials()
     assert [point.epochs for point in trial.curve] == [0.5, 1.0, 1.5]
+    times = [point.at_s for point in trial.curve]
+    assert times == sorted(times) and times[0] == pytest.approx(7, abs=1)
     assert trial.score == pytest.approx(0.4)
     assert run.state().best_trial == 0 and run.state().best_score == pytest.approx(0.4)
     again = Journal(run, journal.clock, pid=43)
