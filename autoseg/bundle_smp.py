@@ -13,8 +13,8 @@ from typing import Any
 from autoseg.bundle_files import CONFIG_FILE, check_weights, find_file, read_json_object
 from autoseg.bundle_info import BundleInfo, NetworkPlan, check_preprocessing
 from autoseg.bundle_transforms import TransformHints, parse_transforms
-from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, ClassInfo, Color, Geometry
-from autoseg.data.masks import default_palette
+from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, ClassInfo, Geometry
+from autoseg.data.palette import default_palette
 from autoseg.encoder_inputs import encoder_input
 from autoseg.errors import BundleError, ConfigError
 from autoseg.preprocessing import Preprocessing
@@ -29,12 +29,6 @@ from autoseg.smp_models import (
 )
 
 TRANSFORMS_FILE = "albumentations_config_eval.json"
-
-_COLORS: tuple[Color, ...] = (
-    *((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115)),
-    *((240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
-)
-"""Told apart by the colour-blind too. Source: Okabe and Ito 2008."""
 
 _WINDOW_PX = 512
 """Side of a window where no size is known; models are trained on crops of about this size."""
@@ -125,8 +119,7 @@ def _classes(num_outputs: int) -> ClassInfo:
     names = tuple(f"class {number}" for number in range(num_outputs))
     if num_outputs == 1:
         names = ("background", "class 1")
-    colors = _COLORS if len(names) <= len(_COLORS) else default_palette(len(names))
-    return ClassInfo(names, colors[: len(names)])
+    return ClassInfo(names, default_palette(len(names)))
 
 
 def _read_hints(folder: Path) -> TransformHints:

@@ -10,7 +10,8 @@ AutosegError
 ├── RunError                a run's folder
 │   ├── RunLockedError          somebody else searches in it
 │   ├── RunVersionError         written by another version of autoseg
-│   └── StoppedEarlyError       stopped before there was anything to keep
+│   ├── StoppedEarlyError       stopped before there was anything to keep
+│   └── PausedError             left at once because somebody asked; it goes on later
 ├── BundleError             a model's folder
 ├── LicenceError            what a licence of weights or data forbids
 ├── HubError                what the Hub refuses or cannot do
@@ -21,6 +22,7 @@ AutosegError
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class AutosegError(Exception):
@@ -31,13 +33,32 @@ class DatasetError(AutosegError):
     """Images and masks that cannot be used, with the file and the way out."""
 
 
+@dataclass(frozen=True)
+class FoundValue:
+    """A raw value of the masks whose meaning is not known."""
+
+    raw: str
+    """The value ("255") or the colour ("#ff0000")."""
+    share: float
+    """Share of all pixels, in [0, 1]."""
+    images: int
+    """Number of images that have it."""
+    example: str
+    """Name of the sample that has the most of it."""
+
+
 class AmbiguousMasksError(DatasetError):
     """Masks that can be read in more than one way; the text names the choices."""
 
-    def __init__(self, message: str, values: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, found: Sequence[FoundValue] = ()) -> None:
         super().__init__(message)
-        self.values = tuple(values)
+        self.found = tuple(found)
+        """What to give a class, most frequent first."""
+
+    @property
+    def values(self) -> tuple[str, ...]:
         """Raw values or colours to give a class, most frequent first."""
+        return tuple(value.raw for value in self.found)
 
 
 class ConfigError(AutosegError):
@@ -70,6 +91,10 @@ class RunVersionError(RunError):
 
 class StoppedEarlyError(RunError):
     """The search was stopped before anything was trained."""
+
+
+class PausedError(RunError):
+    """The search was asked to leave at once and to go on later."""
 
 
 class BundleError(AutosegError):

@@ -64,6 +64,7 @@ def check(
     *,
     class_names: Sequence[str] | None = None,
     mapping: Mapping[str, str | int] | None = None,
+    colors: Mapping[str, str] | None = None,
     max_workers: int | None = None,
     on_progress: Progress | None = None,
     on_download: Progress | None = None,
@@ -75,7 +76,9 @@ def check(
         source: Folder, zip or parquet files of images and masks, or "hf://owner/name".
         class_names: Names in the order of the class indices; they override a class list.
         mapping: Raw mask value or "#rrggbb" -> class name, class index or "ignore"; "*" stands
-            for every other value. It overrides what the masks look like.
+            for every other value, which may also be "nearest": the class of the nearest named
+            value. It overrides what the masks look like.
+        colors: Class name -> "#rrggbb"; the others keep the colours found.
         max_workers: Processes; None takes one per core.
         on_progress: Called with (pairs done, all pairs).
         on_download: Called with (bytes done, all bytes) while a data set of the Hub is fetched.
@@ -92,6 +95,7 @@ def check(
         path,
         class_names=class_names,
         mapping=mapping,
+        colors=colors,
         max_workers=max_workers,
         on_progress=on_progress,
         workdir=workdir,

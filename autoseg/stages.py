@@ -100,7 +100,7 @@ class Stages:
             device=device,
             seed=self.config.seed,
             folder=self.run.path / "decoders",
-            keep_going=lambda: not self.stop and self.clock.left() > 0,
+            keep_going=self._keep_going,
         )
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
@@ -115,6 +115,11 @@ class Stages:
         )
         return finish.work(out_of_fold, candidates, meter)
 
+    def _keep_going(self) -> bool:
+        """Whether training may go on; asked before every step."""
+        self.journal.leave_if_paused()
+        return not self.stop and self.clock.left() > 0
+
     def _refuse_if_stopped(self) -> None:
         """Raise StoppedEarlyError if a stop was asked and there is nothing to finish with."""
         if self.stop and not any(trial.curve for trial in self.journal.trials.values()):
@@ -128,6 +133,7 @@ class Stages:
         dataset = check(
             self.source,
             mapping=dict(self.config.mapping) or None,
+            colors=dict(self.config.colors),
             on_progress=self.journal.progress,
             workdir=self.run.path / "data",
         )
@@ -199,7 +205,7 @@ class Stages:
                 test_pixels=float(original / cached),
                 encoder_names=names,
             )
-            plan = make_plan(work, self.config, device, self.clock)
+            plan = make_plan(work, self.config, device, self.clock, self.journal.progress)
             write_json(self.run.path / "plan.json", to_dict(plan))
         self.clock.reserve_s = plan.reserve_s
         return data, plan
@@ -263,5 +269,6 @@ class Stages:
         if plan.frozen_only:
             params = {**params, "frozen_depth": MAX_FROZEN_DEPTH}
         recipe = plan.space.recipe(params)
-        self.journal.begin_trial(trial.number, recipe, origin)
+        cost = plan.costs[recipe.encoder_name]
+        self.journal.begin_trial(trial.number, recipe, origin, cost.validation_s)
         return trial.number, recipe

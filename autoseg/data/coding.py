@@ -151,6 +151,8 @@ class Totals:
     """(V,) int64 edges between pixels of each and others."""
     first: np.ndarray
     """(V,) position of the first mask that holds each."""
+    fullest: np.ndarray
+    """(V,) position of the mask that holds most of each."""
     other_pixels: int
     """Pixels of values that were too many to count."""
     lossy: bool
@@ -159,10 +161,16 @@ class Totals:
     """Packed colour of each value, for palette images that agree."""
     files: Sequence[str]
     """Name of each mask."""
+    names: Sequence[str]
+    """Name of each sample."""
 
     def file_of(self, value: int) -> str:
         """Name of the first mask that holds a value."""
         return self.files[int(self.first[int(np.searchsorted(self.values, value))])]
+
+    def example_of(self, place: int) -> str:
+        """Name of the sample that holds most of the value at a place."""
+        return self.names[int(self.fullest[place])]
 
     @property
     def shares(self) -> np.ndarray:
@@ -175,7 +183,9 @@ class Totals:
         return np.asarray(self.edges <= 0.45 * 4 * self.pixels)
 
 
-def sum_up(facts: Sequence[PairFacts], files: Sequence[str]) -> Totals:
+def sum_up(
+    facts: Sequence[PairFacts], files: Sequence[str], names: Sequence[str] | None = None
+) -> Totals:
     """Add up the values of all masks, in the one space in which they agree."""
     palette = _common_palette(facts)
     space: Space = "values"
@@ -195,6 +205,9 @@ def sum_up(facts: Sequence[PairFacts], files: Sequence[str]) -> Totals:
     first = np.full(number, len(facts))
     np.minimum.at(first, place, owner)
     pairs = np.unique(place * len(facts) + owner) // len(facts)
+    ascending = np.argsort(np.concatenate([fact.counts for fact in facts]), kind="stable")
+    fullest = np.zeros(number, dtype=np.int64)
+    fullest[place[ascending]] = owner[ascending]  # The last one written has the most.
     return Totals(
         space=space,
         values=values,
@@ -202,10 +215,12 @@ def sum_up(facts: Sequence[PairFacts], files: Sequence[str]) -> Totals:
         images=np.bincount(pairs, minlength=number),
         edges=_sum_by(place, [f.edges for f in facts], number),
         first=first,
+        fullest=fullest,
         other_pixels=sum(fact.other_pixels for fact in facts),
         lossy=any(fact.lossy for fact in facts),
         palette=palette if palette is not None and space == "values" else {},
         files=files,
+        names=files if names is None else names,
     )
 
 

@@ -21,6 +21,7 @@ from autoseg.data.formats import Layout, Sample, Skipped, find_samples
 from autoseg.data.images import exif_orientation, image_size, read_image, read_mask
 from autoseg.data.masks import Reading, read_values
 from autoseg.data.packed import is_packed, unpack_once
+from autoseg.data.palette import with_colors
 from autoseg.data.scan import PairFacts, Problem, count_values, fit_mask, scan_pair
 from autoseg.data.verdict import MAX_SKIPPED, Verdict
 from autoseg.data.workers import parallel_map
@@ -111,6 +112,7 @@ def check_dataset(
     *,
     class_names: Sequence[str] | None = None,
     mapping: Mapping[str, str | int] | None = None,
+    colors: Mapping[str, str] | None = None,
     max_workers: int | None = None,
     on_progress: Progress | None = None,
     workdir: Path | None = None,
@@ -122,7 +124,9 @@ def check_dataset(
             chooses the columns.
         class_names: Names in the order of the class indices; they override a class list.
         mapping: Raw mask value or "#rrggbb" -> class name, class index or "ignore"; "*" stands
-            for every other value. It overrides what the masks look like.
+            for every other value, which may also be "nearest": the class of the nearest named
+            value. It overrides what the masks look like.
+        colors: Class name -> "#rrggbb"; the others keep the colours found.
         max_workers: Processes; None takes one per core.
         on_progress: Called with (pairs done, all pairs).
         workdir: Folder where packed data is unpacked, and found again; None: a folder that goes
@@ -137,13 +141,14 @@ def check_dataset(
     declared = _declared(layout, class_names)
     samples, facts, damaged = _scan(layout, max_workers, on_progress)
     _check_enough(layout, samples, damaged)
-    reading = read_values(facts, [s.mask_path.name for s in samples], declared, mapping)
+    files, names = [s.mask_path.name for s in samples], [s.name for s in samples]
+    reading = read_values(facts, files, declared, mapping, names)
     statistics = _statistics(samples, facts, reading, max_workers)
     skipped = sorted([*layout.skipped, *damaged], key=lambda item: item.path)
     return CheckedDataset(
         root=layout.root,
         samples=tuple(samples),
-        classes=reading.classes,
+        classes=with_colors(reading.classes, colors or {}),
         verdict=_verdict(facts, reading, declared, statistics, skipped, len(damaged)),
         fingerprint=_fingerprint(samples, facts, reading),
         statistics=statistics,

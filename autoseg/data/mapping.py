@@ -8,6 +8,9 @@ from autoseg.data.coding import Totals, pack_color
 from autoseg.data.meaning import Meaning, in_order, listed
 from autoseg.errors import DatasetError
 
+NEAREST = "nearest"
+"""Said of "*", every other value: it takes the class of the nearest value that is named."""
+
 
 def from_declared_values(
     totals: Totals, declared: DeclaredClasses, values: tuple[int, ...]
@@ -35,7 +38,10 @@ def from_mapping(
 ) -> Meaning:
     """The user's answer."""
     wanted = {_parse_raw(key, totals): target for key, target in mapping.items()}
-    names = _mapped_names(wanted.values(), declared)
+    snap = wanted.get(None) == NEAREST
+    if snap:
+        del wanted[None]
+    names, notes = _mapped_names(wanted.values(), declared)
     places = {name: place for place, name in enumerate(names)}
 
     def index(target: str | int) -> int:
@@ -45,7 +51,10 @@ def from_mapping(
 
     targets = {raw: index(target) for raw, target in wanted.items() if raw is not None}
     rest = index(wanted[None]) if None in wanted else None
-    meaning = Meaning(targets, names, dict.fromkeys(targets, "as you said"), rest=rest)
+    whys = dict.fromkeys(targets, "as you said")
+    meaning = Meaning(targets, names, whys, snap=snap, rest=rest, notes=notes)
+    if snap:
+        meaning.notes.append("Every other value took the class of the nearest named one.")
     if rest is not None:
         meaning.notes.append(
             f"Every value that the mapping does not name became "
@@ -56,24 +65,25 @@ def from_mapping(
 
 def _mapped_names(
     targets: Iterable[str | int], declared: DeclaredClasses | None
-) -> tuple[str, ...]:
-    """Class names in the order of the class list, else in the order of the mapping."""
+) -> tuple[tuple[str, ...], list[str]]:
+    """Class names and notes: in the order of the class list, else in that of the mapping.
+
+    The user may rename what the class list names: names that are not all in it replace it.
+    """
     wanted = list(targets)
     words = [t for t in wanted if isinstance(t, str) and t.lower() != "ignore"]
     numbers = [t for t in wanted if isinstance(t, int)]
+    named = tuple(dict.fromkeys(words))
+    notes: list[str] = []
     if declared is not None:
-        for word in words:
-            if word not in declared.names:
-                raise DatasetError(
-                    f"The mapping names the class {word!r}, which the class list does not have: "
-                    f"{', '.join(declared.names)}."
-                )
-        if any(not 0 <= n < len(declared.names) and n != IGNORE_INDEX for n in numbers):
-            raise DatasetError(
-                f"The mapping's class numbers must lie in [0, {len(declared.names) - 1}], "
-                f"but are {sorted(set(numbers))}."
-            )
-        return declared.names
+        missing = [name for name in named if name not in declared.names]
+        if not missing:
+            _check_numbers(numbers, declared)
+            return declared.names, notes
+        notes.append(
+            f"{declared.file_name} does not name {', '.join(missing)}: the names you gave replace "
+            f"all of its names."
+        )
     if words and numbers:
         raise DatasetError(
             "The mapping gives both class names and class numbers. Use one kind for all."
@@ -82,8 +92,16 @@ def _mapped_names(
         used = sorted({n for n in numbers if n != IGNORE_INDEX})
         if used != list(range(len(used))):
             raise DatasetError(f"The mapping's class numbers must be 0, 1, 2 ..., but are {used}.")
-        return tuple(f"class_{n}" for n in used)
-    return tuple(dict.fromkeys(words))
+        return tuple(f"class_{n}" for n in used), notes
+    return named, notes
+
+
+def _check_numbers(numbers: list[int], declared: DeclaredClasses) -> None:
+    if any(not 0 <= n < len(declared.names) and n != IGNORE_INDEX for n in numbers):
+        raise DatasetError(
+            f"The mapping's class numbers must lie in [0, {len(declared.names) - 1}], "
+            f"but are {sorted(set(numbers))}."
+        )
 
 
 def _parse_raw(key: str, totals: Totals) -> int | None:

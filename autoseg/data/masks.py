@@ -8,6 +8,7 @@ from autoseg.data.class_files import DeclaredClasses
 from autoseg.data.coding import MaskCoding, Totals, format_raw, sum_up, unpack_color
 from autoseg.data.mapping import from_declared_values, from_mapping
 from autoseg.data.meaning import MAX_ROWS, Meaning, listed, looks_like_instances, one_class
+from autoseg.data.palette import default_palette
 from autoseg.data.rules import read_colors, read_gray
 from autoseg.data.scan import PairFacts
 from autoseg.data.verdict import VerdictRow
@@ -33,6 +34,7 @@ def read_values(
     files: Sequence[str],
     declared: DeclaredClasses | None = None,
     mapping: Mapping[str, str | int] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Reading:
     """Decide what the values of all masks mean.
 
@@ -42,12 +44,13 @@ def read_values(
         declared: The class list, if there is one.
         mapping: The user's answer, raw value or colour to class name, index or "ignore"; "*"
             stands for every other value. It overrides everything else.
+        names: Name of each sample; None: the names of the masks.
 
     Raises:
         AmbiguousMasksError: The values can be read in more than one way.
         DatasetError: One class only, or a value without a class.
     """
-    totals = sum_up(facts, files)
+    totals = sum_up(facts, files, names)
     if mapping:
         meaning = from_mapping(totals, declared, mapping)
     elif len(totals.values) == 1 and not totals.other_pixels:
@@ -116,18 +119,6 @@ def _palette(
     return tuple(colors)
 
 
-def default_palette(number: int) -> tuple[Color, ...]:
-    """Colours that differ well: Pascal VOC's colour map, whose first is black."""
-    colors = []
-    for index in range(number):
-        channels = [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-        colors.append((channels[0], channels[1], channels[2]))
-    return tuple(colors)
-
-
 def _rows(totals: Totals, meaning: Meaning, coding: MaskCoding) -> tuple[VerdictRow, ...]:
     """One row per known value, and one for all others of a class."""
     targets = coding.classes_of(totals.values, "")
@@ -145,6 +136,7 @@ def _rows(totals: Totals, meaning: Meaning, coding: MaskCoding) -> tuple[Verdict
                 int(totals.images[place]),
                 _target_name(target, meaning),
                 meaning.whys[raw],
+                totals.example_of(place),
             )
         )
     for target, places in sorted(others.items()):
@@ -152,7 +144,9 @@ def _rows(totals: Totals, meaning: Meaning, coding: MaskCoding) -> tuple[Verdict
         share = float(totals.shares[places].sum())
         most = int(totals.images[places].max())
         raw_text = f"{len(places)} other values"
-        rows.append(VerdictRow(raw_text, share, most, _target_name(target, meaning), why))
+        example = totals.example_of(max(places, key=lambda place: int(totals.pixels[place])))
+        name = _target_name(target, meaning)
+        rows.append(VerdictRow(raw_text, share, most, name, why, example))
     return tuple(rows)
 
 

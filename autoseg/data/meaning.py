@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoseg.data.coding import Totals, format_raw
-from autoseg.errors import AmbiguousMasksError, DatasetError
+from autoseg.errors import AmbiguousMasksError, DatasetError, FoundValue
 
 MAX_ROWS = 300
 """Most values listed in a verdict or a question."""
@@ -73,10 +73,18 @@ def looks_like_instances(totals: Totals) -> AmbiguousMasksError:
 def ask(totals: Totals, why: str, example: Mapping[str, str]) -> AmbiguousMasksError:
     """The question what values mean: why it is asked, and an example of an answer."""
     order = np.argsort(-totals.pixels, kind="stable")[:MAX_ROWS]
-    values = [format_raw(int(totals.values[place]), totals.space) for place in order]
+    found = [
+        FoundValue(
+            format_raw(int(totals.values[place]), totals.space),
+            float(totals.shares[place]),
+            int(totals.images[place]),
+            totals.example_of(int(place)),
+        )
+        for place in order
+    ]
     shown = ", ".join(f"{key}={name}" for key, name in list(example.items())[:6])
     return AmbiguousMasksError(
         f"It is not clear what the mask values mean: {why}. Say what each value is, or add a "
         f"class list (classes.txt); for example the mapping {shown} (* is every other value).",
-        values,
+        found,
     )

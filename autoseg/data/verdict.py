@@ -19,6 +19,8 @@ class VerdictRow:
     """The class it became; "ignore" where it neither trains nor scores."""
     why: str
     """Why it became that class."""
+    example: str = ""
+    """Name of the sample that has the most of it."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from PIL import Image
 
 from autoseg.config import IGNORE_INDEX
 from autoseg.data.dataset import check_dataset
-from autoseg.data.masks import default_palette
 from autoseg.errors import AmbiguousMasksError, DatasetError
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -272,10 +271,38 @@ def test_one_class_in_the_whole_set_is_an_error(write_set, value):
         check_dataset(write_set(stripes([value])))
 
 
-def test_default_colours_are_those_of_pascal_voc():
-    colors = default_palette(256)
-    assert colors[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert colors[15] == (192, 128, 128) and len(set(colors)) == 256
+def test_in_between_values_may_take_the_nearest_class_that_the_user_named(write_set):
+    """A set whose soft edges were snapped could not be renamed: its other values had no class."""
+    root = write_set([smooth(disc(255, 0))] * 6, suffix=".jpg")
+    found = check_dataset(root)
+    named = check_dataset(root, mapping={"0": "slide", "255": "cell", "*": "nearest"})
+    assert named.classes.names == ("slide", "cell")
+    np.testing.assert_array_equal(named.mask(0), found.mask(0))
+
+
+def test_the_users_names_may_replace_those_of_a_class_list(write_set):
+    root = write_set(stripes([0, 1, 2]), classes="soil\nleaf\nrust\n")
+    dataset = check_dataset(root, mapping={"0": "soil", "1": "leaf", "2": "spots"})
+    assert dataset.classes.names == ("soil", "leaf", "spots")
+    assert any("classes.txt does not name spots" in note for note in dataset.verdict.notes)
+
+
+def test_each_value_names_the_image_that_has_the_most_of_it(write_set):
+    masks = [blocks([0, 1]) for _ in range(6)]
+    masks[3][:, 4:] = 1
+    masks[5][:, 4:] = 0
+    dataset = check_dataset(write_set(masks))
+    assert {row.raw: row.example for row in dataset.verdict.rows} == {"0": "005", "1": "003"}
+
+
+def test_a_question_says_how_much_there_is_of_each_value_and_where(write_set):
+    masks = [blocks(range(n), width=40) for n in (3, 5, 9, 12, 7, 20)]
+    with pytest.raises(AmbiguousMasksError) as caught:
+        check_dataset(write_set(masks))
+    found = {value.raw: value for value in caught.value.found}
+    assert found["0"].images == 6 and found["19"].images == 1
+    assert found["19"].example == "005"
+    assert sum(value.share for value in found.values()) == pytest.approx(1)
 
 
 def test_coffee_leaf_is_read_by_its_class_list(coffee_leaf, tmp_path):
