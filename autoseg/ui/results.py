@@ -1,20 +1,278 @@
-"""The files and the table of one predicted image, as every page that predicts shows them."""
+"""Predictions on disk: what the page shows, exports, compares and corrects, each under its id.
 
+Nothing of a prediction is kept in memory, so any event of a page can be answered from its id
+alone, and the id is all that a page can name: it cannot be a path.
+"""
+
+import contextlib
+import json
+import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from autoseg.config import Color
-from autoseg.data.images import write_jpeg
-from autoseg.prediction import Prediction, output_path
+from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
+from autoseg.data.images import read_image, write_jpeg
+from autoseg.errors import ConfigError, PredictionError
+from autoseg.prediction import OutputFormat, Prediction, output_path
+from autoseg.ui.result_files import (
+    DRAWN_BY_BROWSERS,
+    read_index_png,
+    write_confidence,
+    write_image,
+    write_png,
+)
 
-_DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")
-_KEPT_RESULTS = 20
+MOST_RESULTS = 400
+"""Results that are kept; the ones that were not looked at for the longest time go first."""
+
+THUMBNAIL_PX = 320
+"""Longest side of a thumbnail."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_KEPT_FOLDERS = 20
+
+
+@dataclass(frozen=True)
+class ResultInfo:
+    """What is known of one prediction beside its pictures (`meta.json`)."""
+
+    name: str
+    """Name of the image without suffix, fit for a file."""
+    model: str
+    """What the user calls the model that made it."""
+    classes: ClassInfo
+    """Names and colours of the classes."""
+    seconds: float
+    """Time it took, in seconds."""
+    uncertainty: float | None = None
+    """How useful a correction would be, in [0, 1]; None: not known."""
+    shown_file: str = ""
+    """The image as browsers draw it."""
+    source_file: str = ""
+    """The image as it was given, upright."""
+    confidence_file: str = ""
+    """The confidence as it is shown."""
+    dataset: str = ""
+    """Data set that a correction goes to; "": none is known."""
+    original: str = ""
+    """Sample of that data set that the image is; "": the image is new."""
+    has_truth: bool = False
+    """Whether the ground truth is known."""
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Result:
+    """One prediction on disk."""
+
+    folder: Path
+    info: ResultInfo
+
+    @property
+    def id(self) -> str:
+        """What the page calls it."""
+        return self.folder.name
+
+    @property
+    def image(self) -> Path:
+        """The image as it was given, upright."""
+        return self.folder / self.info.source_file
+
+    @property
+    def classes(self) -> Path:
+        """Grey PNG of class indices."""
+        return self.folder / "classes.png"
+
+    @property
+    def truth(self) -> Path:
+        """Grey PNG of the ground truth's class indices, where it is known."""
+        return self.folder / "truth.png"
+
+    @property
+    def thumbnail(self) -> Path:
+        """JPEG of the image under its mask."""
+        return self.folder / "thumbnail.jpg"
+
+    def mask(self) -> np.ndarray:
+        """The class of each pixel, (H, W) uint8."""
+        return read_index_png(self.classes)
+
+    def prediction(self, threshold: float | None = None) -> Prediction:
+        """The prediction as it was made, its confidence in 256 steps.
+
+        Args:
+            threshold: Least probability at which a pixel is of the second of two classes; None:
+                as the model decided.
+        """
+        mask = self.mask()
+        steps = read_index_png(self.folder / "confidence.png")
+        classes = self.info.classes
+        if threshold is not None and classes.num_classes == 2:
+            second = np.where(mask == 1, steps, 255 - steps)
+            mask = (second >= threshold * 255).astype(np.uint8)
+            steps = np.where(mask == 1, second, 255 - second)
+        return Prediction(
+            mask,
+            (steps.astype(np.float32) / 255).astype(np.float16),
+            classes.names,
+            classes.palette,
+            source=Path(f"{self.info.name}{self.image.suffix}"),
+            seconds=self.info.seconds,
+        )
+
+    def export(self, output_format: OutputFormat, threshold: float | None = None) -> Path:
+        """A file of the given format, named like the image.
+
+        Raises:
+            PredictionError: It cannot be written.
+        """
+        file = output_path(self.folder / "exports", self.info.name, output_format)
+        pixels = read_image(self.image) if output_format == "overlay" else None
+        self.prediction(threshold).save(file, output_format, pixels)
+        return file
+
+    def other(self, key: str, make: Callable[[], np.ndarray]) -> Path:
+        """Grey PNG of another model's class indices, made once.
+
+        Args:
+            key: Name of the other model and of how it was used, of letters and digits.
+            make: Gives its mask (H, W) uint8.
+        """
+        assert key.isalnum()
+        file = self.folder / f"other-{key}.png"
+        if not file.is_file():
+            write_png(make(), file)
+        return file
+
+    def canvas(
+        self, *, other: Path | None = None, other_name: str = "", editable: bool = False
+    ) -> dict[str, Any]:
+        """The value of a mask canvas that shows it.
+
+        Args:
+            other: Grey PNG of class indices to compare with.
+            other_name: What the user calls that.
+            editable: Whether it can be corrected.
+        """
+        return {
+            "id": self.id,
+            "name": self.info.name,
+            "image": str(self.folder / self.info.shown_file),
+            "classes": str(self.classes),
+            "confidence": str(self.folder / self.info.confidence_file),
+            "other": str(other) if other else None,
+            "other_name": other_name,
+            "names": list(self.info.classes.names),
+            "palette": [list(color) for color in self.info.classes.palette],
+            "seconds": self.info.seconds,
+            "editable": editable,
+        }
+
+    def write_thumbnail(self) -> Path:
+        """Draw the image under its mask, small, unless that was done."""
+        if not self.thumbnail.is_file():
+            image = Image.fromarray(read_image(self.image))
+            image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            mask = Image.fromarray(self.mask()).resize(image.size, Image.Resampling.NEAREST)
+            small = np.asarray(mask)
+            classes = self.info.classes
+            sure = np.ones(small.shape, np.float16)
+            prediction = Prediction(small, sure, classes.names, classes.palette)
+            write_jpeg(prediction.overlay_image(np.asarray(image)), self.thumbnail)
+        return self.thumbnail
+
+
+class ResultStore:
+    """Results in one folder, which holds nothing else."""
+
+    def __init__(self, folder: Path, most: int = MOST_RESULTS) -> None:
+        self.folder = folder
+        self.most = most
+
+    def add(
+        self,
+        prediction: Prediction,
+        pixels: np.ndarray,
+        source: Path,
+        info: ResultInfo,
+        truth: np.ndarray | None = None,
+    ) -> Result:
+        """Write a prediction, and remove the oldest ones where there are too many.
+
+        Args:
+            prediction: The prediction.
+            pixels: (H, W, 3) uint8, the image it was made of.
+            source: File of that image.
+            info: What is known of it; names of files are filled in.
+            truth: (H, W) uint8 class indices, 255 where ignored.
+
+        Raises:
+            PredictionError: The disk is full.
+        """
+        self._prune()
+        folder = self.folder / uuid.uuid4().hex
+        try:
+            folder.mkdir(parents=True)
+            shown, given = write_image(source, pixels, folder)
+            write_png(prediction.mask, folder / "classes.png")
+            confidence = write_confidence(prediction, folder)
+            if truth is not None:
+                write_png(truth, folder / "truth.png")
+            info = replace(
+                info, shown_file=shown, source_file=given, confidence_file=confidence,
+                has_truth=truth is not None,
+            )  # fmt: skip
+            _write_meta(info, folder)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise PredictionError(f"The result cannot be kept: {error.strerror}.") from error
+        return Result(folder, info)
+
+    def get(self, result_id: object) -> Result:
+        """The result of that id.
+
+        Args:
+            result_id: What a page named, which may be anything.
+
+        Raises:
+            PredictionError: There is none, or no longer.
+        """
+        if not isinstance(result_id, str) or not _ID.fullmatch(result_id):
+            raise PredictionError("That is no result of this page.")
+        folder = self.folder / result_id
+        try:
+            info = from_dict(ResultInfo, read_json(folder / "meta.json"), "meta.json")
+        except ConfigError as error:
+            raise PredictionError(
+                "This result is no longer kept. Predict the image again."
+            ) from error
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # What is looked at is kept the longest.
+        return Result(folder, info)
+
+    def _prune(self) -> None:
+        """Make room for one more."""
+        if not self.folder.is_dir():
+            return
+        with os.scandir(self.folder) as entries:
+            found = [(entry.stat().st_mtime, entry.path) for entry in entries]
+        for _, path in sorted(found)[: max(0, len(found) + 1 - self.most)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_meta(info: ResultInfo, folder: Path) -> None:
+    """Last of all: with it the result is there. Not flushed, as nothing outlives the app."""
+    part = folder / "meta.part"
+    part.write_text(json.dumps(to_dict(info)), encoding="utf-8")
+    os.replace(part, folder / "meta.json")
 
 
 @dataclass(frozen=True)
@@ -51,7 +309,7 @@ def write_result(
     replace(prediction, source=source).save_coco(coco)
     overlay = folder / f"{source.stem}.overlay.jpg"
     write_jpeg(prediction.overlay_image(pixels), overlay)
-    if source.suffix.lower() not in _DRAWN_BY_BROWSERS:
+    if source.suffix.lower() not in DRAWN_BY_BROWSERS:
         source = folder / f"{source.stem}.jpg"
         write_jpeg(pixels, source)
     return ResultFiles(source, overlay, mask, coco)
@@ -87,7 +345,7 @@ def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
 def new_folder(results: Path) -> Path:
     """A folder for what is made of one image; Gradio copies files, so old ones are removed."""
     folders = sorted(results.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for folder in folders[: -_KEPT_RESULTS or None]:
+    for folder in folders[: -_KEPT_FOLDERS or None]:
         shutil.rmtree(folder, ignore_errors=True)
     folder = results / uuid.uuid4().hex
     folder.mkdir()

@@ -1,0 +1,66 @@
+"""The pictures of a prediction as files: the image for browsers, exact grey PNGs for its maps."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from autoseg.data.images import exif_orientation, image_suffix, read_mask, write_jpeg
+from autoseg.errors import DatasetError, PredictionError
+from autoseg.prediction import Prediction
+
+DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of images that browsers draw."""
+
+MAX_SHOWN_CONFIDENCE_PX = 6_000_000
+"""The browser gets the confidence of larger images at half their size: it is for looking at."""
+
+_JPEG_QUALITY = 95
+_PNG_DEPTH_AT = 24
+"""Place of the bits per channel in a PNG file. Source: PNG specification, IHDR."""
+
+
+def write_png(values: np.ndarray, path: Path) -> None:
+    """Write (H, W) uint8 as a grey PNG without anything beside the pixels, fast."""
+    Image.fromarray(values).save(path, format="PNG", compress_level=1)
+
+
+def read_index_png(path: Path) -> np.ndarray:
+    """Read a grey PNG that `write_png` wrote, (H, W) uint8.
+
+    Raises:
+        PredictionError: It is gone, or no such file.
+    """
+    try:
+        mask = read_mask(path)
+    except DatasetError as error:
+        raise PredictionError(f"{path.name} cannot be read: {error}") from error
+    if mask.kind != "gray" or mask.values.dtype != np.uint8:
+        raise PredictionError(f"{path.name} is no 8-bit grey PNG.")
+    return mask.values
+
+
+def write_image(source: Path, pixels: np.ndarray, folder: Path) -> tuple[str, str]:
+    """The image as browsers draw it and as it was given, upright; names of both files."""
+    data = source.read_bytes()
+    suffix = image_suffix(data) or source.suffix.lower()
+    deep = suffix == ".png" and data[_PNG_DEPTH_AT] == 16
+    upright = exif_orientation(data, source) == 1
+    given = f"image{suffix}"
+    if upright:
+        (folder / given).write_bytes(data)
+        if suffix in DRAWN_BY_BROWSERS and not deep:
+            return given, given
+    write_jpeg(pixels, folder / "shown.jpg", quality=_JPEG_QUALITY)
+    return "shown.jpg", given if upright else "shown.jpg"
+
+
+def write_confidence(prediction: Prediction, folder: Path) -> str:
+    """The confidence at full size, and small enough for a browser; the latter's name."""
+    steps = prediction.confidence_image()
+    write_png(steps, folder / "confidence.png")
+    if steps.size <= MAX_SHOWN_CONFIDENCE_PX:
+        return "confidence.png"
+    small = Image.fromarray(steps).reduce(2)
+    write_png(np.asarray(small), folder / "shown-confidence.png")
+    return "shown-confidence.png"
