@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoseg.config import SearchConfig
-from autoseg.errors import RunError
+from autoseg.errors import PausedError, RunError
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
 from autoseg.stages import StopRequest
@@ -49,15 +49,21 @@ def run(source: Path, config: SearchConfig, folder: Path, started_at: float) -> 
     console.print(f"Run [bold]{escape(run_folder.name)}[/] in {escape(str(folder))}")
     _say_what_is_there(run_folder, console)
     requests: list[StopRequest] = []
-    with _stopping_on_interrupt(requests, console), _live_view(run_folder, console):
-        result = run_search(source, config, folder, started_at=started_at, on_start=requests.append)
+    try:
+        with _stopping_on_interrupt(requests, console), _live_view(run_folder, console):
+            result = run_search(
+                source, config, folder, started_at=started_at, on_start=requests.append
+            )
+    except PausedError as error:
+        console.print(f"{error} The same command goes on with it.")
+        return
     _print_result(console, result)
 
 
 def _say_what_is_there(run_folder: RunFolder, console: Console) -> None:
     """Whether this is a new run, one that goes on, or one that is over."""
     state, _ = _read(run_folder)
-    if state is None or state.status == "running":
+    if state is None or state.is_at_work:
         return
     if state.status == "done":
         console.print("It is finished; this is its result. A new search needs another run name.")
@@ -109,12 +115,15 @@ def _live_view(run_folder: RunFolder, console: Console) -> Iterator[None]:
 
 def _print_changes(run_folder: RunFolder, console: Console, done: threading.Event) -> None:
     """A line per new phase and per finished trial, for logs."""
-    phase = ""
+    phase = waits = ""
     told: set[int] = set()
     while True:
         last = done.wait(1 / REFRESH_PER_S)
         state, trials = _read(run_folder)
-        if state is not None and state.phase != phase:
+        if state is not None and state.status == "queued" and state.message != waits:
+            waits = state.message
+            console.print(f"{_clock(state.elapsed_s):>7}  {escape(waits)}", highlight=False)
+        elif state is not None and state.phase != phase:
             phase = state.phase
             console.print(f"{_clock(state.elapsed_s):>7}  {phase}", highlight=False)
         for trial in trials:
@@ -138,6 +147,8 @@ def _view(run_folder: RunFolder) -> RenderableType:
     state, trials = _read(run_folder)
     if state is None:
         return Text("Starting ...")
+    if state.status == "queued":
+        return Text(state.message)
     left = max(0.0, state.budget_s - state.elapsed_s)
     best = "" if state.best_score is None else f", best so far {100 * state.best_score:.1f}"
     done = f" {100 * state.progress:.0f} %" if 0 < state.progress < 1 else ""

@@ -3,19 +3,22 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoseg.config import SearchConfig, to_dict
-from autoseg.errors import AutosegError, RunError, StoppedEarlyError
-from autoseg.files import sweep_parts
+from autoseg.errors import AutosegError, PausedError, RunError, StoppedEarlyError
+from autoseg.files import autoseg_home, sweep_parts
 from autoseg.search.budget import Clock
+from autoseg.search.devices import turn_on
 from autoseg.search.journal import Journal
+from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
 from autoseg.stages import Stages, StopRequest
+from autoseg.training.hardware import choose_device
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,7 +43,8 @@ def run_search(
 ) -> SearchResult:
     """Search, train, evaluate and bundle within the budget; blocks until the bundle is there.
 
-    A run that was interrupted goes on: finished trials, the plan and the time used are kept.
+    A run that was interrupted or paused goes on: finished trials, the plan and the time used are
+    kept. While another search has the device the run waits its turn, and no time counts.
 
     Args:
         source: Folder or zip of images and masks.
@@ -53,6 +57,7 @@ def run_search(
         DatasetError: The data set cannot be used.
         ConfigError: An argument does not hold, or the budget is too small.
         RunError: The run is held by another process, of another version, or of other data.
+        PausedError: Somebody asked the search to leave at once and to go on later.
     """
     run = RunFolder(Path(folder).expanduser().absolute())
     clock = Clock(config.budget_s)
@@ -65,7 +70,7 @@ def run_search(
             if finished is not None:
                 return finished
             # Whoever starts a search may stop it while its process is still loading.
-            run.clear_stop(asked_before=time.time() - clock.elapsed())
+            run.clear_requests(asked_before=time.time() - clock.elapsed())
             sweep_parts(run.path)
             stop = StopRequest(run)
             on_start(stop)
@@ -75,7 +80,7 @@ def run_search(
             if before is not None and run.json("plan.json") is not None:
                 clock.spent_before_s = before.elapsed_s
             journal = Journal(run, clock, os.getpid())
-            with _ending(run, journal):
+            with _ending(run, journal), _turn(run, config, journal, clock, stop):
                 report = Stages(source, config, run, clock, journal, stop).work()
             return SearchResult(run, report)
     except OSError as error:
@@ -100,12 +105,41 @@ def _refuse_foreign(run: RunFolder) -> None:
 
 
 @contextmanager
+def _turn(
+    run: RunFolder, config: SearchConfig, journal: Journal, clock: Clock, stop: StopRequest
+) -> Iterator[None]:
+    """Have the device inside this block; the clock stands still until then.
+
+    Raises:
+        ConfigError: There is no such device.
+        PausedError: Somebody asked to stop or pause before the run had its turn.
+    """
+    device = choose_device(config.device)
+
+    def wait(names: Sequence[str]) -> None:
+        journal.leave_if_paused()
+        if stop:
+            raise PausedError("The search was stopped before its turn. It can go on later.")
+        journal.wait_for(names)
+
+    with ExitStack() as stack:
+        with clock.standing():
+            stack.enter_context(turn_on(autoseg_home(), device, run.name, wait))
+        journal.begin(ResourceMeter(device))
+        yield
+
+
+@contextmanager
 def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
     """Record how the search inside this block ends."""
     try:
         yield
     except StoppedEarlyError as error:
         journal.close("interrupted", str(error))
+        raise
+    except PausedError as error:
+        run.clear_requests()
+        journal.close("paused", str(error))
         raise
     except RunError as error:
         # The run is as it was: with the right data or arguments it still goes on.

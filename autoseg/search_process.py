@@ -80,7 +80,12 @@ def starting(run: RunFolder, config: SearchConfig) -> RunState:
         raise RunError(f"{run.name} is finished. Choose another name for a new search.")
     if former is not None:
         return replace(
-            former, status="running", updated_at=now, message="Starting again.", error=""
+            former,
+            status="running",
+            updated_at=now,
+            message="Starting again.",
+            error="",
+            waits_for="",
         )
     return RunState(
         status="running",
@@ -101,7 +106,7 @@ def _wait(process: "subprocess.Popen[bytes]", run: RunFolder) -> None:
     try:
         with run.locked():
             state = run.state()
-            if state is not None and state.status == "running":
+            if state is not None and state.is_at_work:
                 printed = [line for line in log_tail(run).splitlines() if line.strip()]
                 error = printed[-1] if printed else f"The search ended with status {code}."
                 status: Status = "interrupted" if code < 0 else "failed"

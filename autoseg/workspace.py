@@ -2,48 +2,36 @@
 
 import itertools
 import os
-import re
 import shutil
-import unicodedata
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.config import SearchConfig, read_json
+import numpy as np
+
+from autoseg.config import ClassInfo, SearchConfig, read_json
+from autoseg.corrected_data import Manifest, Source, build_corrected, read_manifest
+from autoseg.corrections import Correction, Corrections, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.data.packed import is_packed, locate, unpack
 from autoseg.data.sample import make_sample_dataset
-from autoseg.errors import ConfigError, DatasetError, RunError, RunLockedError
+from autoseg.errors import DatasetError, RunError, RunLockedError
 from autoseg.files import autoseg_home, write_json
 from autoseg.hub.origins import is_hub_dataset, origin_of
+from autoseg.image_roles import read_roles
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
 from autoseg.sources import local_source
+from autoseg.text import clean_name
 
 if TYPE_CHECKING:
     from autoseg.hub.connection import Connection
 
 SAMPLE_NAME = "sample"
 """Name of the generated data set."""
-
-MAX_NAME_LENGTH = 64
-"""Most characters in the name of a data set or a run."""
-
-
-def clean_name(text: str) -> str:
-    """The nearest name that is safe as a folder: letters, digits, dot, dash and underscore.
-
-    Raises:
-        ConfigError: Nothing is left of it.
-    """
-    words = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", text))
-    name = words[:MAX_NAME_LENGTH].strip(".-")
-    if not name:
-        raise ConfigError(f"{text!r} is no name. Use letters, digits, dots, dashes, underscores.")
-    return name
 
 
 @dataclass(frozen=True)
@@ -190,6 +178,7 @@ class Workspace:
         else:
             (self._datasets / f"{name}.json").unlink(missing_ok=True)
         shutil.rmtree(self.check_folder(name), ignore_errors=True)
+        shutil.rmtree(self.folder / "corrections" / dataset.name, ignore_errors=True)
 
     def check_folder(self, name: str) -> Path:
         """Where the page keeps what it showed of a data set: verdict and previews."""
@@ -212,6 +201,125 @@ class Workspace:
         target = self._datasets / name
         os.replace(folder, target)
         return StoredDataset(name, target, owned=True)
+
+    # Corrections.
+
+    def corrections(self, dataset_name: str) -> Corrections:
+        """Corrected masks of a data set; those of a corrected one are those of what it came from.
+
+        Raises:
+            DatasetError: There is no such data set.
+        """
+        return Corrections(self.folder / "corrections" / self._corrected_base(dataset_name)[0].name)
+
+    def add_correction(
+        self,
+        dataset_name: str,
+        name: str,
+        image_path: Path,
+        mask: np.ndarray,
+        classes: ClassInfo,
+        original: str | None = None,
+    ) -> Correction:
+        """Keep a corrected pair of a data set.
+
+        An image that the data set holds is told by its file, so a picture of the test split that
+        was uploaded is never learnt from while it is judged on.
+
+        Args:
+            dataset_name: The data set.
+            name: What to call a new image.
+            image_path: The image's file as it came.
+            mask: (H, W) uint8 of class indices, 255 where nothing is said.
+            classes: What the indices mean: those of the model that was corrected.
+            original: Sample of the data set that it corrects; None: told by its file.
+
+        Raises:
+            DatasetError: The mask does not fit the image, or its classes those of others.
+        """
+        base, manifest = self._corrected_base(dataset_name)
+        if manifest is not None and original in manifest.samples:
+            origin = manifest.samples[original]
+            original, name = origin.original, origin.correction or name
+        samples = {sample.name: sample for sample in find_samples(base.source).samples}
+        sample = samples.get(original) if original else same_image(samples.values(), image_path)
+        return self.corrections(base.name).add(
+            name,
+            sample.image_path if sample else image_path,
+            mask,
+            classes,
+            sample.name if sample else None,
+        )
+
+    def with_corrections(
+        self,
+        dataset_name: str,
+        splits_of: RunFolder | None = None,
+        on_progress: Progress | None = None,
+    ) -> StoredDataset:
+        """A data set of its own, made of another and its corrections.
+
+        Args:
+            dataset_name: The data set, or an earlier one of these.
+            splits_of: Run whose splits stay as they are, corrected images aside: they are learnt
+                from; None: the splits of the folders, if any.
+            on_progress: Called with (images done, all images).
+
+        Raises:
+            DatasetError: There are no corrections, or their classes are not the data set's.
+            RunError: It is not known how the run divided the data set.
+        """
+        base, _ = self._corrected_base(dataset_name)
+        info = splits_of.info() if splits_of is not None else None
+        source = Source(
+            base=base.name,
+            folder=base.source,
+            corrections=self.corrections(base.name),
+            splits=self._splits_of(splits_of, base) if splits_of is not None else None,
+            mapping=dict(info.config.mapping) if info is not None else {},
+        )
+        former = [
+            dataset
+            for dataset in self.datasets()
+            if dataset.owned and (m := read_manifest(dataset.source)) and m.base == base.name
+        ]
+        aside = source.corrections.folder / ".build"
+        built = build_corrected(source, aside, [d.source for d in former], on_progress)
+        if built != aside:
+            return next(dataset for dataset in former if dataset.source == built)
+        used = {self.source_of(run) for run in self.runs()}
+        for dataset in former:  # Steps on the way that no run was made from.
+            if dataset.source not in used:
+                self.delete_dataset(dataset.name)
+        return self._move_in(aside, self._free_dataset_name(clean_name(f"{base.name}-corrected")))
+
+    def _corrected_base(self, dataset_name: str) -> tuple[StoredDataset, Manifest | None]:
+        """The data set that corrections belong to, and how the named one was made of it."""
+        dataset = self.dataset(dataset_name)
+        manifest = read_manifest(dataset.source)
+        for other in self.datasets():
+            if manifest is not None and other.name == manifest.base:
+                return other, manifest
+        return dataset, None
+
+    def _splits_of(self, run: RunFolder, base: StoredDataset) -> dict[str, str]:
+        """Split of each sample of `base` in a run on it, or on an earlier build with corrections.
+
+        Raises:
+            RunError: It is not known.
+        """
+        roles, source = read_roles(run), self.source_of(run)
+        if roles is None or source is None:
+            raise RunError(
+                f"{run.name} does not say which images it learnt from: it has not begun yet, or "
+                f"an earlier autoseg made it. Search once more."
+            )
+        manifest = read_manifest(source) if source.is_dir() else None
+        if manifest is None:
+            return roles.by_name()
+        origins = {name: origin.original for name, origin in manifest.samples.items()}
+        known = {origins.get(name): split for name, split in roles.by_name().items()}
+        return {name: split for name, split in known.items() if name is not None}
 
     # Runs.
 
@@ -270,6 +378,20 @@ class Workspace:
         taken = {path.name for path in self._runs.glob("*")}
         number = next(k for k in itertools.count(1) if f"{base}-{k}" not in taken)
         return self._runs / f"{base}-{number}"
+
+    def dataset_of(self, run: RunFolder) -> StoredDataset:
+        """The data set that a run searched in; one from elsewhere is taken in.
+
+        Raises:
+            DatasetError: It is no longer there.
+        """
+        source = self.source_of(run)
+        if source is None:
+            raise DatasetError(f"{run.name} does not say which data set it searched in.")
+        for dataset in self.datasets():
+            if dataset.source == source:
+                return dataset
+        return self.add_dataset(source)
 
     def source_of(self, run: RunFolder) -> Path | None:
         """Folder or zip that a run searches in; None where its records do not say."""
@@ -347,10 +469,12 @@ class Workspace:
     ) -> RunFolder:
         """Start a search in a process of its own, which outlives this one, and return at once.
 
+        While another search has the device, it waits its turn.
+
         Args:
             source: Folder or zip.
             config: What to search.
-            name: Name of the run; None: `name_run`. An interrupted run goes on.
+            name: Name of the run; None: `name_run`. An interrupted or paused run goes on.
 
         Raises:
             RunLockedError: The run is being searched already.
@@ -358,14 +482,64 @@ class Workspace:
         """
         run = self.run(name) if name else RunFolder(self.name_run(source, config))
         with run.locked():
-            run.clear_stop()
+            run.clear_requests()
             run.write_state(starting(run, config))
         spawn(source, config, run, home=self.folder)
         return run
 
+    def continue_training(
+        self,
+        run: RunFolder,
+        budget_s: float,
+        device: str = "auto",
+        on_progress: Progress | None = None,
+    ) -> RunFolder:
+        """Train a finished run's model on, with the corrections of its data set, as a new run.
+
+        The data set with its corrections is made first, which takes some seconds; the training is
+        a process of its own, as in `start_search`.
+
+        Args:
+            run: Whose model; its splits stay as they are.
+            budget_s: Wall-clock time of the new run, in seconds.
+            device: torch device, or "auto".
+            on_progress: Called with (images done, all images) of the data set.
+
+        Raises:
+            DatasetError: The data set is gone, or the corrections are of other classes.
+            RunError: The run has no model yet.
+        """
+        info = run.info()
+        if info is None or not run.model.is_dir():
+            raise RunError(f"{run.name} has no model yet, so there is nothing to train on.")
+        dataset = self.dataset_of(run)
+        config = SearchConfig(
+            budget_s=budget_s,
+            seed=info.config.seed,
+            device=device,
+            mapping=info.config.mapping,
+            colors=info.config.colors,
+            start_from=str(run.model.resolve()),
+        )
+        if len(self.corrections(dataset.name)):
+            dataset = self.with_corrections(dataset.name, run, on_progress)
+            config = replace(config, mapping=())  # Its masks hold class indices.
+        return self.start_search(dataset.source, config)
+
     def stop_search(self, run: RunFolder) -> None:
         """Ask a search to finish now with the best so far."""
         run.request_stop()
+
+    def pause_search(self, run: RunFolder) -> None:
+        """Ask a search to leave at once and keep everything; `start_search` with its name goes on.
+
+        Raises:
+            RunError: No search is at work on the run.
+        """
+        state = run.state()
+        if state is None or not state.is_live:
+            raise RunError(f"{run.name} is not being searched, so there is nothing to pause.")
+        run.request_pause()
 
 
 def _started_at(path: Path) -> float:

@@ -29,6 +29,7 @@ ROWS = [
     ("bundle", "bundle_*", "card", "card_*", "export"),
     ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
+    ("corrections", "corrected_data", "image_roles", "continuing"),
     ("judging", "examples", "finishing"),
     ("sources",),
     ("stages",),
@@ -57,6 +58,7 @@ HOMES = {
     "pyarrow": ("data.shards",),
     "matplotlib": ("report", "report_*", "evaluation"),
     "ray": ("search.*",),
+    "psutil": ("search.resources",),
 }
 """The only modules that may import each library."""
 

@@ -13,7 +13,8 @@ from autoseg.config import SearchConfig
 from autoseg.errors import AutosegError, ConfigError, DatasetError, RunError, RunLockedError
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import search_command
-from autoseg.workspace import Workspace, clean_name
+from autoseg.text import clean_name
+from autoseg.workspace import Workspace
 
 CONFIG = SearchConfig(budget_s=360)
 

@@ -1,7 +1,8 @@
 """The clock and the plan: how a wall-clock budget is spent."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoseg.errors import BudgetError
@@ -29,14 +30,27 @@ class Clock:
     """Time used by earlier attempts, in seconds."""
     reserve_s: float = 0.0
     """Time at the end that training may not use, in seconds."""
+    stood_at: float | None = None
+    """`time.monotonic()` since when the clock stands still; None: it runs."""
 
     def elapsed(self) -> float:
         """Time used so far, in seconds."""
-        return self.spent_before_s + time.monotonic() - self.started_at
+        now = time.monotonic() if self.stood_at is None else self.stood_at
+        return self.spent_before_s + now - self.started_at
 
     def left(self) -> float:
         """Time left for training, the reserve taken off; negative once it is used up."""
         return self.budget_s - self.reserve_s - self.elapsed()
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Let no time pass inside this block."""
+        self.stood_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self.started_at += time.monotonic() - self.stood_at
+            self.stood_at = None
 
 
 @dataclass(frozen=True)

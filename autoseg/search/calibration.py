@@ -1,6 +1,7 @@
 """Measuring what encoders cost on this machine, and the plan that follows."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +156,13 @@ def choose_batch_size(n_train: int, device: torch.device, window: tuple[int, int
     return max(2, min(16, n_train // 20))
 
 
-def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock: Clock) -> Plan:
+def make_plan(
+    work: Workload,
+    config: SearchConfig,
+    device: torch.device,
+    clock: Clock,
+    on_progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Plan:
     """Measure encoders and divide the time that is left.
 
     Raises:
@@ -171,7 +178,8 @@ def make_plan(work: Workload, config: SearchConfig, device: torch.device, clock:
     epoch_s = costs[reference].step_s * n_train
     # Measuring others pays only if there will be a search between them.
     calibration_ends = clock.elapsed() + 0.05 * clock.budget_s
-    for name in others:
+    for number, name in enumerate(others, start=1):
+        on_progress(number, len(work.encoder_names))
         if clock.left() / epoch_s < SEARCH_FROM_EPOCHS or clock.elapsed() > calibration_ends:
             break
         try:

@@ -5,14 +5,17 @@ import io
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import Recipe
+from autoseg.errors import PausedError
 from autoseg.files import replacing
 from autoseg.search.budget import Clock
+from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import CurvePoint, Phase, RunFolder, RunState, Status, TrialRecord
 from autoseg.training.trainer import Evaluation
 
@@ -35,6 +38,7 @@ class Journal:
         # Epochs and seconds of a trial's curve before the phase that this process added to it.
         self._began: dict[tuple[int, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
+        self._meter: ResourceMeter | None = None
         self._closed = threading.Event()
         self._state = RunState(
             status="running",
@@ -55,7 +59,13 @@ class Journal:
         with self._lock:
             phase: Phase = "finished" if status == "done" else self._state.phase
             self._state = replace(
-                self._state, status=status, phase=phase, message=message, error=error, progress=1.0
+                self._state,
+                status=status,
+                phase=phase,
+                message=message,
+                error=error,
+                progress=self._state.progress if status == "paused" else 1.0,
+                waits_for="",
             )
             try:
                 self._write()
@@ -64,14 +74,51 @@ class Journal:
                 if status == "done":
                     raise
 
+    def wait_for(self, names: Sequence[str]) -> None:
+        """Note that the run waits for its device, and for which runs, the first of which has it."""
+        more = f" and {len(names) - 1} more before this one" if len(names) > 1 else ""
+        waiting = replace(
+            self._state,
+            status="queued",
+            message=f"Waits for {names[0]}{more}: one search at a time has the device.",
+            waits_for=names[0],
+        )
+        with self._lock:
+            if waiting != self._state:
+                self._state = waiting
+                self._write()
+
+    def begin(self, meter: ResourceMeter) -> None:
+        """Note that the run has its device, and from now on what it takes of the machine."""
+        with self._lock:
+            self._meter = meter
+            if self._state.status == "queued":
+                self._state = replace(self._state, status="running", message="", waits_for="")
+                self._write()
+
+    def leave_if_paused(self) -> None:
+        """Ask between two steps of work.
+
+        Raises:
+            PausedError: Somebody asked to pause.
+        """
+        if self.folder.pause_requested():
+            raise PausedError("The search is paused. It goes on where it stood.")
+
     def enter(self, phase: Phase, message: str = "") -> None:
-        """Begin a phase."""
+        """Begin a phase, unless the search is to pause."""
+        self.leave_if_paused()
         with self._lock:
             self._state = replace(self._state, phase=phase, message=message, progress=0.0)
             self._write()
 
     def progress(self, done: float, total: float) -> None:
-        """Note how far the phase is; the next heartbeat writes it."""
+        """Note how far the phase is; the next heartbeat writes it.
+
+        Raises:
+            PausedError: Somebody asked to pause.
+        """
+        self.leave_if_paused()
         with self._lock:
             self._state = replace(self._state, progress=min(1.0, done / max(total, 1e-9)))
 
@@ -82,6 +129,9 @@ class Journal:
                     # A disk that is full for a moment is no reason to look dead for ever.
                     with contextlib.suppress(OSError):
                         self._write()
+            if self._meter is not None:
+                with contextlib.suppress(OSError):
+                    self._meter.save(self.folder.path / "resources.json")
 
     def _write(self) -> None:
         self._state = replace(self._state, elapsed_s=self.clock.elapsed(), updated_at=time.time())
@@ -89,9 +139,19 @@ class Journal:
 
     # Trials
 
-    def begin_trial(self, number: int, recipe: Recipe, origin: str) -> None:
-        """Show a trial as running."""
-        self.record(TrialRecord(number, "running", recipe, origin))
+    def begin_trial(
+        self, number: int, recipe: Recipe, origin: str, latency_s: float | None = None
+    ) -> None:
+        """Show a trial as running.
+
+        Args:
+            number: Its number in the study.
+            recipe: What it trains.
+            origin: Where the recipe came from.
+            latency_s: Time of one image through its network, in seconds, where it was measured.
+        """
+        latency_ms = None if latency_s is None else 1000 * latency_s
+        self.record(TrialRecord(number, "running", recipe, origin, latency_ms=latency_ms))
 
     def add_point(self, number: int, evaluation: Evaluation, n_train: int, phase: str) -> None:
         """Append one evaluation to a trial's curve."""

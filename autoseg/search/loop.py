@@ -6,7 +6,7 @@ from dataclasses import replace
 import optuna
 
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
-from autoseg.errors import TrainingError
+from autoseg.errors import PausedError, TrainingError
 from autoseg.search.bench import Bench
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import TrialRecord, TrialStatus
@@ -55,12 +55,7 @@ class SearchLoop:
         }
         for number in self.study.retry_interrupted(ended):
             if number in self.journal.trials:
-                record = replace(
-                    self.journal.trials[number],
-                    status="failed",
-                    reason="interrupted; tried again as a new trial",
-                )
-                self.journal.record(record)
+                self._set_aside(number, "interrupted; tried again as a new trial")
         while (
             self.bench.keep_going()
             and self.study.finished() < self.bench.plan.max_trials
@@ -80,9 +75,13 @@ class SearchLoop:
         best_before = max((t.score or 0.0 for t in self.journal.trials.values()), default=0.0)
         trial, params, origin = self.study.ask()
         recipe = self.bench.plan.space.recipe(params)
-        self.journal.begin_trial(trial.number, recipe, origin)
+        cost = self.bench.plan.costs[recipe.encoder_name]
+        self.journal.begin_trial(trial.number, recipe, origin, cost.validation_s)
         try:
             result, reason = self._train(trial, params, recipe)
+        except PausedError:
+            self._set_aside(trial.number, "paused; tried again as a new trial")
+            raise
         except (TrainingError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
@@ -176,6 +175,12 @@ class SearchLoop:
             self.study.complete(trial, record.score or 0.0)
         else:
             self.study.prune(trial)
+
+    def _set_aside(self, number: int, why: str) -> None:
+        """Record a trial that could not end as failed, unless that is known of it."""
+        record = self.journal.trials[number]
+        if record.status != "failed":
+            self.journal.record(replace(record, status="failed", reason=why))
 
     def _fail(self, trial: optuna.Trial, params: Params, why: str) -> None:
         """Record a failed trial; one whose rate was too high comes back with a third of it."""

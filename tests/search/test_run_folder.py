@@ -149,8 +149,8 @@ def test_a_request_to_stop_is_seen_and_forgotten(run):
     run.request_stop()
     run.request_stop()
     assert RunFolder(run.path).stop_requested()
-    run.clear_stop()
-    run.clear_stop()
+    run.clear_requests()
+    run.clear_requests()
     assert not run.stop_requested()
 
 
@@ -158,9 +158,9 @@ def test_a_request_made_after_the_start_is_kept(run):
     """The page's Stop, clicked while the search's process was loading, was forgotten by it."""
     run.path.mkdir()
     run.request_stop()
-    run.clear_stop(asked_before=time.time() - 5)
+    run.clear_requests(asked_before=time.time() - 5)
     assert run.stop_requested()
-    run.clear_stop(asked_before=time.time() + 5)
+    run.clear_requests(asked_before=time.time() + 5)
     assert not run.stop_requested()
 
 

@@ -1,0 +1,51 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.search.resources import ResourceMeter
+
+
+@pytest.fixture
+def meter() -> ResourceMeter:
+    return ResourceMeter(torch.device("cpu"))
+
+
+def test_memory_that_the_search_takes_is_seen(meter):
+    before = meter.read()
+    ballast = np.ones(100 * 2**20, np.uint8)
+    after = meter.read()
+    assert 90 * 2**20 < after.memory_bytes - before.memory_bytes < 150 * 2**20
+    assert after.memory_bytes < after.memory_total_bytes
+    assert ballast[-1] == 1
+
+
+def test_the_work_of_a_child_process_counts(meter):
+    """Images are read by processes of their own."""
+    code = "print(1, flush=True)\nwhile True: pass"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        child.stdout.readline()
+        idle = meter.read()
+        time.sleep(0.5)
+        busy = meter.read()
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert 0 <= idle.cpu_percent <= 100
+    assert 100 / 2 / meter._cores < busy.cpu_percent <= 100
+    assert busy.gpu is None
+
+
+def test_a_record_is_json_for_the_page(meter, tmp_path):
+    meter.save(tmp_path / "resources.json")
+    record = json.loads((tmp_path / "resources.json").read_text())
+    assert record["updated_at"] == pytest.approx(time.time(), abs=5)
+    assert set(record) == {
+        "updated_at", "memory_bytes", "memory_total_bytes", "cpu_percent", "gpu"
+    }  # fmt: skip

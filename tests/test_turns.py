@@ -1,0 +1,135 @@
+"""Searches that are paused, and searches that wait for their device."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from search_helpers import Room, config, finished_trials, search_room
+
+from autoseg.bundle import load_bundle
+from autoseg.errors import ConfigError, PausedError
+from autoseg.pipeline import run_search
+from autoseg.search.devices import runs_in_line, turn_on
+from autoseg.search.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+BUDGET_S = 20.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    with search_room(tmp_path_factory.mktemp("room")) as room:
+        yield room
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "photos-1")
+
+
+def once(condition, then) -> threading.Thread:
+    """Do something as soon as a condition holds, while the search runs."""
+
+    def wait() -> None:
+        while not condition():
+            time.sleep(0.02)
+        then()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
+    asked: list[float] = []
+
+    def pause() -> None:
+        asked.append(time.monotonic())
+        run.request_pause()
+
+    thread = once(lambda: finished_trials(run) >= 1, pause)
+    with pytest.raises(PausedError):
+        run_search(room.photos, config(BUDGET_S), run.path)
+    thread.join()
+    assert time.monotonic() - asked[0] < 2
+    paused = run.state()
+    assert paused.status == "paused" and not run.pause_requested() and not run.model.exists()
+    assert not [trial for trial in run.trials() if trial.status == "running"]
+    kept = {trial.number: trial for trial in run.trials() if trial.status == "complete"}
+    time.sleep(0.3)
+    assert run.state() == paused  # No time passes.
+
+    started = time.monotonic()
+    result = run_search(room.photos, config(BUDGET_S), run.path)
+    assert time.monotonic() - started < BUDGET_S - paused.elapsed_s + 5
+    trials = {trial.number: trial for trial in run.trials()}
+    for number, trial in kept.items():
+        assert trials[number].curve[: len(trial.curve)] == trial.curve
+    assert run.state().status == "done" and result.report["trials"] == len(trials)
+    load_bundle(run.model)
+
+
+@pytest.mark.parametrize("phase", ["checking data", "calibrating"])
+def test_a_pause_is_heard_before_there_are_trials(room, run, phase):
+    def at_phase() -> bool:
+        state = run.state()
+        return state is not None and state.phase == phase
+
+    thread = once(at_phase, run.request_pause)
+    with pytest.raises(PausedError):
+        run_search(room.photos, config(60.0), run.path)
+    thread.join()
+    assert run.state().status == "paused"
+
+
+def test_a_search_waits_until_its_device_is_free_and_no_time_counts(room, run):
+    seen = []
+
+    def hold() -> None:
+        with turn_on(room.home, CPU, "leaves-7"):
+            held.set()
+            while (state := run.state()) is None or state.status != "queued":
+                time.sleep(0.02)
+            time.sleep(3)
+            seen.append(run.state())
+
+    held = threading.Event()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    started = time.monotonic()
+    run_search(room.photos, config(12.0, n_trials=1), run.path)
+    seconds = time.monotonic() - started
+    holder.join()
+    assert seen[0].waits_for == "leaves-7" and "leaves-7" in seen[0].message
+    assert seen[0].elapsed_s < 1 and seen[0].is_live
+    state = run.state()
+    assert state.status == "done" and state.waits_for == "" and state.message != seen[0].message
+    assert state.elapsed_s < seconds - 3 + 0.5
+    assert runs_in_line(room.home, CPU) == ()
+
+
+@pytest.mark.parametrize("ask", ["request_stop", "request_pause"])
+def test_who_waits_can_be_told_to_leave_the_line(room, run, ask):
+    def is_queued() -> bool:
+        state = run.state()
+        return state is not None and state.status == "queued"
+
+    with turn_on(room.home, CPU, "leaves-7"):
+        thread = once(is_queued, getattr(run, ask))
+        with pytest.raises(PausedError):
+            run_search(room.photos, config(60.0), run.path)
+        thread.join()
+        assert runs_in_line(room.home, CPU) == ("leaves-7",)
+    state = run.state()
+    assert state.status == "paused" and state.waits_for == ""
+    assert not run.stop_requested() and not run.pause_requested()
+
+
+def test_a_device_that_is_not_there_is_told_in_the_run(room, run):
+    with pytest.raises(ConfigError, match="cannot be used here"):
+        run_search(room.photos, config(60.0, device="cuda:77"), run.path)
+    assert run.state().status == "failed" and "cuda:77" in run.state().error
