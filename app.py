@@ -1,6 +1,9 @@
-"""The page: `python app.py`."""
+"""The page: `python app.py`, with the options of `autoseg app`."""
 
-from autoseg.ui.app import main
+import sys
+import time
+
+from autoseg import cli
 
 if __name__ == "__main__":
-    main()
+    cli.run(time.monotonic(), ["app", *sys.argv[1:]])

@@ -59,16 +59,17 @@ app = typer.Typer(
 )
 
 
-def run(started_at: float) -> None:
+def run(started_at: float, arguments: list[str] | None = None) -> None:
     """Run the command line; errors meant for the user end it with status 1 and no traceback.
 
     Args:
         started_at: `time.monotonic()` when the process started, in seconds.
+        arguments: What to run; None: what the process was started with.
     """
     # The Hub's client tells of its retries in lines for developers; errors say it in ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
-        app(obj=started_at)
+        app(args=arguments, obj=started_at)
     except AutosegError as error:
         _print_error(str(error))
         sys.exit(1)
@@ -377,8 +378,25 @@ def start_app(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port (else the first free from 7860).")] = None,
     share: Annotated[bool, typer.Option("--share", help="Also make a public link.")] = False,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar="AUTOSEG_AUTH",
+            show_envvar=False,
+            help="Who may open the page; repeatable. Better in AUTOSEG_AUTH, spaces between.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Folder that may be named on the page; repeatable."),
+    ] = None,
+    max_upload: Annotated[str, typer.Option(help="Largest file taken, such as 500mb.")] = "8gb",
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Let assistants use it as tools (extra mcp).")
+    ] = False,
 ) -> None:
     """Open the app in the browser."""
-    from autoseg.ui.app import main  # noqa: PLC0415 - gradio
+    from autoseg.ui.serving import Serving, serve  # noqa: PLC0415 - gradio
 
-    main(host=host, port=port, share=share)
+    serve(Serving(host, port, share, tuple(auth or ()), tuple(allow or ()), max_upload, mcp))

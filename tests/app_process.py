@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,8 +16,14 @@ ROOT = Path(__file__).parents[1]
 class App:
     """`python app.py` in a process of its own, over one workspace."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.home = home
+        self.arguments = arguments
         self.environment = environment or os.environ
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -33,7 +39,11 @@ class App:
         }
         with (self.home / "app.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
+                [sys.executable, "app.py", *self.arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         for _ in range(600):
             assert self.process.poll() is None, (self.home / "app.log").read_text()

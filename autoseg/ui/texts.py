@@ -3,6 +3,7 @@
 import hashlib
 import json
 from functools import cache
+from html import escape
 from importlib.resources import files
 
 import gradio as gr
@@ -27,6 +28,14 @@ def label(text: str) -> str:
     if text not in dictionary("zh"):
         return text
     return gr.I18n()(_key(text))  # type: ignore[return-value]  # Gradio takes it for a text.
+
+
+def both(text: str) -> str:
+    """A text within the layout's own HTML, in all languages; the style sheet shows one."""
+    said = dictionary("zh").get(text)
+    if said is None:
+        return escape(text)
+    return f'<span class="as-en">{escape(text)}</span><span class="as-zh">{escape(said)}</span>'
 
 
 def language() -> str:

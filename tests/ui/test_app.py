@@ -1,5 +1,6 @@
 import gradio as gr
 import pytest
+from gradio.utils import get_function_description
 
 from autoseg.ui import app
 
@@ -9,11 +10,6 @@ def page(tmp_path_factory) -> gr.Blocks:
     return app.build(app.Workspace(tmp_path_factory.mktemp("home")), app.Access())
 
 
-def test_every_endpoint_is_named_or_private(page):
-    for function in page.fns.values():
-        assert function.api_visibility == "private" or function.api_name
-
-
 @pytest.mark.parametrize("allowed", [True, False])
 def test_server_paths_have_no_endpoint_unless_allowed(tmp_path, allowed):
     page = app.build(app.Workspace(tmp_path), app.Access(local=allowed))
@@ -21,12 +17,18 @@ def test_server_paths_have_no_endpoint_unless_allowed(tmp_path, allowed):
     assert ("on_path" in names) == allowed
 
 
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("127.0.0.1", True), ("::1", True), ("localhost", True),
-        ("0.0.0.0", False), ("192.168.1.4", False), ("example.org", False),
-    ],
-)  # fmt: skip
-def test_what_counts_as_this_computer(host, local):
-    assert app.is_loopback(host) == local
+def test_programs_see_six_endpoints_and_nothing_else(page):
+    named = {
+        function.api_name for function in page.fns.values() if function.api_visibility == "public"
+    }
+    assert named == {"check", "search", "status", "runs", "stop", "predict"}
+    assert set(page.get_api_info()["named_endpoints"]) == {f"/{name}" for name in named}
+    assert page.get_api_info()["unnamed_endpoints"] == {}
+
+
+def test_every_argument_of_an_endpoint_is_explained(page):
+    for function in page.fns.values():
+        if function.api_visibility == "public":
+            text, arguments, returns = get_function_description(function.fn)
+            assert text and returns, function.api_name
+            assert all(arguments.values()), function.api_name

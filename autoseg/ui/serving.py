@@ -1,0 +1,158 @@
+"""The server of the page: who may open it, what they may send, and what they are told of it."""
+
+import importlib.util
+import os
+import re
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from autoseg.errors import ConfigError
+from autoseg.ui import app
+from autoseg.ui.access import Access
+from autoseg.ui.guard import OnlyThisComputer, is_loopback, parse_users, password_check
+from autoseg.ui.style import CSS, theme
+from autoseg.ui.texts import translations
+from autoseg.workspace import Workspace
+
+MAX_UPLOAD = "8gb"
+"""Largest file that the page takes, unless told otherwise."""
+
+QUEUE_REST_S = 0.02
+"""How often the idle queue looks for work, in seconds.
+
+Gradio's own 0.001 keeps an idle server busy (tests/benchmarks/app_idle.py has the numbers).
+"""
+
+_SIZE = re.compile(r"\d+ ?(kb|mb|gb|tb)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What was asked of the server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. On a Hugging Face Space all addresses."""
+    port: int | None = None
+    """None: the first free one from 7860."""
+    share: bool = False
+    """Whether to make a public link through Gradio's server."""
+    auth: tuple[str, ...] = ()
+    """Who may open the page, each "USER:PASSWORD"; empty: whoever reaches it."""
+    allow: tuple[Path, ...] = ()
+    """Folders of this computer that may be named on the page."""
+    max_upload: str = MAX_UPLOAD
+    """Largest file that the page takes, such as "500mb"."""
+    mcp: bool = False
+    """Whether assistants may use the API as tools, by the Model Context Protocol."""
+
+    def __post_init__(self) -> None:
+        if not _SIZE.fullmatch(self.max_upload):
+            raise ConfigError(f"--max-upload wants a size like 500mb, but got {self.max_upload!r}.")
+        for folder in self.allow:
+            if not folder.expanduser().is_dir():
+                raise ConfigError(f"--allow {folder}: there is no such folder.")
+        if self.mcp and self.auth:
+            raise ConfigError(
+                "--mcp and --auth cannot go together: assistants' programs send no password. "
+                "Start the app for them without --auth, for this computer alone."
+            )
+
+    @property
+    def on_space(self) -> bool:
+        """Whether this is a Space of the Hugging Face Hub."""
+        return "SPACE_ID" in os.environ
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others than this computer can reach the page."""
+        return self.share or self.on_space or not is_loopback(self.host)
+
+    def access(self) -> Access:
+        """What those who open the page may do.
+
+        Raises:
+            ConfigError: A user's name or password cannot be used.
+        """
+        users = parse_users(self.auth)
+        return Access(local=not (self.is_open or users), users=users, roots=self.allow)
+
+
+def warning(serving: Serving, access: Access, workspace: Workspace) -> str:
+    """What a page that others can open exposes; "" for a page of one's own."""
+    if not serving.is_open:
+        return ""
+    who = "with a password" if access.users else "who reaches it"
+    reach = "has a public link" if serving.share else f"listens on {serving.host}"
+    folders = ", ".join(map(str, access.roots))
+    lines = [
+        f"This page {reach}. Everybody {who} may:",
+        f"  - see, add and delete the data sets, runs and models in {workspace.folder}",
+        f"  - upload files of up to {serving.max_upload} each, and start and stop searches here",
+        f"  - read images and masks below {folders}" if folders else "",
+        "  - push and pull models of the Hub with a token of their own" if access.users else "",
+        "They may not read other folders, nor use this computer's login to the Hub.",
+    ]
+    if not access.users:
+        lines.append("NO PASSWORD IS ASKED. End the app and add --auth USER:PASSWORD to ask one.")
+    return "\n".join(line for line in lines if line)
+
+
+def serve(serving: Serving) -> None:
+    """Serve the page until interrupted. Searches go on when it ends.
+
+    Raises:
+        ConfigError: An option does not hold.
+    """
+    access, workspace = serving.access(), Workspace()
+    if serving.mcp:
+        _need_mcp()
+    if text := warning(serving, access, workspace):
+        print(text, file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, _leave)
+    # What is uploaded is for this server alone, not for each Gradio app of the machine, and goes
+    # when it ends.
+    with tempfile.TemporaryDirectory(prefix="autoseg-app-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        _launch(app.build(workspace, access), serving, access)
+
+
+def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
+    page._queue.sleep_when_free = QUEUE_REST_S
+    page.launch(
+        server_name="0.0.0.0" if serving.on_space else serving.host,
+        server_port=serving.port,
+        share=serving.share,
+        auth=password_check(access.users) if access.users else None,  # type: ignore[arg-type]
+        i18n=translations(),
+        theme=theme(),
+        css=CSS,
+        js=app.SCRIPT,
+        # What went wrong inside may name files; it is for the owner. Our own errors are for all.
+        show_error=access.local,
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        max_file_size=serving.max_upload,
+        mcp_server=serving.mcp,
+        app_kwargs={"middleware": [Middleware(OnlyThisComputer)]} if access.local else None,
+    )
+
+
+def _need_mcp() -> None:
+    if importlib.util.find_spec("mcp") is None:
+        raise ConfigError(
+            'The MCP server needs the package mcp: pip install "autoseg-search[mcp]".'
+        )
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C, so that what is temporary is removed."""
+    del number, frame
+    sys.exit(0)

@@ -1,0 +1,125 @@
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from autoseg.errors import ConfigError
+from autoseg.ui.access import Access
+from autoseg.ui.guard import WRONG_PASSWORD_S, is_loopback, parse_users, password_check
+from autoseg.ui.serving import Serving, warning
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True), ("::1", True), ("localhost", True),
+        ("0.0.0.0", False), ("192.168.1.4", False), ("example.org", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_this_computer(host, local):
+    assert is_loopback(host) == local
+
+
+def test_users_are_read_with_colons_in_their_passwords():
+    assert parse_users(["anna:pass:word:1", "bob: twelve chars"]) == (
+        ("anna", "pass:word:1"),
+        ("bob", " twelve chars"),
+    )
+
+
+@pytest.mark.parametrize("text", ["anna", "anna:", ":password1", "anna:short", ""])
+def test_a_user_without_a_good_password_is_refused(text):
+    with pytest.raises(ConfigError, match="--auth"):
+        parse_users([text])
+
+
+def test_a_password_is_not_repeated_in_an_error():
+    for texts in (["secretsecret"], ["anna:secret"], ["anna:secretsecret", "anna:secretsecret"]):
+        with pytest.raises(ConfigError) as caught:
+            parse_users(texts)
+        assert "secret" not in str(caught.value)
+
+
+def test_only_the_users_own_password_is_right_and_a_wrong_one_costs_time():
+    check = password_check((("anna", "annas password"), ("bob", "bobs password")))
+    assert asyncio.run(check("anna", "annas password"))
+    for name, password in (("anna", "bobs password"), ("carl", ""), ("", "")):
+        started = time.monotonic()
+        assert not asyncio.run(check(name, password))
+        assert time.monotonic() - started >= WRONG_PASSWORD_S
+
+
+@pytest.mark.parametrize(
+    ("options", "local", "sharing", "paths"),
+    [
+        ({}, True, True, True),
+        ({"share": True}, False, False, False),
+        ({"host": "0.0.0.0"}, False, False, False),
+        ({"auth": ("anna:a long password",)}, False, True, False),
+        ({"share": True, "auth": ("anna:a long password",)}, False, True, False),
+    ],
+)
+def test_what_a_page_may_do_follows_from_who_opens_it(options, local, sharing, paths):
+    access = Serving(**options).access()
+    assert (access.local, access.sharing, access.paths) == (local, sharing, paths)
+
+
+def test_on_a_space_nobody_is_at_home(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "anna/autoseg")
+    assert not Serving().access().local
+
+
+def test_only_the_owner_has_this_computers_login(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_this_computer")
+    assert Access(local=True).connection().token == "hf_of_this_computer"
+    assert Access(users=(("anna", "a long password"),)).connection().token is None
+    assert Access(users=(("anna", "a long password"),)).connection("hf_own").token == "hf_own"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_upload": "much"}, {"max_upload": "-1gb"}, {"allow": (Path("/no/such/folder"),)},
+        {"mcp": True, "auth": ("anna:a long password",)},
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_hold_is_refused(options):
+    with pytest.raises(ConfigError):
+        Serving(**options)
+
+
+def test_a_page_of_ones_own_warns_of_nothing(workspace):
+    serving = Serving()
+    assert warning(serving, serving.access(), workspace) == ""
+
+
+def test_a_public_page_says_what_it_exposes(workspace, tmp_path):
+    serving = Serving(share=True, allow=(tmp_path,), max_upload="70mb")
+    text = warning(serving, serving.access(), workspace)
+    for part in ("public link", str(workspace.folder), "70mb", str(tmp_path), "NO PASSWORD"):
+        assert part in text
+    serving = Serving(host="0.0.0.0", auth=("anna:a long password",))
+    text = warning(serving, serving.access(), workspace)
+    assert "NO PASSWORD" not in text and "with a password" in text and "a long" not in text
+
+
+def test_named_paths_stay_below_the_allowed_folders(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "link").symlink_to(outside)
+    access = Access(roots=(inside,))
+    assert access.path(str(inside / "a")) == (inside / "a").resolve()
+    for text in (
+        outside, inside / "..", inside / "link", inside / "link" / "a", f"{inside}-not", "a", "",
+        f"{inside}/../outside", "~", "~nobody-of-that-name", f"{inside}/a\0b",
+    ):  # fmt: skip
+        with pytest.raises(ConfigError):
+            access.path(str(text))
+
+
+def test_without_allowed_folders_only_the_owner_names_paths(tmp_path):
+    assert Access(local=True).path(str(tmp_path)) == tmp_path.resolve()
+    with pytest.raises(ConfigError, match="--allow"):
+        Access(users=(("anna", "a long password"),)).path(str(tmp_path))
