@@ -7,6 +7,7 @@ from typing import Any
 
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.splits import Splits
+from autoseg.data.verdict import VerdictRow
 from autoseg.search.run_folder import TrialRecord
 
 _MAX_VALUES = 40
@@ -39,7 +40,7 @@ def data_facts(
                 dataset.classes.names, shares, present.sum(0), strict=True
             )
         ],
-        "values": [asdict(row) for row in verdict.rows[:_MAX_VALUES]],
+        "values": [_value_facts(row) for row in verdict.rows[:_MAX_VALUES]],
         "n_values": len(verdict.rows),
         "mended": list(verdict.mended),
         "ambiguous": list(verdict.ambiguous),
@@ -48,6 +49,13 @@ def data_facts(
         "source": source,
         "licence": (source.get("licence") or "unknown") if source else None,
     }
+
+
+def _value_facts(row: VerdictRow) -> dict[str, Any]:
+    """A row of the verdict without the name of the file that shows it."""
+    facts = asdict(row)
+    del facts["example"]
+    return facts
 
 
 def search_facts(trials: Sequence[TrialRecord], winner: int) -> dict[str, Any]:

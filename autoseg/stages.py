@@ -23,6 +23,7 @@ from autoseg.judging import (
     Judged,
     judge_folds,
 )
+from autoseg.live import LivePictures
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -102,6 +103,10 @@ class Stages:
             folder=self.run.path / "decoders",
             keep_going=self._keep_going,
         )
+        pictures = LivePictures(
+            self.run, dataset, bench, lambda n: self.journal.trials[n].recipe, self.config.budget_s
+        )
+        self.journal.on_result = pictures.offer
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
         number, recipe, weights = self._choose(study, bench, candidates)

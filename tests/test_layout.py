@@ -30,7 +30,7 @@ ROWS = [
     ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "image_roles", "continuing"),
-    ("judging", "examples", "finishing"),
+    ("judging", "examples", "live", "estimate", "finishing"),
     ("sources",),
     ("stages",),
     ("pipeline",),

@@ -259,3 +259,19 @@ def test_interrupting_leaves_at_once_and_resumable(photos, tmp_path, monkeypatch
     assert RunFolder(folder).state().status == "interrupted"
     with RunFolder(folder).locked():
         pass
+
+
+def test_the_page_can_show_how_a_search_went(done):
+    """What is written beside the records: pictures, importances, resources, latencies."""
+    result, _ = done
+    shown = result.run.json("live/live.json")
+    assert len(shown["images"]) == 4 and shown["trial"] in {t.number for t in result.run.trials()}
+    assert shown["score"] == pytest.approx(result.run.state().best_score, abs=0.05)
+    resources = result.run.json("resources.json")
+    assert 0 < resources["memory_bytes"] < resources["memory_total_bytes"]
+    assert all(trial.latency_ms > 0 for trial in result.run.trials())
+    known = result.run.json("importances.json")
+    complete = [trial for trial in result.run.trials() if trial.status == "complete"]
+    assert (known is None) == (len(complete) < 4)
+    if known is not None:
+        assert "decoder_lr" in known["importances"]

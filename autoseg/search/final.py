@@ -122,13 +122,18 @@ def _go_on(
 ) -> TrainResult:
     """Train over the schedule; the best weights so far are always in `checkpoint`."""
 
+    kept: list[Weights] = []
+
     def on_evaluation(evaluation: Evaluation) -> bool:
+        if kept:
+            journal.on_result(number, kept.pop(), evaluation.confusions)
         journal.add_point(number, evaluation, len(bench.data.train), "final")
         journal.progress(evaluation.progress, 1.0)
         return True
 
     def on_best(averaged: Weights) -> None:
         save_weights(checkpoint, averaged)
+        kept[:] = [averaged]  # Their evaluation is told next.
 
     if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
         return bench.train_decoder(trial, schedule, on_evaluation, on_best)

@@ -5,7 +5,7 @@ import io
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +13,14 @@ import numpy as np
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import Recipe
 from autoseg.errors import PausedError
-from autoseg.files import replacing
+from autoseg.files import replacing, write_json
 from autoseg.search.budget import Clock
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import CurvePoint, Phase, RunFolder, RunState, Status, TrialRecord
 from autoseg.training.trainer import Evaluation
 
 HEARTBEAT_S = 2.0
+OnResult = Callable[[int, Weights, np.ndarray], None]
 KEPT_WEIGHTS = 3
 """Best trials whose weights stay on disk, beside the default's."""
 
@@ -39,6 +40,8 @@ class Journal:
         self._began: dict[tuple[int, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._meter: ResourceMeter | None = None
+        self.on_result: OnResult = lambda number, weights, confusions: None
+        """Told of weights that were scored: trial, weights, confusion matrices (n, K, K)."""
         self._closed = threading.Event()
         self._state = RunState(
             status="running",
@@ -179,6 +182,13 @@ class Journal:
                 self._state = replace(self._state, best_trial=best.number, best_score=best.score)
                 self._write()
 
+    def write_importances(self, n_trials: int, importances: Mapping[str, float]) -> None:
+        """Write how much each parameter decides (`importances.json`), shares known from so many
+        trials.
+        """
+        value = {"n_trials": n_trials, "importances": dict(importances)}
+        write_json(self.folder.path / "importances.json", value)
+
     # Weights and per-image scores of trials
 
     def save_result(self, number: int, weights: Weights, confusions: np.ndarray) -> None:
@@ -196,6 +206,7 @@ class Journal:
         for record in ranked[KEPT_WEIGHTS:]:
             if record.origin != "default" and record.number != number:
                 self.folder.trial(record.number).joinpath("weights.safetensors").unlink()
+        self.on_result(number, weights, confusions)
 
     def has_weights(self, number: int) -> bool:
         """Whether a trial's weights are on disk."""

@@ -175,6 +175,9 @@ class SearchLoop:
             self.study.complete(trial, record.score or 0.0)
         else:
             self.study.prune(trial)
+        n_trials, importances = self.study.importances()
+        if importances:
+            self.journal.write_importances(n_trials, importances)
 
     def _set_aside(self, number: int, why: str) -> None:
         """Record a trial that could not end as failed, unless that is known of it."""

@@ -206,3 +206,14 @@ def test_a_trial_killed_after_its_end_was_recorded_is_not_tried_again(journal):
     resumed = Study(journal, SPACE, seed=0)
     assert resumed.retry_interrupted({complete: 0.5, pruned: None}) == [lost]
     assert resumed.finished() == 2
+
+
+def test_the_parameter_that_decides_is_the_most_important(journal):
+    study = Study(journal, SPACE, seed=0)
+    points(study, 3)
+    assert study.importances() == (3, {})
+    points(study, 30)
+    n_trials, shares = study.importances()
+    assert n_trials == 33 and max(shares, key=shares.get) == "decoder_lr"
+    assert set(shares) >= {"encoder", "frozen_depth", "encoder_lr_ratio"}  # Conditional ones too.
+    assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0

@@ -1,0 +1,131 @@
+"""Pictures of what the best trial so far makes of validation images, while a search goes on."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from autoseg.checkpoint import Weights
+from autoseg.config import Geometry, Recipe
+from autoseg.data.dataset import CheckedDataset
+from autoseg.evaluation import forward_of
+from autoseg.examples import draw_example, image_scores
+from autoseg.files import replacing, write_json
+from autoseg.inference import Forward, segment
+from autoseg.metrics import confusion_matrix, iou, macro_imagewise
+from autoseg.search.bench import Bench
+from autoseg.search.run_folder import RunFolder
+from autoseg.training.hardware import free_memory, is_out_of_memory
+from autoseg.training.trial import build_network, preprocessing_of
+
+MAX_IMAGES = 4
+
+BUDGET_SHARE = 0.02
+"""Most of a run's time that drawing may take."""
+
+_DRAWING_S = 0.03
+"""Putting one picture together, roughly, in seconds: until it has been measured."""
+
+RecipeOf = Callable[[int], Recipe]
+
+
+class LivePictures:
+    """The pictures of one run (`live/live.json` and the JPEG files beside it).
+
+    Images are those of the cache, at the size the network sees, so that large ones cost no more
+    than a validation.
+
+    Args:
+        run: The run.
+        dataset: Names and classes.
+        bench: The cached images, and what an encoder costs.
+        recipe_of: The recipe of a trial.
+        budget_s: Time of the run, in seconds.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        dataset: CheckedDataset,
+        bench: Bench,
+        recipe_of: RecipeOf,
+        budget_s: float,
+    ) -> None:
+        self._run = run
+        self._dataset = dataset
+        self._bench = bench
+        self._recipe_of = recipe_of
+        self._left_s = BUDGET_SHARE * budget_s
+        self._slowness = 1.0
+        shown = run.json("live/live.json")
+        self._best = float(shown["score"]) if shown else -1.0
+
+    def offer(self, number: int, weights: Weights, confusions: np.ndarray) -> None:
+        """Draw anew if this trial scores better than the one shown, and there is time for it.
+
+        Args:
+            number: The trial.
+            weights: Its weights.
+            confusions: On the validation images, (n, K, K).
+        """
+        score = float(macro_imagewise(iou, confusions))
+        if not score > self._best:
+            return
+        recipe = self._recipe_of(number)
+        each_s = _DRAWING_S + self._bench.plan.costs[recipe.encoder_name].validation_s
+        count = min(MAX_IMAGES, int(self._left_s / (self._slowness * each_s)))
+        if count < 1:
+            return
+        started = time.monotonic()
+        try:
+            self._draw(number, recipe, weights, score, self._spread(count))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            free_memory(self._bench.device)  # Training needs it more.
+        seconds = time.monotonic() - started
+        self._slowness = seconds / (count * each_s)
+        self._left_s -= seconds
+        self._best = score
+
+    def _spread(self, count: int) -> list[int]:
+        """Validation images, evenly spread over the set; always the same."""
+        places = np.linspace(0, len(self._bench.data.val) - 1, count).round().astype(int)
+        return [self._bench.data.val[place] for place in dict.fromkeys(places.tolist())]
+
+    def _draw(
+        self, number: int, recipe: Recipe, weights: Weights, score: float, indices: Sequence[int]
+    ) -> None:
+        forward = self._network(recipe, weights)
+        rows = []
+        for place, index in enumerate(indices):
+            picture, value = self._picture(forward, recipe, index)
+            name = f"{place}.jpg"
+            with replacing(self._run.live / name) as temporary:
+                temporary.write_bytes(picture)
+            known = round(value, 4) if np.isfinite(value) else None
+            rows.append({"file": name, "name": self._dataset.samples[index].name, "iou": known})
+        record = {"trial": number, "score": score, "updated_at": time.time(), "images": rows}
+        write_json(self._run.live / "live.json", record)
+
+    def _network(self, recipe: Recipe, weights: Weights) -> Forward:
+        # Numbers drawn for weights that are not kept must not change the training around this.
+        with torch.random.fork_rng(devices=[]):
+            model = build_network(recipe, self._bench.data.num_classes, pretrained=False)
+        model.load_state_dict(weights)
+        model = model.eval().to(self._bench.device).to(memory_format=torch.channels_last)
+        return forward_of(model)
+
+    def _picture(self, forward: Forward, recipe: Recipe, index: int) -> tuple[bytes, float]:
+        """A JPEG file of one image, and its mean IoU."""
+        cache, classes = self._bench.data.cache, self._dataset.classes
+        image, truth = np.array(cache.image(index)), np.array(cache.mask(index))
+        as_it_is = replace(
+            preprocessing_of(recipe), geometry=Geometry(window=recipe.geometry.window, scale=1.0)
+        )
+        with self._bench.precision(recipe.encoder_name).autocast():
+            found = segment(forward, image, as_it_is, device=self._bench.device).mask
+        matrix = confusion_matrix(truth, found, classes.num_classes)
+        return draw_example(image, truth, found, classes), float(image_scores(matrix[None])[0])
