@@ -12,6 +12,7 @@ import torch
 from autoseg import __version__
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
+from autoseg.corrected_data import read_manifest
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, write_verdict
 from autoseg.data.splits import Splits, make_splits
@@ -19,6 +20,7 @@ from autoseg.energy import EnergyMeter
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
 from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
+from autoseg.image_roles import write_roles
 from autoseg.judging import (
     Judged,
     judge_folds,
@@ -149,6 +151,7 @@ class Stages:
                 f"trials cannot be compared with new ones: start a new run."
             )
         write_verdict(self.run.path / "verdict.json", dataset.verdict)
+        write_json(self.run.path / "mask_coding.json", to_dict(dataset.mask_coding))
         self.run.write_info(
             RunInfo(
                 config=self.config,
@@ -168,6 +171,10 @@ class Stages:
         if stored is not None:
             return from_dict(Splits, stored, "splits.json")
         splits = make_splits(dataset, self.config.seed)
+        corrected = read_manifest(dataset.root)
+        if corrected is not None:
+            splits = replace(splits, notes=(*splits.notes, *corrected.notes))
+        write_roles(self.run, dataset, splits)
         write_json(self.run.path / "splits.json", to_dict(splits))
         return splits
 

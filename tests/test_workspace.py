@@ -177,6 +177,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
         budget_s=2_000_000.25, seed=7, device="cpu", encoders=("resnet", "convnext"), n_trials=3,
         max_side=512, flip="both", allow_noncommercial=True,
         weights_files=(("a", "b.safetensors"),), mapping=(("255", "ignore"), ("#ff0000", "roof")),
+        colors=(("roof", "#00ff00"),), start_from="/runs/leaf-1/model",
     )  # fmt: skip
     defaults = SearchConfig(budget_s=1)
     for field in dataclasses.fields(config):
@@ -191,6 +192,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
         "seed": 7, "device": "cpu", "encoders": ["resnet,convnext"], "n_trials": 3,
         "max_side": 512, "flip": "both", "allow_noncommercial": True,
         "mapping": ["255=ignore", "#ff0000=roof"], "weights": ["a=b.safetensors"],
+        "color": ["roof=#00ff00"], "start_from": "/runs/leaf-1/model",
     }  # fmt: skip
 
 

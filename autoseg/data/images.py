@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from autoseg.config import Color
 from autoseg.errors import DatasetError
 
 IMAGE_SUFFIXES = frozenset(
@@ -173,6 +175,15 @@ def turn_mask(mask: RawMask, orientation: int) -> RawMask:
 def write_png(array: np.ndarray, path: Path) -> None:
     """Write (H, W) or (H, W, 3) uint8 as PNG."""
     Image.fromarray(array).save(path, format="PNG")
+
+
+def write_index_png(mask: np.ndarray, palette: Sequence[Color], path: Path) -> None:
+    """Write (H, W) uint8 of class indices as PNG with a palette, so that viewers show colours."""
+    image = Image.fromarray(mask)
+    colors = [channel for color in palette for channel in color]
+    # With a shorter palette Pillow writes fewer than 8 bits, and 255 becomes 15.
+    image.putpalette([*colors, *[255] * (768 - len(colors))])
+    image.save(path, format="PNG", compress_level=1)
 
 
 def write_jpeg(array: np.ndarray, path: Path, quality: int = 90) -> None:

@@ -1,0 +1,292 @@
+"""A data set with its corrections: an ordinary folder of splits, images and index masks."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
+from autoseg.corrections import Correction, Corrections
+from autoseg.data.coding import MaskCoding
+from autoseg.data.dataset import Progress, check_dataset, read_class_mask
+from autoseg.data.formats import Sample, find_samples
+from autoseg.data.images import write_index_png
+from autoseg.data.workers import parallel_map
+from autoseg.errors import DatasetError
+from autoseg.files import write_json, write_text
+
+_MANIFEST = ".corrected.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a pair of a corrected data set comes from."""
+
+    original: str | None
+    """Sample of the data set that was corrected; None: a new image."""
+    correction: str | None
+    """The correction its mask is of; None: the mask is the data set's own."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a corrected data set was made of; stored in its folder."""
+
+    base: str
+    """Name of the data set that was corrected."""
+    masks: str
+    """Digest of that data set's files and of how its masks are read."""
+    state: str
+    """Digest of all that went in: two builds of one state are alike."""
+    samples: dict[str, Origin]
+    """By the sample's name in this folder."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the report."""
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a corrected data set is made of."""
+
+    base: str
+    """Name of the data set."""
+    folder: Path
+    """Its folder."""
+    corrections: Corrections
+    splits: Mapping[str, str] | None
+    """Split of each sample as a run divided them; None: as its folders say."""
+    mapping: Mapping[str, str]
+    """What its mask values mean, where the user said so."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One pair of the new folder."""
+
+    split: str | None
+    stem: str
+    image_path: Path
+    sample: Sample | None
+    """Whose mask it gets; None: that of the correction."""
+    origin: Origin
+    correction: Correction | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}/{self.stem}" if self.split else self.stem
+
+    def path(self, folder: Path, role: str, suffix: str) -> Path:
+        return folder / (self.split or "") / role / f"{self.stem}{suffix}"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What a folder was made of; None: it is no corrected data set."""
+    file = folder / _MANIFEST
+    return from_dict(Manifest, read_json(file), str(file)) if file.is_file() else None
+
+
+def build_corrected(
+    source: Source,
+    into: Path,
+    former: Sequence[Path] = (),
+    on_progress: Progress | None = None,
+) -> Path:
+    """Write the data set with its corrections, or find that a former one is what is wanted.
+
+    Images are linked where the file system can, masks written once as PNGs of class indices, and
+    taken over from a former folder where nothing changed. The caller moves the folder to its place.
+
+    Args:
+        source: What to put together.
+        into: Folder to make; what is there is replaced.
+        former: Folders of earlier builds.
+        on_progress: Called with (images done, all images).
+
+    Returns:
+        `into`, or one of `former`.
+
+    Raises:
+        DatasetError: There are no corrections, the data cannot be read, or the classes differ.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    with source.corrections.locked():
+        corrections, classes = source.corrections.all(), source.corrections.classes()
+        if classes is None:
+            raise DatasetError(
+                f"There are no corrections of {source.base} yet. Correct a mask on the Predict "
+                f"tab and add it first."
+            )
+        samples = find_samples(source.folder).samples
+        masks = _digest([_signature(samples), sorted(source.mapping.items())])
+        state = _digest([masks, classes.names, _wishes(source, corrections)])
+        known = {folder: read_manifest(folder) for folder in former}
+        for folder, manifest in known.items():
+            if manifest is not None and manifest.state == state:
+                return folder
+        ready = _ready_masks({f: m for f, m in known.items() if m and m.masks == masks})
+        coding = None
+        corrected = {correction.original for correction in corrections}
+        if any(sample.name not in ready.keys() | corrected for sample in samples):
+            samples, coding = _read(source, classes, on_progress)
+        pairs, notes = _plan(source, samples, corrections)
+        _write(pairs, into, ready, coding, classes, on_progress)
+        origins = {pair.name: pair.origin for pair in pairs}
+        manifest = Manifest(source.base, masks, state, origins, notes)
+        write_json(into / _MANIFEST, to_dict(manifest))
+    return into
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _signature(samples: Sequence[Sample]) -> list[list[object]]:
+    """Names, sizes and times of all files: what changes when somebody edits the data set."""
+    files = [(s, s.image_path.stat(), s.mask_path.stat()) for s in samples]
+    return [
+        [s.name, s.split, image.st_size, image.st_mtime_ns, mask.st_size, mask.st_mtime_ns]
+        for s, image, mask in files
+    ]
+
+
+def _wishes(source: Source, corrections: Sequence[Correction]) -> list[object]:
+    splits = None if source.splits is None else sorted(source.splits.items())
+    return [splits, [[c.name, c.mask_path.name, c.original, c.added_at] for c in corrections]]
+
+
+def _ready_masks(former: Mapping[Path, Manifest]) -> dict[str, Path]:
+    """Masks that former folders hold already, by the sample's name in the data set."""
+    ready: dict[str, Path] = {}
+    for folder, manifest in former.items():
+        files = {sample.name: sample.mask_path for sample in find_samples(folder).samples}
+        for name, origin in manifest.samples.items():
+            if origin.original is not None and origin.correction is None and name in files:
+                ready[origin.original] = files[name]
+    return ready
+
+
+def _read(
+    source: Source, classes: ClassInfo, on_progress: Progress | None
+) -> tuple[tuple[Sample, ...], MaskCoding]:
+    """The data set's usable samples, and how their masks are read."""
+    dataset = check_dataset(
+        source.folder, mapping=dict(source.mapping) or None, on_progress=on_progress
+    )
+    if dataset.classes.names != classes.names:
+        raise DatasetError(
+            f"The corrections are drawn in the classes {', '.join(classes.names)}, but "
+            f"{source.base} has {', '.join(dataset.classes.names)}. Remove the corrections, or "
+            f"give the data set the classes it had."
+        )
+    return dataset.samples, dataset.mask_coding
+
+
+def _plan(
+    source: Source, samples: Sequence[Sample], corrections: Sequence[Correction]
+) -> tuple[list[_Pair], tuple[str, ...]]:
+    """Which pair goes where, and what the report must say of it."""
+    corrected = {c.original: c for c in corrections if c.original is not None}
+    has_splits = source.splits is not None or any(sample.split for sample in samples)
+    train = "train" if has_splits else None
+    pairs: list[_Pair] = []
+    taken: set[str] = set()
+    moved = {"val": 0, "test": 0}
+    for sample in samples:
+        split = sample.split or train
+        if source.splits is not None:
+            split = source.splits.get(sample.name, split)
+        correction = corrected.get(sample.name)
+        if correction is not None and split in moved:
+            moved[split] += 1
+        name = sample.name.removeprefix(f"{sample.split}/").replace("/", "_")
+        pairs.append(
+            _Pair(
+                split=train if correction else split,
+                stem=_free(name, train if correction else split, taken),
+                image_path=sample.image_path,
+                sample=None if correction else sample,
+                origin=Origin(sample.name, correction.name if correction else None),
+                correction=correction,
+            )
+        )
+    known = {sample.name for sample in samples}
+    for correction in corrections:
+        if correction.original not in known:
+            stem = _free(correction.name, train, taken)
+            origin = Origin(None, correction.name)
+            image = correction.image_path
+            pairs.append(_Pair(train, stem, image, None, origin, correction))
+    return pairs, tuple(_notes(corrections, moved))
+
+
+def _free(stem: str, split: str | None, taken: set[str]) -> str:
+    """The stem, or with a number where the split has it already, whatever the case."""
+    number, free = 1, stem
+    while f"{split}/{free}".lower() in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    taken.add(f"{split}/{free}".lower())
+    return free
+
+
+def _notes(corrections: Sequence[Correction], moved: Mapping[str, int]) -> list[str]:
+    notes = [f"{len(corrections)} masks were corrected or added by hand and are in train."]
+    for split, count in moved.items():
+        if count:
+            notes.append(
+                f"{count} corrected images of the {split} split moved to train, so that nothing is "
+                f"judged on an image that was learnt from."
+            )
+    return notes
+
+
+def _write(
+    pairs: Sequence[_Pair],
+    folder: Path,
+    ready: Mapping[str, Path],
+    coding: MaskCoding | None,
+    classes: ClassInfo,
+    on_progress: Progress | None,
+) -> None:
+    """Link images, write masks and the class list."""
+    jobs: list[tuple[Sample, Path]] = []
+    for split in {pair.split or "" for pair in pairs}:
+        for role in ("images", "masks"):
+            (folder / split / role).mkdir(parents=True)
+    for pair in pairs:
+        _link(pair.image_path, pair.path(folder, "images", pair.image_path.suffix))
+        mask = pair.path(folder, "masks", ".png")
+        if pair.correction is not None:
+            write_index_png(pair.correction.read_mask(), classes.palette, mask)
+        elif pair.sample is not None and pair.sample.name in ready:
+            _link(ready[pair.sample.name], mask)
+        elif pair.sample is not None:
+            jobs.append((pair.sample, mask))
+    if jobs:
+        assert coding is not None
+        work = functools.partial(_write_mask, coding=coding, palette=classes.palette)
+        with closing(parallel_map(work, jobs, on_progress=on_progress)) as results:
+            for _ in results:
+                pass
+    lines = [f"{index}: {name}" for index, name in enumerate(classes.names)]
+    write_text(folder / "classes.txt", "\n".join(lines) + "\n")
+
+
+def _write_mask(job: tuple[Sample, Path], coding: MaskCoding, palette: tuple[Color, ...]) -> None:
+    sample, target = job
+    write_index_png(read_class_mask(sample, coding), palette, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, which costs no space; a copy where that cannot be."""
+    with contextlib.suppress(OSError):
+        os.link(source.resolve(), target)
+        return
+    shutil.copyfile(source, target)

@@ -1,0 +1,77 @@
+"""What each image was to a run: learnt from, chosen by, or judged on (`images.json`).
+
+Positions in `splits.json` hold for one data set only; names and contents also tell what a model
+has seen of another one.
+"""
+
+from dataclasses import dataclass
+
+from autoseg.config import FORMAT_VERSION, from_dict, to_dict
+from autoseg.data.dataset import CheckedDataset
+from autoseg.data.splits import Splits
+from autoseg.errors import ConfigError, RunError
+from autoseg.files import write_json
+from autoseg.search.run_folder import RunFolder
+
+_FILE = "images.json"
+
+
+@dataclass(frozen=True)
+class ImageRole:
+    """One image of a run."""
+
+    name: str
+    """Name of the sample."""
+    split: str
+    """"train", "val" or "test"."""
+    digest: str
+    """sha256 of the image's file."""
+
+
+@dataclass(frozen=True)
+class ImageRoles:
+    """All images of a run."""
+
+    images: tuple[ImageRole, ...]
+    format_version: int = FORMAT_VERSION
+
+    def by_name(self) -> dict[str, str]:
+        """Split of each sample."""
+        return {image.name: image.split for image in self.images}
+
+    def by_digest(self) -> dict[str, str]:
+        """Split of each image by its content; of copies the one that was seen most."""
+        order = ("test", "val", "train")
+        ranked = sorted(self.images, key=lambda image: order.index(image.split))
+        return {image.digest: image.split for image in ranked}
+
+
+def roles_of(dataset: CheckedDataset, splits: Splits) -> ImageRoles:
+    """The roles that a division of a data set gives its images."""
+    return ImageRoles(
+        tuple(
+            ImageRole(dataset.samples[i].name, split, dataset.contents[i].hex())
+            for split in ("train", "val", "test")
+            for i in getattr(splits, split)
+        )
+    )
+
+
+def write_roles(run: RunFolder, dataset: CheckedDataset, splits: Splits) -> None:
+    """Record the roles in a run's folder."""
+    write_json(run.path / _FILE, to_dict(roles_of(dataset, splits)))
+
+
+def read_roles(run: RunFolder) -> ImageRoles | None:
+    """The roles that a run recorded; None: it is no run, or one of an earlier autoseg.
+
+    Raises:
+        RunError: The record is damaged.
+    """
+    stored = run.json(_FILE)
+    if stored is None:
+        return None
+    try:
+        return from_dict(ImageRoles, stored, _FILE)
+    except ConfigError as error:
+        raise RunError(f"The run's folder is damaged: {error}") from error
