@@ -2,28 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from autoseg.errors import RunError
+from autoseg.config import read_json
+from autoseg.errors import ConfigError, RunError
 from autoseg.hub.origins import origin_of
-from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
+from autoseg.search.run_folder import RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.search_process import log_tail
-from autoseg.ui import views
-from autoseg.ui.style import SERIES_COLORS
+from autoseg.ui import report_view, search_charts, search_views, views
+from autoseg.ui.search_views import LIVE
+from autoseg.ui.texts import tr
+from autoseg.ui.words import status_name
 from autoseg.workspace import Workspace
 
 Values = dict[str, Any]
 """What a callback changes, by the name of the component."""
 
-MAX_CURVES = 8
-"""Learning curves shown at once: those of the best trials and of those that run."""
+CAN_GO_ON = ("interrupted", "failed", "paused")
+"""Statuses from which a run goes on where it stood."""
 
-NO_RUN = views.empty("No search yet", "Choose a data set and a time budget, then press Start.")
+_PICTURE_FILE = re.compile(r"\d{1,4}\.jpg")
+_WATCHED = ("state.json", "importances.json", "resources.json", "live/live.json",
+            "report/report.json", "log.txt", "stop", "pause", "search.json")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,23 @@ class RunView:
 
     name: str
     state: RunState
-    dataset: str
+    about: str
+    """Its data set, and the run it goes on from."""
     trials: tuple[TrialRecord, ...]
     report: dict[str, Any] | None
+    importances: dict[str, Any] | None
+    resources: dict[str, Any] | None
+    pictures: str
+    """HTML of the best model's predictions."""
     log: str
     is_stopping: bool
+    is_pausing: bool
     can_resume: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process works on it, or waits with it."""
+        return self.state.status in LIVE
 
 
 def read_run(workspace: Workspace, name: str) -> RunView:
@@ -50,23 +68,99 @@ def read_run(workspace: Workspace, name: str) -> RunView:
     state, info = run.state(), run.info()
     if state is None:
         raise RunError(f"{run.name} has no state.json; the run's folder is damaged.")
+    live = state.status in LIVE
     return RunView(
         name=run.name,
         state=state,
-        dataset=f"on {_dataset_name(workspace, Path(info.source))}" if info else "",
-        trials=run.trials(),
+        about=_about(workspace, info),
+        trials=trials_of(run),
         report=run.json("report/report.json"),
+        importances=_passing(run.path / "importances.json"),
+        resources=_passing(run.path / "resources.json") if live else None,
+        pictures=_pictures(run.path / "live"),
         log=log_tail(run),
         is_stopping=run.stop_requested(),
-        can_resume=info is not None and state.status in ("interrupted", "failed"),
+        is_pausing=run.pause_requested(),
+        can_resume=info is not None and state.status in CAN_GO_ON,
     )
 
 
-def _dataset_name(workspace: Workspace, source: Path) -> str:
+def _about(workspace: Workspace, info: RunInfo | None) -> str:
+    if info is None:
+        return ""
+    dataset = tr("on {dataset}", dataset=dataset_name(workspace, Path(info.source)))
+    if info.config.start_from is None:
+        return dataset
+    parent = Path(info.config.start_from)
+    name = parent.parent.name if parent.name == "model" else parent.name
+    return tr("{dataset}, goes on from {model}", dataset=dataset, model=name)
+
+
+def dataset_name(workspace: Workspace, source: Path) -> str:
+    """What the page calls a data set."""
     for dataset in workspace.datasets():
         if dataset.source == source.resolve():
             return dataset.name
     return str(origin_of(source) or source.name)
+
+
+def _passing(file: Path) -> dict[str, Any] | None:
+    """A record that comes and goes, and that the page can do without."""
+    try:
+        values = read_json(file)
+    except ConfigError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _pictures(folder: Path) -> str:
+    values = _passing(folder / "live.json")
+    if values is None:
+        return ""
+    named = [str(image.get("file")) for image in values.get("images", ())]
+    files: dict[str, bytes] = {}
+    for name in filter(_PICTURE_FILE.fullmatch, named):
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError:
+            continue  # Being replaced: the next look finds it.
+    return search_views.pictures(values, files)
+
+
+def trials_of(run: RunFolder) -> tuple[TrialRecord, ...]:
+    """Trials of a run, read again only where a file changed.
+
+    Raises:
+        RunError: A record is damaged.
+    """
+    return _read_trials(run.path, _stamp(sorted((run.path / "trials").glob("*/trial.json"))))
+
+
+@lru_cache(maxsize=32)
+def _read_trials(path: Path, _stamp: str) -> tuple[TrialRecord, ...]:
+    return RunFolder(path).trials()
+
+
+def _stamp(files: Iterable[Path]) -> str:
+    """Another text whenever one of the files was written, made or removed."""
+    known = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        known.append((str(file), status.st_mtime_ns, status.st_size))
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def stamp(workspace: Workspace, name: str | None) -> str:
+    """Another text whenever anything changed on disk that the page shows."""
+    files = [run.path / "state.json" for run in workspace.runs()]
+    if name is not None:
+        run = workspace.run(name)
+        files += [run.path / part for part in _WATCHED]
+        files += sorted((run.path / "trials").glob("*/trial.json"))
+    return _stamp(files)
 
 
 def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -78,36 +172,78 @@ def _short_state(run: RunFolder) -> str:
     try:
         state = run.state()
     except RunError:
-        return "cannot be read"
+        return tr("cannot be read")
     if state is None:
-        return "empty"
-    return state.status + (f" · {views.percent(state.best_score)}" if state.best_score else "")
+        return tr("empty")
+    score = f" · {views.percent(state.best_score)}" if state.best_score else ""
+    return status_name(state.status) + score
+
+
+def no_run() -> str:
+    """What stands where a run would be shown."""
+    return views.empty(
+        tr("No search yet"), tr("Choose a data set and a time budget, then press Start.")
+    )
 
 
 def page(workspace: Workspace, name: str | None) -> Values:
     """Everything the tab shows of a run, with nothing left out."""
     if name is None:
-        return {
-            "card": NO_RUN, "trials": _filled(""), "report": _filled(""),
-            "curves": gr.update(visible=False),
-            "log": "", "stop": gr.update(visible=False), "resume": gr.update(visible=False),
-            "try_it": gr.update(visible=False),
-        }  # fmt: skip
+        return _empty_page(no_run())
     try:
         view = read_run(workspace, name)
     except RunError as error:
-        return {**page(workspace, None), "card": views.error(error)}
-    live = view.state.status == "running"
+        return _empty_page(views.error(error), manage=True)
     best = view.state.best_trial
+    has_charts = bool(view.trials) or view.is_live
     return {
-        "card": views.run_card(view.name, view.state, view.dataset, len(view.trials)),
-        "trials": _filled(views.trials(view.trials, best) if view.trials or live else ""),
-        "curves": curves(view.trials),
-        "report": _filled(views.report(view.report) if view.report else ""),
+        "card": search_views.run_card(
+            view.name, view.state, view.about, len(view.trials), view.resources
+        ),
+        "pictures": _filled(view.pictures),
+        "report": _filled(report_view.report(view.report) if view.report else ""),
+        "trials": _filled(search_views.trials(view.trials, best) if has_charts else ""),
+        "charts": gr.update(visible=has_charts),
+        **_charts(view),
         "log": view.log,
-        "stop": stop_button(live, view.is_stopping),
+        **_buttons(view),
+        "manage": gr.update(visible=True),
+    }
+
+
+def _empty_page(card: str, manage: bool = False) -> Values:
+    hidden = gr.update(visible=False)
+    buttons = dict.fromkeys(("pause", "stop", "resume", "try_it", "share"), hidden)
+    parts = dict.fromkeys(("pictures", "report", "trials"), _filled(""))
+    return {
+        "card": card, **parts, "charts": hidden, "log": "", **buttons,
+        "manage": gr.update(visible=manage),
+    }  # fmt: skip
+
+
+def _charts(view: RunView) -> Values:
+    until = search_views.elapsed_s(view.state) if view.is_live else view.state.elapsed_s
+    # A stair that grows with every look would be drawn anew with every look.
+    until_min = 0.5 * round(until / 30)
+    return {
+        "curves": search_charts.curves(view.trials),
+        "progress": search_charts.progress({view.name: view.trials}, until_min),
+        "depth": search_charts.depth(view.trials),
+        "speed": search_charts.speed(view.trials),
+        "front": _filled(search_views.front(search_charts.pareto_front(view.trials))),
+        "importances": search_views.importances(view.importances),
+    }
+
+
+def _buttons(view: RunView) -> Values:
+    done = view.state.status == "done"
+    asked = view.is_stopping or view.is_pausing
+    return {
+        "pause": pause_button(view.is_live, view.is_pausing, asked),
+        "stop": stop_button(view.state.status == "running", view.is_stopping, asked),
         "resume": gr.update(visible=view.can_resume),
-        "try_it": gr.update(visible=view.state.status == "done"),
+        "try_it": gr.update(visible=done),
+        "share": gr.update(visible=done),
     }
 
 
@@ -116,33 +252,19 @@ def _filled(text: str) -> dict[str, Any]:
     return dict(gr.update(value=text, visible=bool(text)))
 
 
-def stop_button(live: bool, is_stopping: bool) -> dict[str, Any]:
+def pause_button(live: bool, is_pausing: bool, asked: bool) -> dict[str, Any]:
+    """The Pause button: there while a search runs or waits, and pressed only once."""
+    text = tr("Pausing …") if is_pausing else tr("Pause")
+    return dict(gr.update(value=text, visible=live, interactive=not asked))
+
+
+def stop_button(running: bool, is_stopping: bool, asked: bool) -> dict[str, Any]:
     """The Stop button: there while a search runs, and pressed only once."""
-    text = "Finishing with the best so far …" if is_stopping else "Stop and keep the best"
-    return dict(gr.update(value=text, visible=live, interactive=not is_stopping))
+    text = tr("Finishing with the best so far …") if is_stopping else tr("Stop and keep the best")
+    return dict(gr.update(value=text, visible=running, interactive=not asked))
 
 
-def curves(trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """Learning curves of the best trials, as the native plot takes them."""
-    drawn = [trial for trial in views.ranked(trials) if trial.curve][:MAX_CURVES]
-    rows = [
-        [point.epochs, 100 * point.score, f"Trial {trial.number}"]
-        for trial in sorted(drawn, key=lambda trial: trial.number)
-        for point in trial.curve
-    ]
-    plot = {
-        "columns": ["Epochs", "Score (%)", "Trial"],
-        "data": rows,
-        "datatypes": {"Epochs": "quantitative", "Score (%)": "quantitative", "Trial": "nominal"},
-        "mark": "line",
-    }
-    colors = {
-        f"Trial {trial.number}": SERIES_COLORS[trial.number % len(SERIES_COLORS)] for trial in drawn
-    }
-    return dict(gr.update(value=plot, color_map=colors, visible=bool(rows)))
-
-
-def news(values: Values, seen: dict[str, str]) -> tuple[Values, dict[str, str]]:
+def news(values: Values, seen: Mapping[str, str]) -> tuple[Values, dict[str, str]]:
     """The values that differ from what the page shows, and what it shows after them."""
     digests = {name: _digest(value) for name, value in values.items()}
     changed = {name: values[name] for name, digest in digests.items() if seen.get(name) != digest}
@@ -153,13 +275,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
 
 
-def live_run(workspace: Workspace) -> str | None:
-    """Name of a run that is being searched."""
+def live_runs(workspace: Workspace) -> list[str]:
+    """Names of the runs that are being searched, then of those that wait."""
+    found = []
     for run in workspace.runs():
         try:
             state = run.state()
         except RunError:
             continue
-        if state is not None and state.status == "running":
-            return run.name
-    return None
+        if state is not None and state.status in LIVE:
+            found.append((state.status != "running", run.name))
+    return [name for _, name in sorted(found)]

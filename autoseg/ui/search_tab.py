@@ -1,132 +1,27 @@
 """Search tab: start a search, watch it, stop it. It shows what is on disk and keeps nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
-from autoseg.config import SearchConfig, parse_duration
-from autoseg.encoders import catalogue, families
-from autoseg.errors import AutosegError, RunError
-from autoseg.search.run_folder import RunFolder
-from autoseg.ui import previews, run_view, views
+from autoseg.ui import run_view, search_actions, search_charts, search_compare, search_form
 from autoseg.ui.run_view import Values
+from autoseg.ui.search_form import Form
+from autoseg.ui.search_views import CLOCK_JS
 from autoseg.ui.style import html
+from autoseg.ui.texts import label
 from autoseg.workspace import Workspace
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
-BUDGETS = (
-    ("2 minutes", "2m"), ("6 minutes", "6m"), ("15 minutes", "15m"), ("30 minutes", "30m"),
-    ("1 hour", "1h"), ("2 hours", "2h"),
-)  # fmt: skip
-
-LIVE_S = 1.5
-"""A running search is read again this often, in seconds."""
+LIVE_S = 2.0
+"""A running search is read again this often, in seconds: as often as it writes."""
 
 IDLE_S = 10.0
 """While none runs, one started elsewhere shows up after this time, in seconds."""
-
-
-def opened(workspace: Workspace, chosen: str | None = None) -> Values:
-    """The list of runs with `chosen`, or else the newest, selected; and that run's page."""
-    choices = run_view.run_choices(workspace)
-    names = [name for _, name in choices]
-    name = chosen if chosen in names else next(iter(names), None)
-    runs = gr.update(choices=choices, value=name, visible=bool(choices))
-    return {"runs": runs, **run_view.page(workspace, name)}
-
-
-def ticked(workspace: Workspace, name: str | None) -> Values:
-    """The list of runs and the chosen run's page, the choice left as it is."""
-    return {
-        "runs": gr.update(choices=run_view.run_choices(workspace)),
-        **run_view.page(workspace, name),
-    }
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the user filled in."""
-
-    dataset: str | None
-    budget: str | None
-    seed: float | None = 0
-    device: str = "auto"
-    encoders: Sequence[str] | None = ()
-    n_trials: float | None = None
-    max_side: float | None = None
-    flip: str = "auto"
-    allow_noncommercial: bool = False
-
-    def config(self, mapping: previews.Mapping = ()) -> SearchConfig:
-        """The same as a configuration, with what the data tab knows of the mask values.
-
-        Raises:
-            ConfigError: A field does not hold.
-        """
-        return SearchConfig(
-            budget_s=parse_duration(self.budget or ""),
-            seed=int(self.seed or 0),
-            device=self.device,
-            encoders=tuple(self.encoders or ()),
-            n_trials=int(self.n_trials) if self.n_trials else None,
-            max_side=int(self.max_side) if self.max_side else None,
-            flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]
-            allow_noncommercial=self.allow_noncommercial,
-            mapping=mapping,
-        )
-
-
-def started(workspace: Workspace, form: Form) -> Values:
-    """Start a search and show it; or say why not."""
-    try:
-        if form.dataset is None:
-            raise RunError("No data set is chosen. Add one in the Data tab.")
-        _refuse_second(workspace)
-        source = workspace.dataset(form.dataset).source
-        check = previews.load_check(workspace.check_folder(form.dataset))
-        config = form.config(check.mapping if check else ())
-        run = workspace.start_search(source, config)
-    except AutosegError as error:
-        return {"problem": gr.update(value=views.error(error), visible=True)}
-    return _started(workspace, run)
-
-
-def resumed(workspace: Workspace, name: str | None) -> Values:
-    """Go on with a run that was interrupted."""
-    try:
-        _refuse_second(workspace)
-        run = workspace.named_run(name or "")
-        info = run.info()
-        if info is None:
-            raise RunError(f"{run.name} did not come far enough to go on. Start a new search.")
-        workspace.start_search(Path(info.source), info.config, run.name)
-    except AutosegError as error:
-        return {"problem": gr.update(value=views.error(error), visible=True)}
-    return _started(workspace, run)
-
-
-def _refuse_second(workspace: Workspace) -> None:
-    """Two searches on one device would only slow each other down."""
-    if name := run_view.live_run(workspace):
-        raise RunError(f"{name} is being searched. Wait for it, or stop it first.")
-
-
-def _started(workspace: Workspace, run: RunFolder) -> Values:
-    return {**opened(workspace, run.name), "problem": gr.update(value="", visible=False)}
-
-
-def stopped(workspace: Workspace, name: str | None) -> Values:
-    """Ask the search to finish with the best so far."""
-    try:
-        workspace.stop_search(workspace.named_run(name or ""))
-    except AutosegError as error:
-        return {"problem": gr.update(value=views.error(error), visible=True)}
-    return {"stop": run_view.stop_button(live=True, is_stopping=True)}
 
 
 @dataclass(frozen=True)
@@ -136,120 +31,227 @@ class SearchTab:
     dataset: gr.Dropdown
     runs: gr.Radio
     try_it: gr.Button
+    share: gr.Button
     outputs: list[Any]
-    open_page: Callable[[], Placed]
+    open_page: Callable[..., Placed]
+    """Values of `outputs` that show the run of a name, or the newest."""
 
 
 def build(workspace: Workspace) -> SearchTab:
     """Lay out the tab and connect it."""
     with gr.Row():
-        with gr.Column(scale=1, min_width=290):
-            fields = _form()
-            start = gr.Button("Start", variant="primary", elem_id="start")
+        with gr.Column(scale=1, min_width=300):
+            fields = search_form.fields()
+            estimate = html(elem_id="estimate", js_on_load=CLOCK_JS)
+            start = gr.Button(label("Start"), variant="primary", elem_id="start")
             problem = html(visible=False, elem_id="problem")
-            runs = gr.Radio(label="Runs", elem_classes="as-list", elem_id="runs", visible=False)
-        with gr.Column(scale=3, min_width=320):
-            parts: dict[str, Any] = _run_panel()
-    parts |= {"problem": problem, "runs": runs}
-    seen = gr.State({})
-    timer = gr.Timer(LIVE_S)
-    outputs = [*parts.values(), seen, timer]
-
-    def placed(values: Values, shown: dict[str, str] | None = None) -> Placed:
-        """Only what is new to the page, and how soon to look again."""
-        live = run_view.live_run(workspace) is not None
-        changed, now_shown = run_view.news(values, shown or {})
-        rhythm = gr.Timer(LIVE_S if live else IDLE_S)
-        return {**{parts[k]: v for k, v in changed.items()}, seen: now_shown, timer: rhythm}
-
-    def on_start(*given: Any) -> Placed:
-        return placed(started(workspace, Form(**dict(zip(fields, given, strict=True)))))
-
-    def on_tick(name: str | None, shown: dict[str, str]) -> Placed:
-        values = ticked(workspace, name) if name else opened(workspace)
-        return placed(values, shown)
-
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    start.click(on_start, list(fields.values()), outputs, **private)
-    parts["resume"].click(lambda name: placed(resumed(workspace, name)), runs, outputs, **private)
-    parts["stop"].click(lambda name: placed(stopped(workspace, name)), runs, outputs, **private)
-    runs.input(
-        lambda name: placed(run_view.page(workspace, name)), runs, outputs, queue=False, **private
-    )
-    timer.tick(on_tick, [runs, seen], outputs, queue=False, **private)
+            runs = gr.Radio(
+                label=label("Runs"), elem_classes="as-list", elem_id="runs", visible=False
+            )
+        with gr.Column(scale=3, min_width=320), gr.Tabs(elem_id="search-views"):
+            with gr.Tab(label("One run"), id="one"):
+                parts = _run_panel()
+            with gr.Tab(label("Compare runs"), id="compare") as compare_page:
+                comparison = search_compare.build()
+    parts |= {"problem": problem, "runs": runs, "start": start, "estimate": estimate}
+    wiring = _Wiring(workspace, fields, parts, comparison)
+    wiring.connect_form()
+    wiring.connect_buttons()
+    wiring.connect_manage()
+    wiring.connect_comparison(compare_page)
+    wiring.connect_timer()
     return SearchTab(
-        fields["dataset"], runs, parts["try_it"], outputs, lambda: placed(opened(workspace))
+        fields["dataset"], runs, parts["try_it"], parts["share"], wiring.outputs, wiring.open_page
     )
 
 
-def _form() -> dict[str, Any]:
-    """Fields by the names of `Form`."""
-    dataset = gr.Dropdown(label="Data set", choices=[], elem_id="dataset")
-    budget = gr.Dropdown(
-        label="Time budget", choices=list(BUDGETS), value="6m", allow_custom_value=True,
-        info="From the start to the finished model. Choose, or type one like 45m or 1h30m.",
-        elem_id="budget",
-    )  # fmt: skip
-    with gr.Accordion("More options", open=False):
-        encoders = gr.Dropdown(
-            label="Encoders", multiselect=True, value=[], choices=_encoder_choices(),
-            info="Families or single encoders. Empty: all that this computer has weights for.",
-        )  # fmt: skip
-        noncommercial = gr.Checkbox(label="Allow weights with non-commercial licences", value=False)
-        flip = gr.Radio(
-            label="Mirror images in training", value="auto",
-            choices=[("Decide from the class names", "auto"), ("Never", "none"),
-                     ("Left and right", "horizontal"), ("All directions", "both")],
-        )  # fmt: skip
-        max_side = gr.Number(
-            label="Most pixels of the longer side", precision=0, value=None,
-            info="Empty: from the data.",
-        )  # fmt: skip
-        n_trials = gr.Number(
-            label="Most trials", precision=0, value=None, info="Empty: as many as fit."
+class _Wiring:
+    """The tab's components and what they call."""
+
+    private: ClassVar[dict[str, Any]] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    def __init__(
+        self, workspace: Workspace, fields: dict[str, Any], parts: dict[str, Any],
+        comparison: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.workspace = workspace
+        self.fields = fields
+        self.parts = parts
+        self.comparison = comparison
+        self.seen = gr.State({})
+        self.timer = gr.Timer(LIVE_S)
+        self.outputs: list[Any] = [*parts.values(), self.seen, self.timer]
+
+    def placed(self, values: Values, shown: dict[str, str] | None = None) -> Placed:
+        """Only what is new to the page, and how soon to look again."""
+        live = bool(run_view.live_runs(self.workspace))
+        rhythm = gr.update(value=LIVE_S if live else IDLE_S)
+        changed, now_shown = run_view.news({**values, "timer": rhythm}, shown or {})
+        parts = {**self.parts, "timer": self.timer}
+        return {**{parts[name]: value for name, value in changed.items()}, self.seen: now_shown}
+
+    def open_page(self, name: str | None = None) -> Placed:
+        """Everything, for a page just opened."""
+        return self.placed(search_actions.opened(self.workspace, name))
+
+    def connect_form(self) -> None:
+        """Starting, and what is wrong with the fields."""
+
+        def form_of(given: tuple[Any, ...]) -> Form:
+            return Form(**dict(zip(self.fields, given, strict=True)))
+
+        def validated(*given: Any) -> list[dict[str, Any]]:
+            problems = form_of(given).problems()
+            return [
+                gr.validate(name not in problems, problems.get(name, "")) for name in self.fields
+            ]
+
+        def on_start(*given: Any) -> Placed:
+            return self.placed(search_actions.started(self.workspace, form_of(given)))
+
+        self.parts["start"].click(
+            on_start, list(self.fields.values()), self.outputs, validator=validated, **self.private
         )
-        device = gr.Dropdown(
-            label="Device", choices=[("Automatic", "auto"), ("CPU", "cpu"), ("GPU", "cuda")],
-            value="auto",
+
+    def connect_buttons(self) -> None:
+        """Pause, go on, stop; and another run of the list."""
+        for name, action in (
+            ("pause", search_actions.paused),
+            ("resume", search_actions.resumed),
+            ("stop", search_actions.stopped),
+        ):
+            self._on_click(name, action)
+        self.parts["runs"].input(
+            lambda name: self.placed(search_actions.shown(self.workspace, name)),
+            self.parts["runs"], self.outputs, queue=False, **self.private,
         )  # fmt: skip
-        seed = gr.Number(label="Seed", precision=0, value=0)
-    return {
-        "dataset": dataset, "budget": budget, "seed": seed, "device": device,
-        "encoders": encoders, "n_trials": n_trials, "max_side": max_side, "flip": flip,
-        "allow_noncommercial": noncommercial,
-    }  # fmt: skip
 
+    def connect_manage(self) -> None:
+        """Rename and delete."""
 
-def _encoder_choices() -> list[tuple[str, str]]:
-    """Families first, then every encoder."""
-    named = [(f"{family} (all sizes)", family) for family in families()]
-    return named + [(encoder.name, encoder.name) for encoder in catalogue()]
+        def on_rename(name: str | None, new_name: str | None) -> Placed:
+            return self.placed(search_actions.renamed(self.workspace, name, new_name))
+
+        parts = self.parts
+        for event in (parts["rename"].click, parts["new_name"].submit):
+            event(on_rename, [parts["runs"], parts["new_name"]], self.outputs, **self.private)
+        self._on_click("delete", search_actions.asked_to_delete)
+        self._on_click("really", search_actions.deleted)
+        self._on_click("keep", lambda workspace, name: search_actions.kept())
+
+    def _on_click(self, button: str, action: Callable[[Workspace, str | None], Values]) -> None:
+        def on_click(name: str | None) -> Placed:
+            return self.placed(action(self.workspace, name))
+
+        self.parts[button].click(on_click, self.parts["runs"], self.outputs, **self.private)
+
+    def connect_comparison(self, page: gr.Tab) -> None:
+        """The runs beside each other."""
+
+        def on_open(chosen: list[str] | None) -> Placed:
+            return of_components(search_compare.opened(self.workspace, chosen))
+
+        def on_choice(chosen: list[str] | None) -> Placed:
+            return of_components(search_compare.compared(self.workspace, chosen))
+
+        def of_components(values: Values) -> Placed:
+            return {self.comparison[name]: value for name, value in values.items()}
+
+        chosen, outputs = self.comparison["compared"], list(self.comparison.values())
+        page.select(on_open, chosen, outputs, queue=False, **self.private)
+        chosen.input(on_choice, chosen, outputs, queue=False, **self.private)
+
+    def connect_timer(self) -> None:
+        """Look again, and send only what is new."""
+
+        def on_tick(name: str | None, seen: dict[str, str]) -> Placed:
+            live = bool(run_view.live_runs(self.workspace))
+            stamp = f"{live} {run_view.stamp(self.workspace, name)}"
+            if not live and name and seen.get("stamp") == stamp:
+                return {self.seen: gr.skip()}
+            values = search_actions.ticked(self.workspace, name)
+            return self.placed(values, {**seen, "stamp": stamp})
+
+        inputs = [self.parts["runs"], self.seen]
+        self.timer.tick(on_tick, inputs, self.outputs, queue=False, **self.private)
 
 
 def _run_panel() -> dict[str, Any]:
     """What is shown of a run, by the names of `run_view.page`."""
-    card = html(run_view.NO_RUN, elem_id="card")
-    with gr.Row():
-        stop = gr.Button(
-            visible=False, variant="stop", scale=0, min_width=240, size="md", elem_id="stop"
-        )
-        resume = gr.Button(
-            "Go on with it", visible=False, variant="primary", scale=0, min_width=200, size="md",
-            elem_id="resume",
-        )  # fmt: skip
-        try_it = gr.Button(
-            "Try this model", visible=False, variant="primary", scale=0, min_width=200, size="md",
-            elem_id="try",
-        )  # fmt: skip
-    report = html(visible=False, elem_id="report")
-    curves = gr.LinePlot(
-        x="Epochs", y="Score (%)", color="Trial", height=300, visible=False,
-        title="Learning curves, validation split", y_title="IoU per image (%)", elem_id="curves",
-    )  # fmt: skip
-    trials = html(visible=False, elem_id="trials")
-    with gr.Accordion("Log of the search", open=False):
-        log = gr.Textbox(show_label=False, lines=12, max_lines=12, interactive=False)
+    card = html(run_view.no_run(), elem_id="card", js_on_load=CLOCK_JS)
     return {
-        "card": card, "stop": stop, "resume": resume, "try_it": try_it, "report": report,
-        "curves": curves, "trials": trials, "log": log,
+        "card": card,
+        **_run_buttons(),
+        "pictures": html(visible=False, elem_id="pictures"),
+        "report": html(visible=False, elem_id="report"),
+        **_charts(),
+        "trials": html(visible=False, elem_id="trials"),
+        **_log_and_manage(),
+    }
+
+
+def _run_buttons() -> dict[str, Any]:
+    shape: dict[str, Any] = {"visible": False, "scale": 0, "min_width": 160, "size": "md"}
+    with gr.Row(elem_classes="as-buttons"):
+        return {
+            "pause": gr.Button(label("Pause"), elem_id="pause", **shape),
+            "resume": gr.Button(label("Go on"), variant="primary", elem_id="resume", **shape),
+            "stop": gr.Button(
+                label("Stop and keep the best"),
+                variant="stop",
+                elem_id="stop",
+                **{**shape, "min_width": 240},
+            ),
+            "try_it": gr.Button(label("Try this model"), variant="primary", elem_id="try", **shape),
+            "share": gr.Button(label("Share"), elem_id="share-run", **shape),
+        }
+
+
+def _charts() -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "x": "x", "y": "y", "color": "series", "height": search_charts.HEIGHT_PX,
+        "min_width": 320, "buttons": ["fullscreen", "export"],
+    }  # fmt: skip
+    with gr.Column(visible=False, elem_id="charts") as charts:
+        with gr.Row():
+            progress = gr.LinePlot(elem_id="progress", **shape)
+            curves = gr.LinePlot(elem_id="curves", **shape)
+        with gr.Row():
+            depth = gr.ScatterPlot(elem_id="depth", tooltip="all", **shape)
+            speed = gr.ScatterPlot(elem_id="speed", tooltip="all", **shape)
+        with gr.Row():
+            importances = html(elem_id="importances", min_width=320, scale=1)
+            front = html(elem_id="front", min_width=320, visible=False, scale=1)
+    return {
+        "charts": charts, "progress": progress, "curves": curves, "depth": depth, "speed": speed,
+        "importances": importances, "front": front,
+    }  # fmt: skip
+
+
+def _log_and_manage() -> dict[str, Any]:
+    with gr.Accordion(label("Log of the search"), open=False):
+        log = gr.Textbox(
+            label=label("Log of the search"), show_label=False, lines=12, max_lines=12,
+            interactive=False,
+        )  # fmt: skip
+    with gr.Accordion(
+        label("Rename or delete this run"), open=False, visible=False, elem_id="manage"
+    ) as manage:
+        with gr.Row(elem_classes="as-signing"):
+            new_name = gr.Textbox(
+                label=label("New name"), scale=3, min_width=220, elem_id="new-name",
+                placeholder=label("Letters, digits, dots, dashes, underscores"),
+            )  # fmt: skip
+            rename = gr.Button(label("Rename"), min_width=120, elem_id="rename")
+            delete = gr.Button(label("Delete"), variant="stop", min_width=120, elem_id="delete")
+        with gr.Group(visible=False, elem_id="question") as question:
+            question_text = html()
+            with gr.Row():
+                really = gr.Button(label("Delete for ever"), variant="stop", elem_id="really")
+                keep = gr.Button(label("Keep it"), elem_id="keep")
+        manage_problem = html(visible=False, elem_id="manage-problem")
+    return {
+        "log": log, "manage": manage, "new_name": new_name, "rename": rename, "delete": delete,
+        "question": question, "question_text": question_text, "really": really, "keep": keep,
+        "manage_problem": manage_problem,
     }  # fmt: skip

@@ -78,10 +78,11 @@ def model(name: str, where: str, info: BundleInfo) -> str:
         views.note(f"{name} is here and checked ({where})."),
         views.table(("Class", "Value in the mask"), rows, numbers=(1,)),
     ]
+    titles = views.score_names()
     scores = [
-        (escape(views.SCORE_NAMES[key]), views.percent(value))
+        (escape(titles[key]), views.percent(value))
         for key, value in info.scores.items()
-        if key in views.SCORE_NAMES
+        if key in titles
     ]
     if scores:
         parts.append(views.table(("Score by its author", "Value"), scores, numbers=(1,)))

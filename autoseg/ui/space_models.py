@@ -184,7 +184,8 @@ def _facts(predictor: Predictor) -> str:
     """The first scores, with their intervals where the report has them."""
     scores = predictor.bundle.info.scores
     report = _report(predictor.bundle.path)
-    shown = [name for name in views.SCORE_NAMES if name in scores][:MAX_SCORES]
+    titles = views.score_names()
+    shown = [name for name in titles if name in scores][:MAX_SCORES]
     cells = []
     for name in shown:
         low, high = _interval(report, name)
@@ -193,7 +194,7 @@ def _facts(predictor: Predictor) -> str:
             if low is not None and high is not None
             else ""
         )
-        title = escape(views.SCORE_NAMES[name])
+        title = escape(titles[name])
         cells.append(f"<div><dt>{title}</dt><dd>{views.percent(scores[name])}{interval}</dd></div>")
     return "".join(cells)
 

@@ -1,11 +1,11 @@
 import re
 
 import pytest
-from ui_helpers import REPORT, trial
+from ui_helpers import REPORT
 
 from autoseg.config import ClassInfo
 from autoseg.data.verdict import Verdict, VerdictRow
-from autoseg.ui import views
+from autoseg.ui import report_view, views
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -32,32 +32,21 @@ def test_texts_from_outside_are_escaped():
         views.note(EVIL),
         views.empty(EVIL, EVIL),
         views.prediction([(EVIL, (1, 2, 3), 0.5, 7, None)], 0.1),
-        views.report(REPORT),
+        report_view.report(REPORT),
     ]
     for html in shown:
         assert "<img" not in html and "<b>cell" not in html
     assert "&lt;b&gt;cell&lt;/b&gt;" in shown[-1]
 
 
-def test_running_trials_come_first_and_then_the_best():
-    trials = [trial(0), trial(1, "pruned"), trial(2), trial(3, "running")]
-    assert [record.number for record in views.ranked(trials)] == [3, 2, 1, 0]
-
-
-def test_the_best_trial_is_marked():
-    html = views.trials([trial(0), trial(2)], best_trial=2)
-    marked = re.findall(r'<tr class="best">(.*?)</tr>', html)
-    assert len(marked) == 1 and ">2<" in marked[0]
-
-
 def test_a_report_shows_the_default_recipe_beside_the_model():
-    text = text_of(views.report(REPORT))
+    text = text_of(report_view.report(REPORT))
     for expected in ("72.0 %", "67.0 to 77.0", "61.0 %", "11.0 points above", "Default recipe"):
         assert expected in text
 
 
 def test_a_report_without_a_default_recipe_is_shown():
-    text = text_of(views.report({**REPORT, "default_recipe": None, "difference": None}))
+    text = text_of(report_view.report({**REPORT, "default_recipe": None, "difference": None}))
     assert "72.0 %" in text
     assert "Default recipe" not in text
 

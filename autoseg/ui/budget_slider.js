@@ -1,0 +1,74 @@
+// The slider and the field show one value: the text of a duration.
+(() => {
+  const root = element.querySelector('.bs');
+  const slider = root.querySelector('input[type=range]');
+  const field = root.querySelector('input[type=text]');
+  const problem = root.querySelector('.bs-problem');
+  const chinese = (document.documentElement.lang || '').startsWith('zh');
+  const say = (text) => (chinese && props.zh[text]) || text;
+  const unit = { s: 1, m: 60, h: 3600, d: 86400 };
+
+  const seconds = (text) => {
+    const compact = String(text || '').toLowerCase().replace(/\s+/g, '');
+    if (!/^(\d+(\.\d+)?[smhd])+$/.test(compact)) return Number(compact) || 0;
+    let sum = 0;
+    for (const [, number, letter] of compact.matchAll(/(\d+(?:\.\d+)?)([smhd])/g)) {
+      sum += Number(number) * unit[letter];
+    }
+    return sum;
+  };
+  const named = (stop) =>
+    stop.replace(/h/, ` ${say('h')} `).replace(/m/, ` ${say('min')}`).trim();
+  const nearest = (text) => {
+    const wanted = Math.log(Math.max(1, seconds(text)));
+    const far = props.stops.map((stop) => Math.abs(Math.log(seconds(stop)) - wanted));
+    return far.indexOf(Math.min(...far));
+  };
+
+  const place = (text) => {
+    slider.value = nearest(text);
+    slider.setAttribute('aria-valuetext', named(props.stops[slider.value]));
+    const share = slider.value / (props.stops.length - 1);
+    slider.style.setProperty('--bs-share', `${100 * share}%`);
+  };
+  const draw = () => {
+    if (document.activeElement !== field) field.value = props.value || '';
+    place(props.value);
+  };
+  const complain = () => {
+    problem.textContent = props.problem || '';
+    problem.hidden = !props.problem;
+    field.setAttribute('aria-invalid', props.problem ? 'true' : 'false');
+  };
+  const choose = (text) => {
+    if (text !== props.value) props.value = text;
+  };
+
+  const title = root.querySelector('.bs-title');
+  title.textContent = say('Time budget');
+  root.querySelector('.bs-info').textContent = say(
+    'From the start to the finished model. Slide, or type any like 45m or 1h30m.');
+  slider.max = props.stops.length - 1;
+  slider.setAttribute('aria-label', `${say('Time budget')}: ${say('Slide to a time')}`);
+  field.setAttribute('aria-label', `${say('Time budget')}: ${say('Or type a time')}`);
+  const marks = root.querySelector('.bs-marks');
+  props.stops.forEach((stop, k) => {
+    if (!props.marked.includes(stop)) return;
+    const mark = document.createElement('span');
+    mark.textContent = named(stop);
+    mark.style.left = `${(100 * k) / (props.stops.length - 1)}%`;
+    marks.append(mark);
+  });
+
+  slider.addEventListener('input', () => {
+    field.value = props.stops[slider.value];
+    place(field.value);
+  });
+  slider.addEventListener('change', () => choose(props.stops[slider.value]));
+  field.addEventListener('input', () => place(field.value));
+  field.addEventListener('change', () => choose(field.value.trim()));
+  watch('value', draw);
+  watch('problem', complain);
+  draw();
+  complain();
+})();

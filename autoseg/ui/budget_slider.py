@@ -1,0 +1,59 @@
+"""The time budget: a slider over labelled stops beside a field for any other time."""
+
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from autoseg.ui.texts import dictionary
+
+STOPS = (
+    "1m", "2m", "3m", "4m", "6m", "10m", "15m", "20m", "30m", "45m", "1h", "1h30m", "2h", "3h",
+    "4h",
+)  # fmt: skip
+"""Times on the slider: each about a third more than the one before."""
+
+_MARKED = ("1m", "4m", "15m", "45m", "4h")
+
+_TEXTS = (
+    "Time budget", "From the start to the finished model. Slide, or type any like 45m or 1h30m.",
+    "Slide to a time", "Or type a time", "min", "h",
+)  # fmt: skip
+
+
+def _read(name: str) -> str:
+    return files("autoseg.ui").joinpath(name).read_text(encoding="utf-8")
+
+
+_HTML = (
+    '<div class="bs"><div class="bs-head"><span class="bs-title"></span>'
+    '<input type="text" autocomplete="off" spellcheck="false"></div>'
+    '<div class="bs-problem" role="alert" hidden></div>'
+    '<input type="range" min="0" step="1"><div class="bs-marks" aria-hidden="true"></div>'
+    '<div class="bs-info"></div></div>'
+)
+
+
+def budget_slider(value: str, **options: Any) -> gr.HTML:
+    """A component whose value is the text of a duration, as `config.parse_duration` reads it.
+
+    What is typed comes as it is; a reason why it cannot be used is shown below the field through
+    the property `problem`.
+
+    Args:
+        value: At first, e.g. "1h30m".
+        options: Of `gr.HTML`.
+    """
+    chinese = dictionary("zh")
+    return gr.HTML(
+        value,
+        html_template=_HTML,
+        css_template=_read("budget_slider.css"),
+        js_on_load=_read("budget_slider.js"),
+        apply_default_css=False,
+        stops=list(STOPS),
+        marked=list(_MARKED),
+        problem="",
+        zh={text: chinese[text] for text in _TEXTS if text in chinese},
+        **options,
+    )

@@ -1,0 +1,111 @@
+"""An image with its mask in the browser: everything a reader or corrector of masks does.
+
+Files go to the browser once; opacity, colours, hover, regions, comparison and corrections then
+happen there, in the scripts beside this module (`mask_canvas/`).
+"""
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from autoseg.ui.texts import LANGUAGES, dictionary
+
+SCRIPTS = (
+    "texts.js", "dom.js", "pixels.js", "regions.js", "colors.js", "viewport.js", "painter.js",
+    "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js", "compare.js",
+    "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "canvas.js",
+)  # fmt: skip
+"""One concern each, in an order in which each uses only those before it."""
+
+FILES = ("image", "classes", "confidence", "other")
+"""Keys of a value that name files."""
+
+EMPTY = "Nothing to show yet."
+"""What stands in the place of an image, where a page says nothing better."""
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    folder = files("autoseg.ui").joinpath("mask_canvas")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+JS = "(() => {\n" + _joined(SCRIPTS) + "\n})();"
+"""The script, run once for each canvas. Its events are "corrected" and "export"."""
+
+CSS = _joined(("mask_canvas.css",))
+"""The style sheet, which Gradio keeps to the component."""
+
+TEXTS = frozenset(re.findall(r'\bT\("((?:[^"\\]|\\.)*)"', JS))
+"""English texts of the script."""
+
+
+class MaskCanvas(gr.HTML):
+    """An image with its mask: look at it, compare it, correct it.
+
+    Events:
+        corrected: "Add to the data set" was pressed. The event's data is
+            `{"id": str, "mask": {"path": str, ...}, "changed_px": int}`; the mask is an 8-bit grey
+            PNG of class indices at the size of `classes`, 255 where the pixel is left out.
+        export: A download was chosen: `{"id": str, "format": str, "threshold": float | None}`,
+            format one of index, color, overlay, coco, polygons, confidence.
+    """
+
+    def __init__(
+        self,
+        value: Mapping[str, Any] | None = None,
+        *,
+        editable: bool = False,
+        downloads: bool = True,
+        empty: str = EMPTY,
+        **kwargs: Any,
+    ) -> None:
+        """Make a canvas.
+
+        Args:
+            value: None, or `id`, `name`, the paths `image`, `classes`, `confidence` and `other`
+                (the last two may be None), `other_name`, `names`, `palette`, `seconds` and
+                `editable`. `own_name` may say what the mask is, where it is no prediction.
+            editable: Whether masks can be corrected, where the value does not say.
+            downloads: Whether there is a menu that sends `export`.
+            empty: English text where there is no value; Chinese comes from the locales.
+            kwargs: As `gr.HTML` takes them: elem_id, visible, ...
+        """
+        super().__init__(
+            value=value,  # type: ignore[arg-type]  # The base class shows texts.
+            html_template='<div class="mc"></div>',
+            css_template=CSS,
+            js_on_load=JS,
+            apply_default_css=False,
+            editable=editable,
+            downloads=downloads,
+            empty=empty,
+            texts=_texts(empty),
+            **kwargs,
+        )
+
+    def postprocess(self, value: Any) -> Any:
+        """Python to browser: paths become files that the page may fetch."""
+        if value is None:
+            return None
+        sent = {k: gr.FileData(path=str(value[k])).model_dump() for k in FILES if value.get(k)}
+        return {**value, **{key: sent.get(key) for key in FILES}}
+
+    def preprocess(self, payload: Any) -> Any:
+        """Browser to Python: the value as it was sent."""
+        return payload
+
+    def api_info(self) -> dict[str, Any]:
+        """What the value is."""
+        return {"type": "object"}
+
+
+def _texts(empty: str) -> dict[str, dict[str, str]]:
+    """The script's texts in the languages other than that of the code."""
+    wanted = TEXTS | {empty, "Ground truth"}
+    return {
+        name: {text: said for text, said in dictionary(name).items() if text in wanted}
+        for name in LANGUAGES[1:]
+    }

@@ -1,0 +1,426 @@
+// The component: one state, the parts that show it, and what they may do to it.
+const FRESH = { region: null, cursor: null, corners: 0, threshold: 0.5, correction: null, restored: false, sent: false };
+
+class MaskCanvas {
+  constructor(root) {
+    this.root = root;
+    this.state = {
+      ...FRESH, status: "empty", mode: "view", layer: "mask", outlined: false, opacity: 0.55, split: false, splitAt: 0.5,
+      hidden: new Set(), colors: [], statistics: null, tool: "brush", size: 20, paint: 1, allClasses: false, sending: false,
+    };
+    this.data = null;
+    this.view = new Viewport();
+    this.tools = new Tools(this);
+    this.build();
+    this.painter = new Painter(this.canvas);
+    this.gestures = new Gestures(this.canvas, this.meanings());
+    this.keys = new Keys(this);
+    this.watchSize();
+    this.update({});
+  }
+
+  build() {
+    this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-label": T("Image with its mask") });
+    this.parts = [
+      (this.bar = new ViewBar(this)), (this.correctBar = new CorrectBar(this)), (this.hints = new Hints(this)),
+      (this.compare = new Compare(this)), (this.table = new ClassTable(this)),
+    ];
+    this.marks = new Marks(this);
+    this.empty = make("div", { class: "mc-empty" });
+    this.title = make("b");
+    this.time = make("span");
+    this.stage = make(
+      "div", { class: "mc-stage" }, this.canvas, this.marks.node, this.compare.line, this.compare.left, this.compare.right,
+      this.hints.chip, this.hints.region, this.bar.corner, this.correctBar.notice,
+    );
+    this.side = make("div", { class: "mc-panel" }, this.compare.legend, this.table.node);
+    this.work = make(
+      "div", { class: "mc-work" }, this.bar.node, this.correctBar.node,
+      make("div", { class: "mc-body" }, this.stage, this.side),
+      make("div", { class: "mc-foot" }, this.title, this.time, make("span", { class: "mc-space" }), this.hints.place, this.hints.live),
+    );
+    this.root.replaceChildren(this.empty, this.work);
+  }
+
+  /** Set parts of the state; everything that shows them follows. */
+  update(patch) {
+    const changed = new Set(Object.keys(patch));
+    Object.assign(this.state, patch);
+    for (const part of this.parts) part.sync(changed);
+    this.showStatus(changed);
+    const unpainted = ["opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses", "sending", "sent"];
+    this.redraw([...changed].some((key) => !unpainted.includes(key)));
+  }
+
+  showStatus(changed) {
+    const { status, mode, tool } = this.state;
+    this.root.dataset.status = status;
+    this.root.dataset.mode = mode;
+    this.stage.dataset.tool = mode === "correct" ? tool : "";
+    const texts = { empty: T(props.empty), loading: T("Loading…"), failed: T("The image could not be loaded. Choose it again."), ready: "" };
+    this.empty.textContent = texts[status];
+    this.empty.hidden = status === "ready" || (status === "loading" && Boolean(this.data));
+    this.work.hidden = !this.empty.hidden;
+    if (!this.data || !changed.has("data")) return;
+    this.root.dataset.result = this.data.id;
+    this.title.textContent = this.data.name;
+    this.time.textContent = this.data.seconds === null ? "" : T("{seconds} s for the prediction", { seconds: this.data.seconds.toFixed(2) });
+  }
+
+  redraw(stale) {
+    if (stale) this.painter.stale = true;
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      if (this.data && this.view.width) this.draw();
+    });
+  }
+
+  draw() {
+    const { state, view, data } = this;
+    this.painter.draw(view, { photo: data.photo, opacity: this.strength(), region: state.region, layer: () => this.layer() });
+    this.marks.draw();
+    this.bar.showZoom(view);
+    this.canvas.classList.toggle("mc-fitted", view.fitted && state.mode === "view");
+    this.canvas.dataset.view = [view.scale, view.x, view.y].join(" ");
+  }
+
+  /** Lines need more strength than areas to be seen alike. */
+  strength() {
+    const { opacity, outlined, layer } = this.state;
+    return outlined && layer === "mask" ? Math.sqrt(opacity) : opacity;
+  }
+
+  layer() {
+    const { state, data } = this;
+    if (state.layer === "confidence") return { read: LAYERS.confidence(data.confidence, data.width, data.height), table: heatTable(data.names.length) };
+    if (state.layer === "differences") return { read: LAYERS.differences(this.mask(), data.other.data, data.width, data.hasBackground), table: DIFFERENCE_TABLE };
+    const own = this.thresholding
+      ? LAYERS.threshold((x, y) => this.thresholded({ x, y, i: y * data.width + x }), data.width)
+      : LAYERS.classes(this.mask(), data.width);
+    const splitAt = () => state.splitAt * this.painter.canvas.width;
+    const read = state.split ? LAYERS.sides(own, LAYERS.classes(data.other.data, data.width), splitAt) : own;
+    return { read, table: classTable(state.colors, state.hidden), outlined: state.outlined, hatched: true };
+  }
+
+  // What is where
+
+  get thresholding() {
+    return Boolean(this.data?.twoClasses && !this.state.correction && this.state.threshold !== 0.5);
+  }
+
+  confidenceAt({ x, y }) {
+    const { confidence, width, height } = this.data;
+    const row = Math.floor(((y + 0.5) * confidence.height) / height);
+    return confidence.data[row * confidence.width + Math.floor(((x + 0.5) * confidence.width) / width)];
+  }
+
+  thresholded(pixel) {
+    const index = this.data.model[pixel.i];
+    if (index === IGNORED) return index;
+    const value = this.confidenceAt(pixel);
+    return (index === 1 ? value : 255 - value) >= Math.round(255 * this.state.threshold) ? 1 : 0;
+  }
+
+  /** The mask as it stands: corrected, or by the threshold, or the model's own. */
+  mask() {
+    const { state, data } = this;
+    if (state.correction) return state.correction.mask;
+    if (!this.thresholding) return data.model;
+    if (this.derived?.threshold !== state.threshold || this.derived.of !== data) {
+      const mask = new Uint8Array(data.model.length);
+      for (let y = 0, i = 0; y < data.height; y++) for (let x = 0; x < data.width; x++, i++) mask[i] = this.thresholded({ x, y, i });
+      this.derived = { threshold: state.threshold, of: data, mask };
+    }
+    return this.derived.mask;
+  }
+
+  classAt(pixel) {
+    return this.thresholding ? this.thresholded(pixel) : (this.state.correction?.mask || this.data.model)[pixel.i];
+  }
+
+  /** The model's probability of a class at a pixel; null where it is not known. */
+  probabilityAt(pixel, index) {
+    const { confidence, model, names } = this.data;
+    if (!confidence || index === IGNORED) return null;
+    const share = this.confidenceAt(pixel) / 255;
+    if (model[pixel.i] === index) return share;
+    return names.length === 2 ? 1 - share : null;
+  }
+
+  className(index) {
+    return index === IGNORED ? T("Leave out") : this.data.names[index] ?? T("Class {index}", { index });
+  }
+
+  count() {
+    const { data } = this;
+    if (!data) return;
+    const other = data.other?.data;
+    this.update({ statistics: statistics({ ...data, other, mask: this.mask() }) });
+  }
+
+  countSoon() {
+    clearTimeout(this.counting);
+    this.counting = setTimeout(() => this.count(), 200);
+  }
+
+  // What can be done
+
+  meanings() {
+    const pixel = (x, y) => this.data && this.view.pixelAt(x, y);
+    const near = (x, y) => {
+      const [column, row] = this.view.toImage(x, y).map(Math.floor);
+      return { x: column, y: row };
+    };
+    const correcting = () => this.state.mode === "correct";
+    return {
+      hover: (x, y) => this.hover(x, y),
+      leave: () => this.leave(),
+      press: (x, y) => {
+        if (this.state.cursor) this.update({ cursor: null });
+        if (!this.data || !correcting() || !this.tools.strokes) return false;
+        this.tools.press(near(x, y));
+        return true;
+      },
+      stroke: (x, y) => this.tools.drag(near(x, y)),
+      lift: () => this.tools.lift(),
+      cancel: () => this.tools.cancel(),
+      tap: (x, y, touch) => {
+        const [column, row] = this.view.toImage(x, y);
+        if (correcting() && this.data && (pixel(x, y) || this.state.tool === "polygon")) this.tools.tap(pixel(x, y), { x: column, y: row });
+        else if (!correcting()) this.select(pixel(x, y));
+        if (touch) this.hints.hover(x, y);
+      },
+      twice: (x, y) => {
+        if (!this.data) return;
+        if (correcting()) return this.state.tool === "polygon" && this.tools.close();
+        this.moveView((view) => (view.fitted ? view.zoom(3, x, y) : view.fit()));
+      },
+      pan: (dx, dy) => this.moveView((view) => view.pan(dx, dy)),
+      zoom: (factor, x, y) => {
+        if (!this.data) return false;
+        const before = this.view.scale;
+        this.moveView((view) => view.zoom(factor, x, y));
+        return this.view.scale !== before;
+      },
+    };
+  }
+
+  hover(x, y) {
+    this.marks.pointer = [x, y];
+    this.marks.draw();
+    this.hints.hover(x, y);
+  }
+
+  leave() {
+    this.marks.pointer = null;
+    this.marks.draw();
+    this.hints.leave();
+  }
+
+  moveView(change) {
+    if (!this.data) return;
+    change(this.view);
+    this.redraw(true);
+  }
+
+  select(pixel) {
+    const { data, state } = this;
+    const again = pixel && state.region && pixel.x === state.region.at?.x && pixel.y === state.region.at?.y;
+    if (!pixel || again) return this.update({ region: null });
+    this.update({ region: { ...connectedRegion(this.mask(), data.width, data.height, pixel.x, pixel.y), at: pixel } });
+  }
+
+  /** Esc: drop one thing, the newest first. */
+  escape() {
+    if (this.tools.points.length) this.tools.abandon();
+    else if (this.state.region) this.update({ region: null });
+    else if (this.state.cursor) this.update({ cursor: null });
+    else if (this.root.classList.contains("mc-full")) this.toggleFull();
+    else return false;
+    return true;
+  }
+
+  setMode(mode) {
+    this.tools.abandon();
+    this.update({ mode, layer: "mask", split: mode === "correct" ? false : this.state.split, region: null, cursor: null, restored: false });
+  }
+
+  setTool(tool) {
+    this.tools.abandon();
+    this.update({ tool });
+  }
+
+  setLayer(layer) {
+    this.update({ layer, split: layer === "mask" && this.state.split });
+  }
+
+  toggleSplit() {
+    this.update({ split: !this.state.split, layer: "mask" });
+  }
+
+  resizeBrush(factor) {
+    const step = Math.max(1, Math.abs(Math.round(this.state.size * factor) - this.state.size));
+    this.update({ size: Math.min(MOST_BRUSH, Math.max(1, this.state.size + (factor > 1 ? step : -step))) });
+  }
+
+  pickClass(index) {
+    if (index !== IGNORED && index >= this.data.names.length) return;
+    if (this.state.mode === "correct") {
+      this.update({ paint: index, tool: this.state.tool === "eraser" ? "brush" : this.state.tool });
+    } else if (index !== IGNORED) {
+      const others = this.data.names.map((_, other) => other).filter((other) => other !== index);
+      this.update({ hidden: new Set(this.isSolo(index) ? [] : others) });
+    }
+  }
+
+  isSolo(index) {
+    const { hidden } = this.state;
+    return !hidden.has(index) && hidden.size > 0 && hidden.size === this.data.names.length - 1;
+  }
+
+  toggleClass(index) {
+    const hidden = new Set(this.state.hidden);
+    if (!hidden.delete(index)) hidden.add(index);
+    this.update({ hidden });
+  }
+
+  chooseColor(index, text) {
+    chosenColors.choose(this.data.names[index], this.data.palette[index], fromHex(text));
+    this.update({ colors: chosenColors.of(this.data.names, this.data.palette) });
+  }
+
+  resetColors() {
+    chosenColors.forget(this.data.names);
+    this.update({ colors: chosenColors.of(this.data.names, this.data.palette) });
+  }
+
+  async toggleFull() {
+    const full = !this.root.classList.contains("mc-full");
+    this.root.classList.toggle("mc-full", full);
+    try {
+      if (full) await this.root.requestFullscreen();
+      else if (document.fullscreenElement) await document.exitFullscreen();
+    } catch {
+      // A phone that gives no full screen: the class alone fills the window.
+    }
+  }
+
+  watchSize() {
+    const measure = () => {
+      const { clientWidth: width, clientHeight: height } = this.stage;
+      if (!width || !height) return;
+      this.painter.resize(width, height);
+      this.view.resize(width, height);
+      this.redraw(true);
+    };
+    new ResizeObserver(measure).observe(this.stage);
+    this.root.addEventListener("fullscreenchange", () => this.root.classList.toggle("mc-full", document.fullscreenElement === this.root));
+  }
+
+  // Corrections
+
+  startCorrection() {
+    const { data, state } = this;
+    if (!state.correction) this.update({ correction: new Correction(data.width, data.height, this.mask(), data.model) });
+    return this.state.correction;
+  }
+
+  maskChanged({ finished = true } = {}) {
+    const { correction } = this.state;
+    if (!finished) return this.redraw(true);
+    if (correction) keepDraft(this.data.id, correction);
+    this.update({ correction, region: null, restored: false });
+    this.countSoon();
+  }
+
+  discard() {
+    DRAFTS.delete(this.data.id);
+    this.update({ correction: null, restored: false, sent: false, region: null });
+    this.countSoon();
+  }
+
+  async submit() {
+    const { data } = this;
+    const mask = this.mask();
+    const { correction } = this.state;
+    this.update({ sending: true });
+    try {
+      const blob = await writeGrey(data.width, data.height, mask);
+      const sent = await upload(new File([blob], "mask.png", { type: "image/png" }));
+      const changed = correction ? correction.changed : new Correction(data.width, data.height, mask, data.model).changed;
+      trigger("corrected", { id: data.id, mask: { path: sent.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
+      if (correction) correction.saved = true;
+      DRAFTS.delete(data.id);
+      this.update({ sent: true });
+    } finally {
+      this.update({ sending: false });
+    }
+  }
+
+  requestExport(format) {
+    trigger("export", { id: this.data.id, format, threshold: this.thresholding ? this.state.threshold : null });
+  }
+
+  // Values
+
+  async load() {
+    const value = props.value;
+    const turn = (this.turn = (this.turn || 0) + 1);
+    if (!value) return this.place(null);
+    this.update({ status: "loading" });
+    let data;
+    try {
+      data = await readValue(value);
+    } catch (error) {
+      console.warn(error);
+      if (turn === this.turn) this.update({ status: "failed" });
+      return;
+    }
+    if (turn !== this.turn) return data.photo.close();
+    this.place(data);
+  }
+
+  place(data) {
+    const former = this.data;
+    this.data = data;
+    this.tools.points = [];
+    if (!data) return this.update({ ...FRESH, status: "empty" });
+    const draft = DRAFTS.get(data.id);
+    const kept = draft && draft.mask.length === data.model.length ? draft : null;
+    const sameNames = former && former.names.join("\n") === data.names.join("\n");
+    const { state } = this;
+    const known = { mask: true, confidence: data.confidence, differences: data.other };
+    this.update({
+      ...FRESH, status: "ready", data: data.id, statistics: null, correction: kept, restored: Boolean(kept),
+      hidden: sameNames ? state.hidden : new Set(), paint: sameNames ? state.paint : Math.min(1, data.names.length - 1),
+      colors: chosenColors.of(data.names, data.palette), mode: data.editable ? state.mode : "view",
+      layer: known[state.layer] ? state.layer : "mask", split: Boolean(state.split && data.other),
+    });
+    const sameSize = former && former.name === data.name && former.width === data.width && former.height === data.height;
+    if (!sameSize) this.view.show(data.width, data.height);
+    former?.photo.close();
+    this.countSoon();
+    data.photo.makeHalves().then(() => this.redraw(false), () => {});
+  }
+}
+
+/** A value's files, all at once, as arrays of one size. */
+async function readValue(value) {
+  const grey = (file) => (file ? readGrey(file) : null);
+  const files = [Photo.read(value.image), readGrey(value.classes), grey(value.confidence), grey(value.other)];
+  const [photo, classes, confidence, other] = await Promise.all(files);
+  const { width, height } = classes;
+  const names = value.names;
+  const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
+  return {
+    id: value.id, name: value.name || "", width, height, photo, model: classes.data, confidence,
+    other: other && resized(other, width, height), otherName: T(value.other_name || "Ground truth"),
+    ownName: T(value.own_name || "Prediction"), names, palette, seconds: value.seconds ?? null,
+    editable: value.editable ?? props.editable, twoClasses: names.length === 2 && Boolean(confidence),
+    hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
+  };
+}
+
+const app = new MaskCanvas(element.querySelector(".mc"));
+app.load();
+watch("value", () => app.load());

@@ -1,0 +1,54 @@
+// The bar of the drawing tools.
+class CorrectBar {
+  constructor(app) {
+    this.app = app;
+    const tool = (key, text, keys) => ({ key, text, iconName: key, keys });
+    this.tools = new Choice(
+      T("Tool"),
+      [tool("brush", T("Brush"), "B"), tool("eraser", T("Eraser"), "E"), tool("polygon", T("Polygon"), "P"), tool("fill", T("Fill region"), "G")],
+      (key) => app.setTool(key),
+    );
+    this.tools.buttons.get("eraser").title = T("Eraser: brings the model's own mask back (E)");
+    this.size = new Slider(T("Size"), { min: 1, max: MOST_BRUSH, step: 1, say: (size) => T("{area} px", { area: size }), oninput: (size) => app.update({ size }) });
+    this.undo = button("undo", T("Undo"), () => app.tools.undo(), { keys: "Ctrl+Z" });
+    this.redo = button("redo", T("Redo"), () => app.tools.redo(), { keys: "Ctrl+Y" });
+    this.close = button("check", T("Close the shape"), () => app.tools.close(), { text: T("Close the shape"), keys: "Enter" });
+    this.abandon = button("close", T("Drop the shape"), () => app.tools.abandon(), { keys: "Esc" });
+    this.changed = make("output", { class: "mc-value mc-changed" });
+    this.discard = button(null, T("Discard"), () => app.discard(), { text: T("Discard") });
+    this.add = button("check", T("Add to the data set"), () => app.submit(), { text: T("Add to the data set"), kind: "primary" });
+    this.node = make(
+      "div", { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
+      this.tools.node, this.size.node, this.undo, this.redo, this.close, this.abandon,
+      make("span", { class: "mc-space" }), this.changed, this.discard, this.add,
+    );
+    this.notice = make("div", { class: "mc-notice", role: "status", hidden: true });
+  }
+
+  sync() {
+    const { state, data } = this.app;
+    const { correction } = state;
+    this.node.hidden = !data || state.mode !== "correct";
+    this.tools.show(state.tool);
+    this.size.node.hidden = !this.app.tools.strokes;
+    this.size.show(state.size);
+    this.undo.disabled = !(correction?.past.length || state.corners);
+    this.redo.disabled = !correction?.future.length;
+    this.close.hidden = state.tool !== "polygon";
+    this.close.disabled = state.corners < 3;
+    this.abandon.hidden = !state.corners;
+    const changed = correction ? correction.changed : 0;
+    const sent = correction?.saved && state.sent;
+    this.changed.textContent = sent ? T("Sent") : correction ? T("{area} px changed", { area: count(changed) }) : "";
+    this.discard.hidden = !correction;
+    this.add.disabled = state.sending;
+    this.notice.hidden = !(data && state.restored);
+    if (state.restored && !this.notice.children.length) {
+      this.notice.append(
+        make("span", { text: T("You have unsaved corrections of this image.") }),
+        button(null, T("Go on"), () => this.app.setMode("correct"), { text: T("Go on") }),
+        button(null, T("Discard"), () => this.app.discard(), { text: T("Discard") }),
+      );
+    }
+  }
+}

@@ -1,0 +1,76 @@
+// What is under the pointer, and what is selected.
+class Hints {
+  constructor(app) {
+    this.app = app;
+    this.swatch = make("i", { class: "mc-swatch" });
+    this.title = make("b");
+    this.more = make("small");
+    this.chip = make("div", { class: "mc-chip", hidden: true }, this.swatch, this.title, this.more);
+    this.live = make("div", { class: "mc-unseen", role: "status", "aria-live": "polite" });
+    this.place = make("span", { class: "mc-place" });
+    this.regionSwatch = make("i", { class: "mc-swatch" });
+    this.regionText = make("span");
+    const close = button("close", T("Deselect the region"), () => app.update({ region: null }), { keys: "Esc", kind: "plain" });
+    this.region = make("div", { class: "mc-region", hidden: true }, this.regionSwatch, this.regionText, close);
+  }
+
+  /** The chip beside a point of the stage; nothing beside the image. */
+  hover(x, y) {
+    const { data, view } = this.app;
+    const pixel = data && view.pixelAt(x, y);
+    if (!pixel) return this.leave();
+    this.fill(pixel);
+    this.chip.hidden = false;
+    const { offsetWidth: width, offsetHeight: height } = this.chip;
+    const left = x + 16 + width > view.width ? x - 16 - width : x + 16;
+    const top = y + 18 + height > view.height ? y - 12 - height : y + 18;
+    this.chip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, top)}px)`;
+  }
+
+  fill(pixel) {
+    const { app } = this;
+    const { data } = app;
+    const index = app.classAt(pixel);
+    const share = app.probabilityAt(pixel, index);
+    paintSwatch(this.swatch, app, index);
+    const lines = [app.className(index), share === null ? "" : percent(share)].filter(Boolean);
+    this.title.textContent = lines.join("  ");
+    const other = data.other && data.other.data[pixel.i];
+    const differs = data.other && other !== index;
+    this.more.textContent = differs ? `${data.otherName}: ${app.className(other)}` : "";
+    this.place.textContent = `x ${pixel.x}  y ${pixel.y}`;
+  }
+
+  /** Say what is under the keyboard's cursor. */
+  announce(pixel) {
+    this.fill(pixel);
+    this.live.textContent = [this.title.textContent, this.more.textContent, this.place.textContent].filter(Boolean).join(", ");
+  }
+
+  leave() {
+    this.chip.hidden = true;
+    this.place.textContent = "";
+  }
+
+  sync(changed) {
+    if (!changed.has("region")) return;
+    const { region } = this.app.state;
+    this.region.hidden = !region;
+    if (!region) return;
+    paintSwatch(this.regionSwatch, this.app, region.index);
+    const facts = [
+      this.app.className(region.index),
+      T("{area} px", { area: count(region.area) }),
+      T("{share} of the image", { share: percent(region.area / this.app.data.model.length) }),
+    ];
+    this.regionText.textContent = facts.join(" · ");
+    this.live.textContent = facts.join(", ");
+  }
+}
+
+function paintSwatch(node, app, index) {
+  const color = app.state.colors[index];
+  node.classList.toggle("mc-left-out", index === IGNORED);
+  node.classList.toggle("mc-nothing", index === 0 && isBlack(color));
+  node.style.background = index !== IGNORED && color && !(index === 0 && isBlack(color)) ? hex(color) : "";
+}

@@ -1,0 +1,108 @@
+// The keyboard: everything that a mouse can do on the stage.
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const TOOL_KEYS = { b: "brush", e: "eraser", p: "polygon", g: "fill" };
+const PAN_STEP = 60;
+
+class Keys {
+  constructor(app) {
+    this.app = app;
+    this.drawing = false;
+    app.root.addEventListener("keydown", (event) => this.down(event));
+    app.root.addEventListener("keyup", (event) => event.key === " " && this.lift());
+    app.canvas.addEventListener("blur", () => this.lift());
+  }
+
+  down(event) {
+    if (!this.app.data || event.altKey) return;
+    const onStage = event.target === this.app.canvas;
+    const writing = event.target.matches("input:not([type=range]):not([type=color]), select, textarea");
+    if (writing) return;
+    const done = event.ctrlKey || event.metaKey ? this.control(event) : (onStage && this.stage(event)) || this.anywhere(event);
+    if (done) event.preventDefault();
+  }
+
+  control(event) {
+    const key = event.key.toLowerCase();
+    if (this.app.state.mode !== "correct" || !["z", "y"].includes(key)) return false;
+    if (key === "y" || event.shiftKey) this.app.tools.redo();
+    else this.app.tools.undo();
+    return true;
+  }
+
+  /** Keys that other controls need for themselves, so only where the stage has the focus. */
+  stage(event) {
+    const { app } = this;
+    const correcting = app.state.mode === "correct";
+    const arrow = ARROWS[event.key];
+    if (arrow && !correcting && !event.shiftKey) return app.moveView((view) => view.pan(-arrow[0] * PAN_STEP, -arrow[1] * PAN_STEP)) || true;
+    if (arrow) return this.moveCursor(arrow, event.shiftKey === correcting ? 8 : 1);
+    if (event.key === " ") return this.space(event.repeat);
+    if (event.key !== "Enter") return false;
+    if (correcting && app.state.tool === "polygon") app.tools.close();
+    else app.select(this.cursor());
+    return true;
+  }
+
+  anywhere(event) {
+    const { app } = this;
+    const { state } = app;
+    const key = event.key.toLowerCase();
+    const view = { "+": (port) => port.zoom(1.5), "=": (port) => port.zoom(1.5), "-": (port) => port.zoom(1 / 1.5) }[key];
+    if (view) app.moveView(view);
+    else if (key === "escape") return app.escape();
+    else if (key === "f") app.toggleFull();
+    else if (key === "o") app.update({ outlined: !state.outlined });
+    else if (key === "c" && app.data.other) app.toggleSplit();
+    else if (key === "0") app.moveView((port) => port.fit());
+    else if (state.mode !== "correct") return false;
+    else if (key === "l") app.pickClass(IGNORED);
+    else if (key >= "1" && key <= "9") app.pickClass(Number(key) - 1);
+    else if (TOOL_KEYS[key]) app.setTool(TOOL_KEYS[key]);
+    else if (key === "[" || key === "]") app.resizeBrush(key === "]" ? 1.25 : 0.8);
+    else return false;
+    return true;
+  }
+
+  cursor() {
+    const { data, state, view } = this.app;
+    if (state.cursor) return state.cursor;
+    const [x, y] = view.toImage(view.width / 2, view.height / 2).map(Math.floor);
+    return this.held({ x, y }, data);
+  }
+
+  held({ x, y }, { width, height }) {
+    const into = (at, size) => Math.min(size - 1, Math.max(0, at));
+    const [column, row] = [into(x, width), into(y, height)];
+    return { x: column, y: row, i: row * width + column };
+  }
+
+  moveCursor([dx, dy], factor) {
+    const { app } = this;
+    const step = Math.max(1, Math.round(3 / app.view.scale)) * factor;
+    const from = this.cursor();
+    const cursor = app.state.cursor ? this.held({ x: from.x + dx * step, y: from.y + dy * step }, app.data) : from;
+    app.view.reveal(cursor.x + 0.5, cursor.y + 0.5);
+    app.update({ cursor });
+    if (this.drawing) app.tools.drag(cursor);
+    app.hints.announce(cursor);
+    return true;
+  }
+
+  space(repeated) {
+    const { app } = this;
+    if (repeated) return true;
+    const cursor = this.cursor();
+    if (!app.state.cursor) app.update({ cursor });
+    if (app.state.mode !== "correct") app.select(cursor);
+    else if (app.tools.strokes) {
+      this.drawing = true;
+      app.tools.press(cursor);
+    } else app.tools.tap(cursor, { x: cursor.x + 0.5, y: cursor.y + 0.5 });
+    return true;
+  }
+
+  lift() {
+    if (this.drawing) this.app.tools.lift();
+    this.drawing = false;
+  }
+}

@@ -1,0 +1,96 @@
+"""The report of a finished run, as HTML: scores with their intervals, classes, a comparison."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from autoseg.ui import views
+from autoseg.ui.texts import tr
+
+
+def report(values: dict[str, Any]) -> str:
+    """Scores of the final model, beside them those of what it is compared with."""
+    model, default = values["model"], values.get("default_recipe")
+    header = [tr("Score"), tr("This model"), tr("95 % interval")]
+    header += [tr("Default recipe"), tr("95 % interval")] if default else []
+    parts = [
+        views.table(
+            header,
+            _rows(model, default),
+            numbers=range(1, len(header)),
+            caption=_caption(values),
+        )
+    ]
+    sentences = [_difference(values.get("difference")), values.get("default_note")]
+    notes = (" ".join(filter(None, sentences)), values.get("note"))
+    parts += [views.note(text) for text in notes if text]
+    parts.append(_per_class(model["per_class"]))
+    return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>"
+
+
+def _rows(model: dict[str, Any], default: dict[str, Any] | None) -> list[list[str]]:
+    rows = []
+    for name, title in views.score_names().items():
+        if name not in model["scores"]:
+            continue
+        row = [escape(title), *_score_cells(model["scores"][name])]
+        if default:
+            row += _score_cells(default["scores"].get(name, {}))
+        rows.append(row)
+    return rows
+
+
+def _caption(values: dict[str, Any]) -> str:
+    count = f"{values.get('n_images', 0):,}"
+    split = values.get("split")
+    if split == "test":
+        return tr("Result on {count} images of the test split", count=count)
+    if split == "validation":
+        return tr("Result on {count} images of the validation split", count=count)
+    if split == "folds":
+        return tr(
+            "Result on {count} images, each predicted by a model that had not seen it", count=count
+        )
+    return tr("Result on {count} images", count=count)
+
+
+def _score_cells(score: dict[str, float | None]) -> list[str]:
+    low, high = score.get("low"), score.get("high")
+    interval = "–"
+    if low is not None and high is not None:
+        interval = tr("{low} to {high}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+    return [
+        f"<b>{views.percent(score.get('value'))}</b>",
+        f'<span class="as-dim">{interval}</span>',
+    ]
+
+
+def _difference(values: dict[str, Any] | None) -> str:
+    if not values or values.get("value") is None:
+        return ""
+    points = f"{abs(100 * values['value']):.1f}"
+    if values["value"] >= 0:
+        text = tr("The search's model is {points} points above the default recipe", points=points)
+    else:
+        text = tr("The search's model is {points} points below the default recipe", points=points)
+    if values.get("low") is not None and values.get("high") is not None:
+        low, high = f"{100 * values['low']:+.1f}", f"{100 * values['high']:+.1f}"
+        text += tr(" (95 % interval {low} to {high})", low=low, high=high)
+    if values.get("probability_better") is not None:
+        share = f"{100 * values['probability_better']:.0f}"
+        text += tr("; it is better with probability {share} %", share=share)
+    return text + tr(".")
+
+
+def _per_class(classes: Sequence[dict[str, Any]]) -> str:
+    columns = {
+        "iou": tr("IoU"), "dice": tr("Dice (F1)"), "precision": tr("Precision"),
+        "recall": tr("Recall"), "imagewise_iou": tr("IoU per image"),
+        "boundary_iou": tr("Boundary IoU"),
+    }  # fmt: skip
+    rows = [
+        [escape(str(row["name"])), *(views.percent(row.get(key)) for key in columns)]
+        for row in classes
+    ]
+    header = [tr("Class"), *columns.values()]
+    return views.table(header, rows, numbers=range(1, len(header)), caption=tr("Per class"))

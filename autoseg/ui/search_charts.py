@@ -1,0 +1,177 @@
+"""Charts of a run, as Gradio's native plots take them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from autoseg.search.run_folder import TrialRecord
+from autoseg.ui.search_views import frozen_depth, ranked
+from autoseg.ui.style import SERIES_COLORS
+from autoseg.ui.texts import tr
+
+MAX_CURVES = 8
+"""Learning curves shown at once: those of the best trials and of those that run."""
+
+HEIGHT_PX = 300
+"""Height of every chart, also while it is empty, so that nothing moves when it fills."""
+
+Row = Sequence[float | str | None]
+
+
+def _plot(
+    mark: str, title: str, axes: tuple[str, str, str], rows: Sequence[Row],
+    colors: Mapping[str, str], extra: Sequence[str] = (), names_on_x: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """A plot's update; empty where there are no rows.
+
+    Args:
+        mark: "line" or "point".
+        title: Above the plot.
+        axes: Names of the horizontal axis, of the vertical one and of the series.
+        rows: Values in the order of `axes`, then `extra`.
+        colors: Colour of each series.
+        extra: Further columns, shown when a point is hovered.
+        names_on_x: Whether the horizontal axis shows words.
+    """
+    columns = [*axes, *extra]
+    types = {name: "nominal" for name in columns} | {axes[1]: "quantitative"}
+    if not names_on_x:
+        types[axes[0]] = "quantitative"
+    value = {"columns": columns, "data": [list(row) for row in rows], "datatypes": types}
+    scores = [float(row[1] or 0.0) for row in rows]
+    return dict(
+        gr.update(
+            y_lim=_room(scores),
+            value={**value, "mark": mark} if rows else None,
+            title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
+        )
+    )  # fmt: skip
+
+
+def _room(scores: Sequence[float]) -> list[float] | None:
+    """Limits in steps of five points with air around the scores, so that they seldom move."""
+    if not scores:
+        return None
+    low, high = min(scores), max(scores)
+    return [max(0.0, 5 * ((low - 1) // 5)), min(100.0, 5 * ((high + 1) // 5 + 1))]
+
+
+def series_color(k: int) -> str:
+    """Colour of the k-th series."""
+    return SERIES_COLORS[k % len(SERIES_COLORS)]
+
+
+def _points(score: float) -> float:
+    return round(100 * score, 2)
+
+
+def curves(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Learning curves of the best trials."""
+    drawn = [trial for trial in ranked(trials) if trial.curve][:MAX_CURVES]
+    names = {trial.number: str(trial.number) for trial in drawn}
+    rows: list[Row] = [
+        (point.epochs, _points(point.score), names[trial.number])
+        for trial in sorted(drawn, key=lambda trial: trial.number)
+        for point in trial.curve
+    ]
+    colors = {name: series_color(number) for number, name in names.items()}
+    axes = tr("Epochs"), tr("IoU per image (%)"), tr("Trial")
+    return _plot("line", tr("Learning curves"), axes, rows, colors)
+
+
+def best_by_time(trials: Iterable[TrialRecord]) -> list[tuple[float, float]]:
+    """Minutes of the run and the best score so far, wherever it rose."""
+    known = sorted(
+        (point.at_s, point.score)
+        for trial in trials
+        for point in trial.curve
+        if point.at_s is not None
+    )
+    steps: list[tuple[float, float]] = []
+    for at_s, score in known:
+        if not steps or score > steps[-1][1]:
+            steps.append((at_s / 60, score))
+    return steps
+
+
+def progress(runs: Mapping[str, Sequence[TrialRecord]], until_min: float = 0.0) -> dict[str, Any]:
+    """The best score so far against time: a staircase for each run.
+
+    Args:
+        runs: Trials by the name of their run.
+        until_min: Where the last stair ends at least, in minutes of the run.
+    """
+    rows: list[Row] = []
+    for name, trials in runs.items():
+        stairs = best_by_time(trials)
+        for k, (minute, score) in enumerate(stairs):
+            if k:
+                rows.append((minute, _points(stairs[k - 1][1]), name))
+            rows.append((minute, _points(score), name))
+        if stairs and until_min > stairs[-1][0]:
+            rows.append((until_min, _points(stairs[-1][1]), name))
+    colors = {name: series_color(k) for k, name in enumerate(runs)}
+    axes = tr("Minutes"), tr("Best IoU per image (%)"), tr("Run")
+    rounded = [(round(float(minute or 0), 3), *rest) for minute, *rest in rows]
+    return _plot("line", tr("Best score against time"), axes, rounded, colors)
+
+
+def _scored(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    return [trial for trial in trials if trial.score is not None and trial.status != "failed"]
+
+
+def _short(encoder_name: str) -> str:
+    """An encoder without the tag of its weights, which no legend has room for."""
+    return encoder_name.partition(".")[0]
+
+
+def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:
+    """Score against the frozen depth, a point for each trial."""
+    scored = sorted(_scored(trials), key=lambda trial: trial.recipe.frozen_depth)
+    encoders = sorted({_short(trial.recipe.encoder_name) for trial in scored})
+    colors = {name: series_color(k) for k, name in enumerate(encoders)}
+    rows: list[Row] = [
+        (
+            frozen_depth(trial.recipe.frozen_depth),
+            _points(trial.score or 0.0),
+            _short(trial.recipe.encoder_name),
+            str(trial.number),
+        )
+        for trial in scored
+    ]
+    axes = tr("Frozen depth"), tr("IoU per image (%)"), tr("Encoder")
+    title = tr("Score by frozen depth")
+    return _plot("point", title, axes, rows, colors, [tr("Trial")], names_on_x=True)
+
+
+def pareto_front(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Trials that no other beats in both score and speed, the fastest first."""
+    timed = [trial for trial in _scored(trials) if trial.latency_ms is not None]
+    front: list[TrialRecord] = []
+    for trial in sorted(timed, key=lambda trial: (trial.latency_ms or 0.0, -(trial.score or 0.0))):
+        if not front or (trial.score or 0.0) > (front[-1].score or 0.0):
+            front.append(trial)
+    return front
+
+
+def speed(trials: Iterable[TrialRecord]) -> dict[str, Any]:
+    """Score against milliseconds per image; those that no other beats stand out."""
+    records = list(trials)
+    front = {trial.number for trial in pareto_front(records)}
+    best, others = tr("Best at its speed"), tr("Other trials")
+    rows: list[Row] = [
+        (
+            round(trial.latency_ms, 2),
+            _points(trial.score or 0.0),
+            best if trial.number in front else others,
+            str(trial.number),
+            _short(trial.recipe.encoder_name),
+        )
+        for trial in _scored(records)
+        if trial.latency_ms is not None
+    ]
+    axes = tr("Milliseconds per image"), tr("IoU per image (%)"), tr("Kind")
+    colors = {best: SERIES_COLORS[1], others: SERIES_COLORS[0]}
+    title = tr("Score against speed")
+    return _plot("point", title, axes, rows, colors, [tr("Trial"), tr("Encoder")])

@@ -1,0 +1,133 @@
+"""The form of a new search: its fields, what is wrong with them, and what to expect."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from autoseg.config import SearchConfig, parse_duration
+from autoseg.encoders import catalogue, families
+from autoseg.errors import ConfigError, RunError
+from autoseg.ui import previews
+from autoseg.ui.budget_slider import budget_slider
+from autoseg.ui.texts import label, tr
+from autoseg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the user filled in."""
+
+    dataset: str | None
+    budget: str | None
+    seed: float | None = 0
+    device: str = "auto"
+    encoders: Sequence[str] | None = ()
+    n_trials: float | None = None
+    max_side: float | None = None
+    flip: str = "auto"
+    allow_noncommercial: bool = False
+
+    def chosen_dataset(self) -> str:
+        """Name of the data set.
+
+        Raises:
+            RunError: None is chosen.
+        """
+        if not self.dataset:
+            raise RunError(tr("No data set is chosen. Add one in the Data tab."))
+        return self.dataset
+
+    def config(self, workspace: Workspace) -> SearchConfig:
+        """The same as a configuration, with what the data tab knows of the data set.
+
+        Raises:
+            ConfigError: A field does not hold.
+        """
+        folder = workspace.check_folder(self.dataset) if self.dataset else None
+        check = previews.load_check(folder) if folder else None
+        return SearchConfig(
+            budget_s=parse_duration(self.budget or ""),
+            seed=int(self.seed or 0),
+            device=self.device,
+            encoders=tuple(self.encoders or ()),
+            n_trials=_whole(self.n_trials),
+            max_side=_whole(self.max_side),
+            flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]
+            allow_noncommercial=self.allow_noncommercial,
+            mapping=check.mapping if check else (),
+            colors=check.colors if check else (),
+        )
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by the name of the field; empty where all of it holds."""
+        checks: dict[str, Callable[[], object]] = {
+            "dataset": self.chosen_dataset,
+            "budget": lambda: parse_duration(self.budget or ""),
+            "n_trials": lambda: SearchConfig(1.0, n_trials=_whole(self.n_trials)),
+            "max_side": lambda: SearchConfig(1.0, max_side=_whole(self.max_side)),
+        }
+        found = {}
+        for name, check in checks.items():
+            try:
+                check()
+            except (ConfigError, RunError) as error:
+                found[name] = str(error)
+        return found
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def fields() -> dict[str, Any]:
+    """Fields by the names of `Form`."""
+    dataset = gr.Dropdown(label=label("Data set"), choices=[], elem_id="dataset")
+    budget = budget_slider("6m", elem_id="budget")
+    with gr.Accordion(label("More options"), open=False, elem_id="more-options"):
+        options = {**_model_options(), **_limits()}
+    return {"dataset": dataset, "budget": budget, **options}
+
+
+def _model_options() -> dict[str, Any]:
+    encoders = gr.Dropdown(
+        label=label("Encoders"), multiselect=True, value=[], choices=_encoder_choices(),
+        info=label("Families or single encoders. Empty: all that this computer has weights for."),
+        elem_id="encoders",
+    )  # fmt: skip
+    noncommercial = gr.Checkbox(
+        label=label("Allow weights with non-commercial licences"), value=False
+    )
+    flip = gr.Radio(
+        label=label("Mirror images in training"), value="auto",
+        choices=[(label("Decide from the class names"), "auto"), (label("Never"), "none"),
+                 (label("Left and right"), "horizontal"), (label("All directions"), "both")],
+    )  # fmt: skip
+    return {"encoders": encoders, "allow_noncommercial": noncommercial, "flip": flip}
+
+
+def _limits() -> dict[str, Any]:
+    max_side = gr.Number(
+        label=label("Most pixels of the longer side"), precision=0, value=None,
+        info=label("Empty: from the data."), elem_id="max-side",
+    )  # fmt: skip
+    n_trials = gr.Number(
+        label=label("Most trials"), precision=0, value=None,
+        info=label("Empty: as many as fit."), elem_id="n-trials",
+    )  # fmt: skip
+    device = gr.Dropdown(
+        label=label("Device"), value="auto",
+        choices=[(label("Automatic"), "auto"), (label("CPU"), "cpu"), (label("GPU"), "cuda")],
+    )  # fmt: skip
+    seed = gr.Number(
+        label=label("Seed"), precision=0, value=0,
+        info=label("The same number splits and draws the same way."),
+    )  # fmt: skip
+    return {"max_side": max_side, "n_trials": n_trials, "device": device, "seed": seed}
+
+
+def _encoder_choices() -> list[tuple[str, str]]:
+    """Families first, then every encoder."""
+    named = [(f"{family} *", family) for family in families()]
+    return named + [(encoder.name, encoder.name) for encoder in catalogue()]

@@ -1,0 +1,55 @@
+"""Words of the records in the reader's language: statuses, phases, endings, parameters."""
+
+import re
+
+from autoseg.ui.texts import tr
+
+_RUNG = re.compile(
+    r"scored ([\d.]+) after (\d+) % of its length: not among the best third at that point"
+)
+
+
+def status_name(status: str) -> str:
+    """Status of a run or a trial."""
+    return {
+        "queued": tr("waiting"), "running": tr("running"), "paused": tr("paused"),
+        "interrupted": tr("interrupted"), "done": tr("done"), "failed": tr("failed"),
+        "complete": tr("complete"), "pruned": tr("pruned"),
+    }.get(status, status)  # fmt: skip
+
+
+def phase_name(phase: str) -> str:
+    """Phase of a run."""
+    return {
+        "checking data": tr("Checking data"), "preparing data": tr("Preparing data"),
+        "calibrating": tr("Calibrating"), "searching": tr("Searching"),
+        "training folds": tr("Training folds"), "final training": tr("Final training"),
+        "evaluating": tr("Evaluating"), "finished": tr("Finished"),
+    }.get(phase, phase.capitalize())  # fmt: skip
+
+
+def parameter_name(name: str) -> str:
+    """A dimension of the search."""
+    return {
+        "encoder": tr("Encoder"), "frozen_depth": tr("Frozen depth"),
+        "decoder_lr": tr("Learning rate"), "encoder_lr_ratio": tr("Learning rate of the encoder"),
+        "augmentation": tr("Augmentation"), "decoder": tr("Decoder"),
+        "drop_path": tr("Stochastic depth"), "layer_decay": tr("Slower shallow layers"),
+    }.get(name, name)  # fmt: skip
+
+
+def ending(reason: str) -> str:
+    """Why a trial ended, as the search wrote it; what is not known stays as it stands."""
+    if found := _RUNG.fullmatch(reason):
+        score, share = found.groups()
+        return tr(
+            "scored {score} after {share} % of its length: not among the best third at that point",
+            score=score,
+            share=share,
+        )
+    return {
+        "ran to its end": tr("ran to its end"),
+        "stopped on request": tr("stopped on request"),
+        "the time of the search was up": tr("the time of the search was up"),
+        "interrupted; tried again as a new trial": tr("interrupted; tried again as a new trial"),
+    }.get(reason, reason)

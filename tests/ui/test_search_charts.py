@@ -1,0 +1,79 @@
+import json
+from dataclasses import replace
+
+import pytest
+from ui_helpers import trial
+
+from autoseg.search.run_folder import CurvePoint
+from autoseg.ui import search_charts
+
+
+def timed(number, score, latency_ms, status="complete"):
+    return replace(trial(number, status), score=score, latency_ms=latency_ms)
+
+
+def scored_at(number, *points):
+    curve = tuple(CurvePoint(1.0, 1.0, None, score, at_s=at_s) for at_s, score in points)
+    return replace(trial(number), curve=curve)
+
+
+def rows_of(update):
+    plot = update["value"]
+    assert all(len(row) == len(plot["columns"]) for row in plot["data"])
+    assert {update["x"], update["y"], update["color"]} <= set(plot["columns"])
+    assert {row[2] for row in plot["data"]} <= set(update["color_map"])
+    json.dumps(update)
+    return plot["data"]
+
+
+def test_curves_are_those_of_the_best_trials():
+    rows = rows_of(search_charts.curves([trial(number) for number in range(20)]))
+    assert {row[2] for row in rows} == {str(number) for number in range(12, 20)}
+
+
+def test_the_best_score_only_rises_and_at_the_times_it_was_known():
+    trials = [scored_at(0, (60, 0.5), (180, 0.4)), scored_at(1, (120, 0.3), (240, 0.7))]
+    assert search_charts.best_by_time(trials) == [(1.0, 0.5), (4.0, 0.7)]
+    rows = rows_of(search_charts.progress({"run": trials}, until_min=5.0))
+    assert [row[:2] for row in rows] == [[1.0, 50.0], [4.0, 50.0], [4.0, 70.0], [5.0, 70.0]]
+
+
+def test_runs_are_drawn_in_colours_of_their_own():
+    update = search_charts.progress({"a": [scored_at(0, (60, 0.5))], "b": [trial(1)]})
+    assert len(set(update["color_map"].values())) == 2
+
+
+def test_scores_from_before_times_were_noted_draw_nothing():
+    assert search_charts.progress({"old": [trial(0)]}, until_min=3.0)["value"] is None
+
+
+def test_the_front_is_what_no_other_trial_beats():
+    trials = [
+        timed(0, 0.5, 10), timed(1, 0.6, 20), timed(2, 0.55, 25), timed(3, 0.7, 30),
+        timed(4, 0.4, 10), timed(5, 0.9, 5, "failed"), timed(6, 0.9, None),
+    ]  # fmt: skip
+    front = search_charts.pareto_front(trials)
+    assert [record.number for record in front] == [0, 1, 3]
+    for record in front:
+        assert not any(
+            other.score >= record.score and other.latency_ms < record.latency_ms
+            for other in trials[:5]
+        )
+    rows = rows_of(search_charts.speed(trials))
+    assert {row[3] for row in rows if row[2] == "Best at its speed"} == {"0", "1", "3"}
+
+
+def test_each_scored_trial_is_a_point_at_its_frozen_depth():
+    rows = rows_of(search_charts.depth([trial(0), trial(1), replace(trial(2), score=None)]))
+    assert [row[0] for row in rows] == ["2", "2"]
+
+
+@pytest.mark.parametrize("scores", [[50.0], [3.0, 99.5], [0.0, 100.0]])
+def test_no_point_lies_on_the_edge_of_a_chart_unless_scores_end_there(scores):
+    low, high = search_charts._room(scores)
+    assert low <= max(0, min(scores) - 1) and high >= min(100, max(scores) + 1)
+
+
+def test_charts_of_nothing_are_empty():
+    for update in (search_charts.curves([]), search_charts.speed([]), search_charts.depth([])):
+        assert update["value"] is None

@@ -1,0 +1,36 @@
+import pytest
+
+from autoseg.errors import ConfigError
+from autoseg.ui.search_form import Form
+
+
+def test_a_form_becomes_a_configuration(workspace):
+    form = Form("photos", "1h30m", seed=3.0, flip="none", n_trials=5.0, encoders=["resnet"])
+    config = form.config(workspace)
+    assert (config.budget_s, config.seed, config.flip, config.n_trials) == (5400, 3, "none", 5)
+    assert config.encoders == ("resnet",)
+    assert Form("photos", "90s").config(workspace).flip is None
+
+
+@pytest.mark.parametrize("budget", ["", None, "soon", "-5m"])
+def test_a_budget_that_is_none_is_refused(workspace, budget):
+    with pytest.raises(ConfigError):
+        Form("photos", budget).config(workspace)
+    assert set(Form("photos", budget).problems()) == {"budget"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"dataset": None}, "dataset"),
+        ({"n_trials": 0}, "n_trials"),
+        ({"max_side": 8.0}, "max_side"),
+    ],
+)
+def test_an_error_belongs_to_its_field(changes, field):
+    problems = Form(**{"dataset": "photos", "budget": "6m", **changes}).problems()
+    assert set(problems) == {field} and problems[field]
+
+
+def test_a_form_that_holds_has_no_problems():
+    assert Form("photos", "6m", n_trials=3.0, max_side=256.0).problems() == {}
