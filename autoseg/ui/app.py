@@ -98,9 +98,9 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         )
         page.load(open_dataset, None, data.outputs, **private)
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
-        page.load(share.open_page, None, share.outputs, queue=False, **private)
         if access.sharing:
-            share_page.select(share.open_page, None, share.outputs, queue=False, **private)
+            page.load(share.open_page, None, share.outputs, queue=False, **private)
+            share_page.select(share.list_models, None, share.models, queue=False, **private)
             share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)

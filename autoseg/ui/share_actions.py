@@ -15,6 +15,8 @@ from autoseg.hub.spaces import DeployOptions, deploy, plan_deploy
 from autoseg.predictor import find_bundle
 from autoseg.pulled_models import PulledModel
 from autoseg.ui import share_view, views
+from autoseg.ui.access import Access
+from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
 Values = dict[str, Any]
@@ -30,17 +32,25 @@ class Session:
 
     connection: Connection
     account: Account | None = None
+    user: str | None = None
+    """Who opened the page, where it asks for a password."""
+    is_owner: bool = True
+    """Whether it is this computer's own user, who has its login and its copies of models."""
 
 
-def begin() -> Session:
+def begin(access: Access, user: str | None = None) -> Session:
     """A page that nobody has signed in to yet."""
-    return Session(connect(saved_login=False))
+    return Session(connect(saved_login=False), user=user, is_owner=access.local)
 
 
 def signed_in(session: Session, token: str | None) -> Values:
-    """Sign in with a token, or else with the login of this computer."""
+    """Sign in with a token; the owner of this computer else with its login."""
     try:
         given = (token or "").strip() or None
+        if given is None and not session.is_owner:
+            raise HubAccessError(
+                "Give a token of your own: this page does not use the login of its computer."
+            )
         connection = connect(
             given,
             endpoint=session.connection.endpoint,
@@ -52,7 +62,7 @@ def signed_in(session: Session, token: str | None) -> Values:
     except AutosegError as error:
         return {"account": views.error(error), "token": ""}
     return {
-        "session": Session(connection, account),
+        "session": replace(session, connection=connection, account=account),
         "account": share_view.account(account),
         "token": "",  # What was typed does not stay in the page.
         "own": gr.update(choices=models, value=None, visible=bool(models)),
@@ -64,7 +74,8 @@ def signed_out(session: Session) -> Values:
     """Forget the account and its token."""
     connection = replace(session.connection, token=None)
     return {
-        "session": Session(connection), "account": share_view.NO_ACCOUNT, "token": "",
+        "session": replace(session, connection=connection, account=None),
+        "account": share_view.no_account(), "token": "",
         "own": gr.update(choices=[], value=None, visible=False),
         "space_models": gr.update(choices=[]),
     }  # fmt: skip
@@ -121,8 +132,10 @@ def pushed(
         done = push(plan, session.connection, on_progress=on_progress)
     except AutosegError as error:
         return {"plan": views.error(error), "card": ""}
-    said = "Pushed to" if done.changed else "No file has changed since the last push to"
-    after = ": it is public now." if plan.opens else ": it is private." if plan.private else "."
+    changed = tr("Pushed to"), tr("No file has changed since the last push to")
+    said = changed[0] if done.changed else changed[1]
+    after = tr(": it is public now.") if plan.opens else tr(": it is private.")
+    after = after if plan.opens or plan.private else "."
     return {
         "plan": share_view.stacked(
             [share_view.link(said, done.url, after), *map(views.note, plan.notes)]
@@ -151,7 +164,7 @@ def found(session: Session, query: str | None) -> Values:
         return {"pulled": views.error(error)}
     names = [entry.repo_id for entry in entries]
     if not names:
-        return {"pulled": views.note("No model of autoseg has such a name.")}
+        return {"pulled": views.note(tr("No model of autoseg has such a name."))}
     return {"own": gr.update(choices=names, value=None, visible=True)}
 
 
@@ -161,12 +174,15 @@ def pulled(workspace: Workspace, session: Session, text: str | None) -> Values:
         repo = parse_repo(text or "")
         if repo is None:
             raise HubError(f"{text!r} is no repository on the Hub. Write it as owner/name.")
-        got = pull_model(repo.repo_id, session.connection, revision=repo.revision)
+        got = pull_model(
+            repo.repo_id, session.connection, revision=repo.revision, use_cache=session.is_owner
+        )
         bundle = load_bundle(got.folder)
         workspace.pulled.add(PulledModel(got.repo_id, got.commit, str(got.folder)))
     except AutosegError as error:
         return {"pulled": views.error(error), "pulled_card": "", "try_it": gr.update(visible=False)}
-    where = "the copy on this computer" if got.from_cache else f"commit {got.commit[:7]}"
+    copy = tr("the copy on this computer")
+    where = copy if got.from_cache else tr("commit {commit}", commit=got.commit[:7])
     readme = got.folder / "README.md"
     text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     return {
@@ -197,7 +213,7 @@ def deployed(
         done = deploy(plan, session.connection, on_stage=tell)
     except AutosegError as error:
         return {"space_state": share_view.stages(seen) + views.error(error), "space_token": ""}
-    said = share_view.link("The Space is", done.url, f" ({done.stage})")
+    said = share_view.link(tr("The Space is"), done.url, f" ({done.stage})")
     notes = [views.note(text) for text in (*plan.notes, done.note) if text]
     return {
         "space_state": share_view.stacked([share_view.stages(seen), said, *notes]),

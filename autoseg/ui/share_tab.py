@@ -9,28 +9,35 @@ import gradio as gr
 from autoseg.hub.push import PushOptions
 from autoseg.hub.spaces import HARDWARE, TOKEN_SECRET, DeployOptions
 from autoseg.licences import LICENCES
-from autoseg.ui import share_actions, share_view, views
+from autoseg.ui import share_actions, share_view
 from autoseg.ui.access import Access
 from autoseg.ui.share_actions import OnBytes, Session, Values
 from autoseg.ui.style import html
+from autoseg.ui.texts import both, label, tr
 from autoseg.workspace import Workspace
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
+State = Session | None
+"""What the page keeps of who is signed in."""
+
 _TEXT_OPTIONS = ("licence", "data_licence", "tag", "revision")
 """Options of a push that are texts."""
 
-_EXAMPLES: dict[str, bool | None] = {
-    "Only while it is private": None, "Always": True, "Never": False,
-}  # fmt: skip
+_EXAMPLES: dict[str, bool | None] = {"private": None, "always": True, "never": False}
 """What may be said of example pictures, as `PushOptions` has it."""
 
-NOT_HERE = views.empty(
-    "Not on a page that others can open",
-    "Push, pull and Spaces work in the app on the computer that runs it, or by the commands "
-    "autoseg push, pull and deploy there.",
-)
+
+def not_here() -> str:
+    """What stands in the place of the tab where the Hub may not be used."""
+    title = both("Not on a page that others can open")
+    advice = both(
+        "Push, pull and Spaces work in the app on the computer that runs it, on a page that asks "
+        "for a password, or by the commands autoseg push, pull and deploy."
+    )
+    return f'<div class="as-empty"><b>{title}</b>{advice}</div>'
+
 
 _PROGRESS = gr.Progress()
 
@@ -43,6 +50,10 @@ class ShareTab:
     pulled_name: gr.State
     outputs: list[Any]
     open_page: Callable[[], Placed]
+    """For a page just opened or reloaded."""
+    models: list[Any]
+    list_models: Callable[[], Placed]
+    """For when the tab is chosen."""
 
 
 def build(workspace: Workspace, access: Access) -> ShareTab:
@@ -54,27 +65,31 @@ def build(workspace: Workspace, access: Access) -> ShareTab:
             or see what somebody else's token gives.
     """
     if not access.sharing:
-        html(NOT_HERE)
-        return ShareTab(gr.Button(visible=False), gr.State(None), [], dict)
+        html(not_here())
+        return ShareTab(gr.Button(visible=False), gr.State(None), [], dict, [], dict)
     session, name = gr.State(None), gr.State(None)
-    parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row()}
+    parts: dict[str, Any] = {"session": session, "pulled_name": name, **_account_row(access)}
     with gr.Tabs():
-        with gr.Tab("Push"):
+        with gr.Tab(label("Push")):
             parts |= _push_part()
-        with gr.Tab("Pull"):
-            parts |= _pull_part()
-        with gr.Tab("Space"):
+        with gr.Tab(label("Pull")):
+            parts |= _pull_part(access)
+        with gr.Tab(label("Space")):
             parts |= _space_part()
-    wiring = _Wiring(parts, workspace)
+    wiring = _Wiring(parts, workspace, access)
     wiring.connect_account()
     wiring.connect_push()
     wiring.connect_pull()
     wiring.connect_space()
 
     def open_page() -> Placed:
+        return wiring.placed({**share_actions.opened(workspace), **share_view.empty_states()})
+
+    def list_models() -> Placed:
         return wiring.placed(share_actions.opened(workspace))
 
-    return ShareTab(parts["try_it"], name, [parts["run"]], open_page)
+    outputs = wiring.some("run", *share_view.empty_states())
+    return ShareTab(parts["try_it"], name, outputs, open_page, [parts["run"]], list_models)
 
 
 class _Wiring:
@@ -82,9 +97,10 @@ class _Wiring:
 
     private: ClassVar[dict[str, Any]] = {"api_visibility": "private"}
 
-    def __init__(self, parts: dict[str, Any], workspace: Workspace) -> None:
+    def __init__(self, parts: dict[str, Any], workspace: Workspace, access: Access) -> None:
         self.parts = parts
         self.workspace = workspace
+        self.access = access
 
     def placed(self, values: Values) -> Placed:
         """Values by component."""
@@ -94,21 +110,24 @@ class _Wiring:
         """Components by their names."""
         return [self.parts[name] for name in names]
 
-    def session_of(self, state: Session | None) -> Session:
-        """Who is signed in on a page."""
-        return state or share_actions.begin()
+    def session_of(self, state: Session | None, request: gr.Request | None) -> Session:
+        """Who is signed in on a page; nobody, where another user has opened it."""
+        user = request.username if request else None
+        if state is None or state.user != user:
+            return share_actions.begin(self.access, user)
+        return state
 
     def connect_account(self) -> None:
         """Signing in and out."""
 
-        def on_sign_in(state: Session | None, token: str | None) -> Placed:
-            return self.placed(share_actions.signed_in(self.session_of(state), token))
+        def on_sign_in(state: State, token: str | None, request: gr.Request) -> Placed:
+            return self.placed(share_actions.signed_in(self.session_of(state, request), token))
 
-        def on_sign_out(state: Session | None) -> Placed:
-            return self.placed(share_actions.signed_out(self.session_of(state)))
+        def on_sign_out(state: State, request: gr.Request) -> Placed:
+            return self.placed(share_actions.signed_out(self.session_of(state, request)))
 
-        def on_run(state: Session | None, run: str | None) -> Placed:
-            return self.placed(share_actions.suggested(self.session_of(state), run))
+        def on_run(state: State, run: str | None, request: gr.Request) -> Placed:
+            return self.placed(share_actions.suggested(self.session_of(state, request), run))
 
         outputs = self.some("session", "account", "token", "own", "space_models")
         shown: dict[str, Any] = {"show_progress_on": self.parts["account"], **self.private}
@@ -130,16 +149,18 @@ class _Wiring:
             examples = _EXAMPLES[values[parts["show_examples"]]]
             return PushOptions(public=values[parts["public"]], examples=examples, **texts)
 
-        def asked(values: Placed) -> tuple[Session, str | None, str | None, PushOptions]:
-            state = self.session_of(values[parts["session"]])
-            return state, values[parts["run"]], values[parts["repo"]], options_of(values)
+        def asked(
+            values: Placed, request: gr.Request
+        ) -> tuple[Session, str | None, str | None, PushOptions]:
+            session = self.session_of(values[parts["session"]], request)
+            return session, values[parts["run"]], values[parts["repo"]], options_of(values)
 
-        def on_preview(values: Placed) -> Placed:
-            return self.placed(share_actions.planned(self.workspace, *asked(values)))
+        def on_preview(values: Placed, request: gr.Request) -> Placed:
+            return self.placed(share_actions.planned(self.workspace, *asked(values, request)))
 
-        def on_push(values: Placed, progress: Any = _PROGRESS) -> Placed:
-            report = _reporting(progress)
-            return self.placed(share_actions.pushed(self.workspace, *asked(values), report))
+        def on_push(values: Placed, request: gr.Request, progress: Any = _PROGRESS) -> Placed:
+            given = asked(values, request)
+            return self.placed(share_actions.pushed(self.workspace, *given, _reporting(progress)))
 
         names = ("session", "run", "repo", "public", "show_examples", *_TEXT_OPTIONS)
         inputs, outputs = set(self.some(*names)), self.some("plan", "card")
@@ -150,11 +171,12 @@ class _Wiring:
     def connect_pull(self) -> None:
         """Look for models and pull one."""
 
-        def on_find(state: Session | None, query: str | None) -> Placed:
-            return self.placed(share_actions.found(self.session_of(state), query))
+        def on_find(state: State, query: str | None, request: gr.Request) -> Placed:
+            return self.placed(share_actions.found(self.session_of(state, request), query))
 
-        def on_pull(state: Session | None, text: str | None) -> Placed:
-            return self.placed(share_actions.pulled(self.workspace, self.session_of(state), text))
+        def on_pull(state: State, text: str | None, request: gr.Request) -> Placed:
+            session = self.session_of(state, request)
+            return self.placed(share_actions.pulled(self.workspace, session, text))
 
         inputs = self.some("session", "pull_id")
         shown: dict[str, Any] = {"show_progress_on": self.parts["pulled"], **self.private}
@@ -170,7 +192,7 @@ class _Wiring:
         """Make a Space."""
         parts = self.parts
 
-        def on_deploy(values: Placed, progress: Any = _PROGRESS) -> Placed:
+        def on_deploy(values: Placed, request: gr.Request, progress: Any = _PROGRESS) -> Placed:
             token = (values[parts["space_token"]] or "").strip()
             options = DeployOptions(
                 space=(values[parts["space"]] or "").strip() or None,
@@ -180,7 +202,7 @@ class _Wiring:
             )
             return self.placed(
                 share_actions.deployed(
-                    self.session_of(values[parts["session"]]),
+                    self.session_of(values[parts["session"]], request),
                     values[parts["space_models"]],
                     options,
                     lambda stage: progress(None, desc=stage),
@@ -195,49 +217,53 @@ class _Wiring:
 
 def _reporting(progress: Any) -> OnBytes:
     """Gradio's progress bar as a transfer calls it."""
-    return lambda done, total: progress((done, total), desc="Uploading", unit="bytes")
+    return lambda done, total: progress((done, total), desc=tr("Uploading"), unit=tr("bytes"))
 
 
-def _account_row() -> dict[str, Any]:
+def _account_row(access: Access) -> dict[str, Any]:
+    own = label("Empty: the login of this computer") if access.local else "hf_..."
+    advice = label("Kept for this page only. Make one under Settings, Access Tokens, on the Hub.")
     with gr.Row(elem_classes="as-signing"):
         token = gr.Textbox(
-            label="Access token of the Hugging Face Hub", type="password", scale=3, min_width=260,
-            placeholder="Empty: the login of this computer",
-            info="Kept for this page only. Make one under Settings, Access Tokens, on the Hub.",
-            elem_id="token",
+            label=label("Access token of the Hugging Face Hub"), type="password", scale=3,
+            min_width=260, placeholder=own, info=advice, elem_id="token",
         )  # fmt: skip
-        sign_in = gr.Button("Sign in", variant="primary", min_width=120, elem_id="sign-in")
-        sign_out = gr.Button("Sign out", min_width=120)
-    account = html(share_view.NO_ACCOUNT, elem_id="account")
+        sign_in = gr.Button(label("Sign in"), variant="primary", min_width=120, elem_id="sign-in")
+        sign_out = gr.Button(label("Sign out"), min_width=120)
+    account = html(elem_id="account")
     return {"token": token, "sign_in": sign_in, "sign_out": sign_out, "account": account}
 
 
 def _push_part() -> dict[str, Any]:
-    licences = [("Chosen from its parts", "")] + [(name, name) for name in LICENCES]
+    licences = [(label("Chosen from its parts"), "")] + [(name, name) for name in LICENCES]
     with gr.Row():
         with gr.Column(scale=2, min_width=290):
-            run = gr.Dropdown(label="Model of the run", choices=[], elem_id="push-run")
+            run = gr.Dropdown(label=label("Model of the run"), choices=[], elem_id="push-run")
             repo = gr.Textbox(
-                label="Repository", placeholder="owner/name", elem_id="push-repo",
-                info="It is made if it does not exist, or updated if it does.",
+                label=label("Repository"), placeholder="owner/name", elem_id="push-repo",
+                info=label("It is made if it does not exist, or updated if it does."),
             )  # fmt: skip
-            public = gr.Checkbox(label="Everybody may see it", value=False, elem_id="push-public")
+            public = gr.Checkbox(
+                label=label("Everybody may see it"), value=False, elem_id="push-public"
+            )
             examples = gr.Radio(
-                list(_EXAMPLES), value=next(iter(_EXAMPLES)),
-                label="Show a few of my images on the card",
+                _example_choices(), value="private", elem_id="push-examples",
+                label=label("Show a few of my images on the card"),
             )  # fmt: skip
-            with gr.Accordion("Licences, tag and branch", open=False):
-                licence = gr.Dropdown(licences, value="", label="Licence of the model")
+            with gr.Accordion(label("Licences, tag and branch"), open=False):
+                licence = gr.Dropdown(licences, value="", label=label("Licence of the model"))
                 data_licence = gr.Dropdown(
-                    [("Not stated", ""), *licences[1:]], value="", label="Licence of my images"
+                    [(label("Not stated"), ""), *licences[1:]],
+                    value="",
+                    label=label("Licence of my images"),
                 )
-                tag = gr.Textbox(label="Tag", placeholder="v1")
-                revision = gr.Textbox(label="Branch", placeholder="main")
+                tag = gr.Textbox(label=label("Tag"), placeholder="v1")
+                revision = gr.Textbox(label=label("Branch"), placeholder="main")
             with gr.Row():
-                preview = gr.Button("Preview", min_width=120, elem_id="push-preview")
-                push = gr.Button("Push", variant="primary", min_width=120, elem_id="push")
+                preview = gr.Button(label("Preview"), min_width=120, elem_id="push-preview")
+                push = gr.Button(label("Push"), variant="primary", min_width=120, elem_id="push")
         with gr.Column(scale=3, min_width=320):
-            plan = html(share_view.NO_PLAN, elem_id="push-plan")
+            plan = html(elem_id="push-plan")
             card = gr.Markdown(elem_id="push-card", elem_classes="as-paper", container=False)
     return {
         "run": run, "repo": repo, "public": public, "show_examples": examples, "licence": licence,
@@ -246,22 +272,38 @@ def _push_part() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pull_part() -> dict[str, Any]:
+def _example_choices() -> list[tuple[str, str]]:
+    return [
+        (label("Only while it is private"), "private"),
+        (label("Always"), "always"),
+        (label("Never"), "never"),
+    ]
+
+
+def _pull_part(access: Access) -> dict[str, Any]:
     with gr.Row():
         with gr.Column(scale=2, min_width=290):
+            if not access.local:
+                everybody = both("What is pulled is offered to everybody who opens this page.")
+                html(f'<div class="as-note">{everybody}</div>')
             pull_id = gr.Textbox(
-                label="Repository", placeholder="owner/name", elem_id="pull-id",
-                info="Models of autoseg, and any that segmentation_models_pytorch has pushed.",
+                label=label("Repository"), placeholder="owner/name", elem_id="pull-id",
+                info=label("Models of autoseg, and others made with segmentation_models_pytorch."),
             )  # fmt: skip
             own = gr.Radio(
-                label="Found on the Hub", visible=False, elem_classes="as-list", elem_id="own"
+                label=label("Found on the Hub"),
+                visible=False,
+                elem_classes="as-list",
+                elem_id="own",
             )
             with gr.Row():
-                find = gr.Button("Look for it", min_width=120, elem_id="find")
-                pull = gr.Button("Pull", variant="primary", min_width=120, elem_id="pull")
+                find = gr.Button(label("Look for it"), min_width=120, elem_id="find")
+                pull = gr.Button(label("Pull"), variant="primary", min_width=120, elem_id="pull")
         with gr.Column(scale=3, min_width=320):
-            pulled = html(share_view.NO_PULLED, elem_id="pulled")
-            try_it = gr.Button("Try it", variant="primary", visible=False, elem_id="pulled-try")
+            pulled = html(elem_id="pulled")
+            try_it = gr.Button(
+                label("Try it"), variant="primary", visible=False, elem_id="pulled-try"
+            )
             card = gr.Markdown(elem_classes="as-paper", container=False)
     return {
         "pull_id": pull_id, "own": own, "find": find, "pull": pull, "pulled": pulled,
@@ -273,25 +315,27 @@ def _space_part() -> dict[str, Any]:
     with gr.Row():
         with gr.Column(scale=2, min_width=290):
             models = gr.Dropdown(
-                label="Models on the Hub", choices=[], multiselect=True, allow_custom_value=True,
-                info="One, or several to compare on the same image.", elem_id="space-models",
+                label=label("Models on the Hub"), choices=[], multiselect=True,
+                allow_custom_value=True,
+                info=label("One, or several to compare on the same image."),
+                elem_id="space-models",
             )  # fmt: skip
             space = gr.Textbox(
-                label="Name of the Space", placeholder="Empty: made from the model's name",
-                elem_id="space-id",
+                label=label("Name of the Space"), elem_id="space-id",
+                placeholder=label("Empty: made from the model's name"),
             )  # fmt: skip
             hardware = gr.Dropdown(
-                [("As the Hub chooses", ""), *((name, name) for name in HARDWARE)], value="",
-                label="Hardware", info="Most kinds cost money on the Hub.",
+                [(label("As the Hub chooses"), ""), *((name, name) for name in HARDWARE)], value="",
+                label=label("Hardware"), info=label("Most kinds cost money on the Hub."),
             )  # fmt: skip
-            public = gr.Checkbox(label="Everybody may open it", value=False)
+            public = gr.Checkbox(label=label("Everybody may open it"), value=False)
             token = gr.Textbox(
-                label="Token for a private model", type="password",
-                info="Goes to the Space as a secret. Give one that may only read.",
+                label=label("Token for a private model"), type="password",
+                info=label("Goes to the Space as a secret. Give one that may only read."),
             )  # fmt: skip
-            deploy = gr.Button("Make the Space", variant="primary", elem_id="deploy")
+            deploy = gr.Button(label("Make the Space"), variant="primary", elem_id="deploy")
         with gr.Column(scale=3, min_width=320):
-            state = html(share_view.NO_SPACE, elem_id="space-state")
+            state = html(elem_id="space-state")
     return {
         "space_models": models, "space": space, "hardware": hardware, "space_public": public,
         "space_token": token, "deploy": deploy, "space_state": state,

@@ -10,15 +10,7 @@ from autoseg.bundle import BundleInfo
 from autoseg.hub.connection import Account
 from autoseg.hub.push import PushPlan
 from autoseg.ui import views
-
-NO_ACCOUNT = views.empty(
-    "Not signed in", "Pushing and private models need an account on the Hugging Face Hub."
-)
-NO_PLAN = views.empty("No preview yet", "Choose a model and a repository, then press Preview.")
-NO_PULLED = views.empty("No model yet", "Write the name of a repository, then press Pull.")
-NO_SPACE = views.empty(
-    "No Space yet", "A Space is a page on the Hub where others try your model in the browser."
-)
+from autoseg.ui.texts import tr
 
 MAX_CARD_LENGTH = 200_000
 """Characters of a card that are shown; ours have some 10,000."""
@@ -33,26 +25,58 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _EXAMPLE = re.compile(r"\]\((examples/[\w.-]+\.jpg)\)")
 
 
+def no_account() -> str:
+    """Nobody is signed in."""
+    return views.empty(
+        tr("Not signed in"),
+        tr("Pushing and private models need an account on the Hugging Face Hub."),
+    )
+
+
+def empty_states() -> dict[str, str]:
+    """What the parts of the tab show before anything was done, by the parts' names."""
+    return {
+        "account": no_account(),
+        "plan": views.empty(
+            tr("No preview yet"), tr("Choose a model and a repository, then press Preview.")
+        ),
+        "pulled": views.empty(
+            tr("No model yet"), tr("Write the name of a repository, then press Pull.")
+        ),
+        "space_state": views.empty(
+            tr("No Space yet"),
+            tr("A Space is a page on the Hub where others try your model in the browser."),
+        ),
+    }
+
+
 def account(found: Account) -> str:
     """Who is signed in, and what the token may do."""
     may = {
-        "write": "may read and write",
-        "read": "may read only: a push needs a token with the right to write",
-        "fineGrained": "has rights of its own for each repository",
+        "write": tr("the token may read and write"),
+        "read": tr("the token may read only: a push needs one with the right to write"),
+        "fineGrained": tr("the token has rights of its own for each repository"),
     }.get(found.role, "")
-    groups = f" · member of {', '.join(found.organisations)}" if found.organisations else ""
-    token = f" · the token {may}" if may else ""
-    return views.note(f"Signed in as {found.name}{groups}{token}")
+    groups = ", ".join(found.organisations)
+    said = [
+        tr("Signed in as {name}", name=found.name),
+        tr("member of {groups}", groups=groups) if groups else "",
+        may,
+    ]
+    return views.note(" · ".join(text for text in said if text))
 
 
 def plan(planned: PushPlan) -> str:
     """What a push would do."""
-    state = "is updated" if planned.exists else "is created"
-    seen = "private" if planned.private else "public: everybody can see it"
+    name = planned.repo_id
+    state = (
+        tr("{name} is updated", name=name) if planned.exists else tr("{name} is made", name=name)
+    )
+    seen = tr("private") if planned.private else tr("public: everybody can see it")
     rows = [(escape(file.path), _size(file.size_bytes)) for file in planned.files]
-    rows += [(escape(path), "deleted") for path in planned.deletions]
-    caption = f"{planned.repo_id} {state}, {seen}"
-    parts = [views.table(("File", "Size"), rows, numbers=(1,), caption=caption)]
+    rows += [(escape(path), tr("deleted")) for path in planned.deletions]
+    header = (tr("File"), tr("Size"))
+    parts = [views.table(header, rows, numbers=(1,), caption=f"{state}, {seen}")]
     parts += [views.note(text) for text in planned.notes]
     return stacked(parts)
 
@@ -75,8 +99,8 @@ def model(name: str, where: str, info: BundleInfo) -> str:
         )
     ]
     parts = [
-        views.note(f"{name} is here and checked ({where})."),
-        views.table(("Class", "Value in the mask"), rows, numbers=(1,)),
+        views.note(tr("{name} is here and checked ({where}).", name=name, where=where)),
+        views.table((tr("Class"), tr("Value in the mask")), rows, numbers=(1,)),
     ]
     titles = views.score_names()
     scores = [
@@ -85,7 +109,8 @@ def model(name: str, where: str, info: BundleInfo) -> str:
         if key in titles
     ]
     if scores:
-        parts.append(views.table(("Score by its author", "Value"), scores, numbers=(1,)))
+        header = (tr("Score by its author"), tr("Value"))
+        parts.append(views.table(header, scores, numbers=(1,)))
     return stacked(parts)
 
 
@@ -119,7 +144,8 @@ def stages(seen: Sequence[str]) -> str:
         f'<li class="{"now" if k == len(seen) - 1 else "past"}">{escape(stage)}</li>'
         for k, stage in enumerate(seen)
     )
-    return f'<ol class="as-steps" aria-label="Stages of the Space">{items}</ol>'
+    title = escape(tr("Stages of the Space"))
+    return f'<ol class="as-steps" aria-label="{title}">{items}</ol>'
 
 
 def _size(size_bytes: int) -> str:

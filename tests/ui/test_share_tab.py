@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -6,10 +7,11 @@ from bundle_helpers import make_bundle
 from loopback_hub import ALICE, READER, LoopbackHub
 from ui_helpers import write_run
 
-from autoseg.hub.connection import connect
+from autoseg.hub.connection import Account, connect
 from autoseg.hub.push import PushOptions
 from autoseg.hub.spaces import DeployOptions
-from autoseg.ui import predict_tab, share_actions, share_tab, share_view
+from autoseg.ui import predict_models, share_actions, share_tab, share_view
+from autoseg.ui.access import Access
 from autoseg.ui.share_actions import Session
 
 
@@ -17,6 +19,12 @@ from autoseg.ui.share_actions import Session
 def session(hub: LoopbackHub, tmp_path: Path) -> Session:
     """A page that nobody has signed in to."""
     return Session(connect(endpoint=hub.endpoint, cache_dir=tmp_path / "cache", saved_login=False))
+
+
+@pytest.fixture
+def guest(session: Session) -> Session:
+    """A page that asks for a password, opened by anna."""
+    return replace(session, user="anna", is_owner=False)
 
 
 @pytest.fixture
@@ -62,6 +70,35 @@ def test_an_empty_field_signs_in_with_this_computers_login(session, monkeypatch)
     assert values["session"].account.name == "alice"
     again = share_actions.signed_in(share_actions.signed_out(values["session"])["session"], "")
     assert again["session"].account.name == "alice"
+
+
+def test_a_guest_does_not_get_this_computers_login(guest, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", ALICE.token)
+    values = share_actions.signed_in(guest, "")
+    assert "a token of your own" in values["account"] and "session" not in values
+    assert hub.requests == []
+    assert share_actions.signed_in(guest, ALICE.token)["session"].user == "anna"
+
+
+def test_a_guest_does_not_get_this_computers_copy_of_a_private_model(
+    workspace, run, alice, guest, hub
+):
+    push(workspace, alice, run)
+    assert "is here" in share_actions.pulled(workspace, alice, "alice/leaves")["pulled"]
+    assert "alert" in share_actions.pulled(workspace, guest, "alice/leaves")["pulled"]
+    hub.fail("alice/leaves", times=100, status=503)
+    assert "is here" in share_actions.pulled(workspace, alice, "alice/leaves")["pulled"]
+    assert "alert" in share_actions.pulled(workspace, guest, "alice/leaves")["pulled"]
+
+
+def test_a_guests_account_is_nobody_elses(workspace):
+    anna, bob = (gr.Request(username=name) for name in ("anna", "bob"))
+    access = Access(users=(("anna", "a long password"), ("bob", "b long password")))
+    wiring = share_tab._Wiring({}, workspace, access)
+    session = replace(wiring.session_of(None, anna), account=Account("alice", (), "write"))
+    assert wiring.session_of(session, anna) is session
+    assert wiring.session_of(session, bob).account is None
+    assert not wiring.session_of(None, bob).is_owner
 
 
 def test_nothing_is_pushed_before_somebody_signed_in(workspace, run, session, hub, monkeypatch):
@@ -121,10 +158,13 @@ def test_a_pulled_model_is_offered_for_prediction(workspace, run, alice):
     values = share_actions.pulled(workspace, alice, "alice/leaves")
     assert "is here" in values["pulled"] and "stem" in values["pulled"]
     assert values["pulled_name"] == "alice/leaves"
-    names = [name for _, name in predict_tab.model_choices(workspace)]
+    names = [name for _, name in predict_models.model_choices(workspace)]
     assert names == [run.name, "alice/leaves"]
-    loaded = predict_tab.load_model(workspace, "alice/leaves")
-    assert loaded.class_names == predict_tab.load_model(workspace, run.name).class_names
+    loaded, own = (
+        predict_models.load(predict_models.find_model(workspace, Access(), name))
+        for name in ("alice/leaves", run.name)
+    )
+    assert loaded.class_names == own.class_names
 
 
 @pytest.mark.parametrize("text", ["", "leaves", "../leaves", "a/b/c"])
