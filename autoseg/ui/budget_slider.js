@@ -17,8 +17,8 @@
     }
     return sum;
   };
-  const named = (stop) =>
-    stop.replace(/h/, ` ${say('h')} `).replace(/m/, ` ${say('min')}`).trim();
+  const words = { h: say("h"), m: say("min") };
+  const named = (stop) => stop.replace(/[hm]/g, (letter) => ` ${words[letter]} `).trim();
   const nearest = (text) => {
     const wanted = Math.log(Math.max(1, seconds(text)));
     const far = props.stops.map((stop) => Math.abs(Math.log(seconds(stop)) - wanted));
@@ -45,12 +45,12 @@
   };
 
   const title = root.querySelector('.bs-title');
-  title.textContent = say('Time budget');
+  title.textContent = say("Time budget");
   root.querySelector('.bs-info').textContent = say(
-    'From the start to the finished model. Slide, or type any like 45m or 1h30m.');
+    "From the start to the finished model. Slide, or type any like 45m or 1h30m.");
   slider.max = props.stops.length - 1;
-  slider.setAttribute('aria-label', `${say('Time budget')}: ${say('Slide to a time')}`);
-  field.setAttribute('aria-label', `${say('Time budget')}: ${say('Or type a time')}`);
+  slider.setAttribute('aria-label', say("Time budget, as a slider"));
+  field.setAttribute('aria-label', say("Time budget, as text"));
   const marks = root.querySelector('.bs-marks');
   props.stops.forEach((stop, k) => {
     if (!props.marked.includes(stop)) return;

@@ -17,7 +17,7 @@ _MARKED = ("1m", "4m", "15m", "45m", "4h")
 
 _TEXTS = (
     "Time budget", "From the start to the finished model. Slide, or type any like 45m or 1h30m.",
-    "Slide to a time", "Or type a time", "min", "h",
+    "Time budget, as a slider", "Time budget, as text", "min", "h",
 )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ def report(values: dict[str, Any]) -> str:
     """Scores of the final model, beside them those of what it is compared with."""
     model, default = values["model"], values.get("default_recipe")
     header = [tr("Score"), tr("This model"), tr("95 % interval")]
-    header += [tr("Default recipe"), tr("95 % interval")] if default else []
+    is_former = values.get("compared_with") == "former model"
+    other = tr("Former model") if is_former else tr("Default recipe")
+    header += [other, tr("95 % interval")] if default else []
     parts = [
         views.table(
             header,
@@ -21,7 +23,7 @@ def report(values: dict[str, Any]) -> str:
             caption=_caption(values),
         )
     ]
-    sentences = [_difference(values.get("difference")), values.get("default_note")]
+    sentences = [*_difference(values.get("difference"), is_former), values.get("default_note")]
     notes = (" ".join(filter(None, sentences)), values.get("note"))
     parts += [views.note(text) for text in notes if text]
     parts.append(_per_class(model["per_class"]))
@@ -65,21 +67,27 @@ def _score_cells(score: dict[str, float | None]) -> list[str]:
     ]
 
 
-def _difference(values: dict[str, Any] | None) -> str:
+def _difference(values: dict[str, Any] | None, is_former: bool) -> list[str]:
+    """Sentences on how far the model lies above or below what it is compared with."""
     if not values or values.get("value") is None:
-        return ""
+        return []
     points = f"{abs(100 * values['value']):.1f}"
-    if values["value"] >= 0:
-        text = tr("The search's model is {points} points above the default recipe", points=points)
+    above = values["value"] >= 0
+    if is_former and above:
+        said = [tr("The model is {points} points above the former one.", points=points)]
+    elif is_former:
+        said = [tr("The model is {points} points below the former one.", points=points)]
+    elif above:
+        said = [tr("The model is {points} points above the default recipe.", points=points)]
     else:
-        text = tr("The search's model is {points} points below the default recipe", points=points)
+        said = [tr("The model is {points} points below the default recipe.", points=points)]
     if values.get("low") is not None and values.get("high") is not None:
         low, high = f"{100 * values['low']:+.1f}", f"{100 * values['high']:+.1f}"
-        text += tr(" (95 % interval {low} to {high})", low=low, high=high)
+        said.append(tr("The 95 % interval is {low} to {high}.", low=low, high=high))
     if values.get("probability_better") is not None:
         share = f"{100 * values['probability_better']:.0f}"
-        text += tr("; it is better with probability {share} %", share=share)
-    return text + tr(".")
+        said.append(tr("It is better with probability {share} %.", share=share))
+    return said
 
 
 def _per_class(classes: Sequence[dict[str, Any]]) -> str:

@@ -51,5 +51,11 @@ def test_a_report_without_a_default_recipe_is_shown():
     assert "Default recipe" not in text
 
 
+def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
+    text = text_of(report_view.report({**REPORT, "compared_with": "former model"}))
+    assert "Former model" in text and "11.0 points above the former one" in text
+    assert "Default recipe" not in text
+
+
 def test_an_undefined_score_is_a_dash():
     assert views.percent(None) == "–"
