@@ -1,164 +1,80 @@
-"""Predict tab: a model of the workspace on an image of the user's."""
+"""Predict tab: a model on the user's images, the mask in a canvas, corrections that teach it."""
 
+import atexit
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
+from gradio.events import Dependency
 
-from autoseg.data.formats import Sample, find_samples
-from autoseg.data.images import read_image
-from autoseg.errors import AutosegError, BundleError, DatasetError, RunError
-from autoseg.predictor import Predictor, find_bundle
-from autoseg.ui import previews, views
+from autoseg.errors import AutosegError
+from autoseg.prediction import OUTPUT_FORMATS
+from autoseg.ui import predict_actions as actions
+from autoseg.ui import predict_teach as teach
+from autoseg.ui import views
 from autoseg.ui.access import Access
-from autoseg.ui.results import class_areas, new_folder, write_result
-from autoseg.ui.style import html, overlay_viewer
+from autoseg.ui.downloader import Downloader
+from autoseg.ui.mask_canvas import MaskCanvas
+from autoseg.ui.predict_actions import Desk, Given, Options, Values
+from autoseg.ui.predict_downloads import exported, zipped
+from autoseg.ui.predict_examples import examples, thumbnail
+from autoseg.ui.predict_models import find_model, model_choices
+from autoseg.ui.results import ResultStore
+from autoseg.ui.style import html
+from autoseg.ui.texts import label, tr
 from autoseg.workspace import Workspace
-
-Values = dict[str, Any]
-"""What a callback changes, by the name of the component."""
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
-N_EXAMPLES = 8
-"""Images of the test split that are offered to try."""
+Parts = dict[str, Any]
+"""Components by name."""
 
-NO_MODEL = views.empty("No model yet", "Start a search in the Search tab; its model appears here.")
-NO_PREDICTION = views.empty("No prediction yet", "Give an image, or click one of the examples.")
+TILES = (256, 384, 512, 768, 1024)
+"""Sides of tiles that are offered, in pixels."""
 
-
-def model_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Finished runs, the newest first, with their scores; then models pulled from the Hub.
-
-    The value of a run is its name, that of a pulled model "owner/name".
-    """
-    choices = []
-    for run in workspace.runs():
-        try:
-            find_bundle(run.model)
-            state = run.state()
-        except (BundleError, RunError):
-            continue
-        score = state.best_score if state else None
-        told = f" · {views.percent(score)} on validation images" if score is not None else ""
-        choices.append((run.name + told, run.name))
-    pulled = [
-        (f"{model.repo_id} · from the Hub", model.repo_id) for model in workspace.pulled.all()
-    ]
-    return choices + pulled
+_PROGRESS = gr.Progress()
 
 
-def opened(workspace: Workspace, chosen: str | None = None) -> Values:
-    """The models with `chosen`, or else the newest, selected; and its examples."""
-    choices = model_choices(workspace)
+def opened(desk: Desk, wanted: str | None = None) -> Values:
+    """The models with `wanted`, or else the newest, selected; and its examples."""
+    choices = model_choices(desk.workspace)
     names = [name for _, name in choices]
-    name = chosen if chosen in names else next(iter(names), None)
+    typed = bool(wanted) and "/" in str(wanted)  # A folder or a repository, not in the list.
+    name = wanted if typed or wanted in names else next(iter(names), None)
     return {
         "model": gr.update(choices=choices, value=name),
-        "examples": example_gallery(workspace, name),
-        "hint": gr.update(value=NO_MODEL, visible=not choices),
+        "hint": gr.update(value=_no_model(), visible=not choices),
+        **about_model(desk, name),
     }
 
 
-def examples(workspace: Workspace, name: str | None) -> list[Sample]:
-    """Images of a run's test split, evenly spread; none where they are no longer there."""
-    if name is None or "/" in name:
-        return []  # The images of a model from the Hub are not here.
-    try:
-        run = workspace.named_run(name)
-        info, splits, verdict = run.info(), run.json("splits.json"), run.json("verdict.json")
-        if info is None or not splits or not verdict:
-            return []
-        layout = find_samples(Path(info.source))
-    except (RunError, DatasetError):
-        return []
-    left_out = {item["path"] for item in verdict.get("skipped", ())}
-    samples = [
-        sample
-        for sample in layout.samples
-        if sample.image_path.relative_to(layout.root).as_posix() not in left_out
-    ]
-    if len(samples) != verdict.get("pairs"):
-        return []  # The data changed since: the numbers in the splits mean other images now.
-    held_out = splits.get("test") or splits.get("val") or ()
-    chosen = [held_out[k] for k in previews.spread(len(held_out), N_EXAMPLES)]
-    return [samples[index] for index in chosen]
+def about_model(desk: Desk, name: str | None) -> Values:
+    """What the tab shows of a model before an image is given: examples and corrections."""
+    return {"examples": example_gallery(desk, name), **teach.shown_corrections(desk, name)}
 
 
-def example_gallery(workspace: Workspace, name: str | None) -> dict[str, Any]:
-    """Thumbnails of the examples."""
+def example_gallery(desk: Desk, name: str | None) -> dict[str, Any]:
+    """Thumbnails of the examples; none for a model that is not of a run here."""
     shown = []
-    for sample in examples(workspace, name):
+    if name and "/" not in name:
         try:
-            shown.append((previews.read_thumbnail(sample.image_path), sample.name))
-        except DatasetError:
-            shown.append((np.full((48, 64, 3), 128, np.uint8), sample.name))
+            offered = examples(find_model(desk.workspace, desk.access, name).run)
+        except AutosegError:
+            offered = []
+        folder = desk.results.folder.with_name("examples")
+        shown = [(str(thumbnail(each.sample, folder)), each.sample.name) for each in offered]
     return dict(gr.update(value=shown, visible=bool(shown), selected_index=None))
 
 
-@lru_cache(maxsize=2)
-def _load(folder: str, modified_ns: int) -> Predictor:
-    """A model, kept in memory until its file changes or others push it out."""
-    del modified_ns  # Only part of the key.
-    return Predictor.from_pretrained(folder)
-
-
-def load_model(workspace: Workspace, name: str | None, folder: str | None = "") -> Predictor:
-    """The model in `folder`, if one is given, else the run's or the pulled one of that name.
-
-    Raises:
-        AutosegError: There is none, or it is damaged.
-    """
-    if folder and folder.strip():
-        bundle = find_bundle(folder.strip())
-    elif name and "/" in name:
-        bundle = find_bundle(workspace.pulled.get(name).folder)
-    elif name:
-        bundle = find_bundle(workspace.named_run(name).path)
-    else:
-        raise BundleError("No model is chosen.")
-    return _load(str(bundle), max(file.stat().st_mtime_ns for file in bundle.iterdir()))
-
-
-def predicted(
-    workspace: Workspace, results: Path, *, name: str | None, folder: str | None = "",
-    image: str | None, flip: bool = False,
-) -> Values:  # fmt: skip
-    """Predict one image and show it, or say why not."""
-    if not image:
-        return {"classes": views.error("There is no image. Upload one, or click an example.")}
-    source = Path(image)
-    try:
-        model = load_model(workspace, name, folder)
-        pixels = read_image(source)
-        prediction = model.predict(pixels, flip=flip)
-        files = write_result(prediction, pixels, source, new_folder(results))
-    except AutosegError as error:
-        return {
-            "viewer": gr.update(value=None, visible=False), "classes": views.error(error),
-            "mask_file": gr.update(visible=False), "overlay_file": gr.update(visible=False),
-        }  # fmt: skip
-    return {
-        "viewer": gr.update(value=(str(files.image), str(files.overlay)), visible=True),
-        "classes": views.prediction(class_areas(prediction), prediction.seconds)
-        + "".join(views.note(text) for text in model.notes),
-        "mask_file": gr.update(value=str(files.mask), visible=True),
-        "overlay_file": gr.update(value=str(files.overlay), visible=True),
-    }
-
-
-def _lent(path: Path, results: Path) -> str:
-    """A copy of a data set's image where Gradio may serve it from."""
-    target = new_folder(results) / path.name
-    shutil.copyfile(path, target)
-    return str(target)
+def _no_model() -> str:
+    return views.empty(
+        tr("No model yet"), tr("Start a search in the Search tab; its model appears here.")
+    )
 
 
 @dataclass(frozen=True)
@@ -168,86 +84,318 @@ class PredictTab:
     model: gr.Dropdown
     outputs: list[Any]
     open_page: Callable[[str | None], Placed]
+    trained: Dependency
+    """The event that starts a training with corrections."""
+    started: gr.State
+    """Name of the run that it started; "" where it could not."""
 
 
 def build(workspace: Workspace, access: Access) -> PredictTab:
     """Lay out the tab and connect it."""
-    scratch = tempfile.TemporaryDirectory(prefix="autoseg-")  # Goes with the functions below.
+    scratch = Path(tempfile.mkdtemp(prefix="autoseg-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    desk = Desk(workspace, access, ResultStore(scratch / "results"))
     parts = _layout(access)
-    outputs = [
-        parts[name] for name in
-        ("model", "examples", "hint", "image", "viewer", "classes", "mask_file", "overlay_file")
-    ]  # fmt: skip
-    inputs = [parts["model"], parts["folder"], parts["image"], parts["flip"]]
+    outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
         return {parts[name]: value for name, value in values.items()}
 
-    def on_predict(name: str | None, folder: str | None, image: str | None, flip: bool) -> Placed:
-        given = str(access.path(folder)) if access.paths and folder else ""
-        return placed(
-            predicted(
-                workspace, Path(scratch.name), name=name, folder=given, image=image, flip=flip
-            )
-        )
+    def open_page(name: str | None) -> Placed:
+        return placed(opened(desk, name))
 
-    def on_example(name: str | None, event: gr.SelectData) -> Placed:
-        chosen = examples(workspace, name)
-        if not isinstance(event.index, int) or event.index >= len(chosen):
-            return {}
-        return placed({"image": _lent(chosen[event.index].image_path, Path(scratch.name))})
+    _connect_giving(desk, parts, placed)
+    _connect_showing(desk, parts, placed)
+    _connect_downloads(desk, parts, placed)
+    trained = _connect_teaching(desk, parts, placed)
+    return PredictTab(parts["model"], outputs, open_page, trained, parts["started"])
+
+
+def _options(flip: bool, tile: int | str | None) -> Options:
+    return Options(flip=bool(flip), tile_px=int(tile) if tile else None)
+
+
+def _progress(step: str) -> Callable[[int, int], None]:
+    def tell(done: int, total: int) -> None:
+        _PROGRESS((done, total), desc=step)
+
+    return tell
+
+
+def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
+    """What a user gives, and the predictions that follow from it."""
+    outputs = list(parts.values())
+    how = [parts["model"], parts["flip"], parts["tile"], parts["compare"]]
+
+    def on_image(
+        image: str | None, name: str | None, flip: bool, tile: int, compare: str | None
+    ) -> Placed:
+        given = [actions.uploaded(image)] if image else []
+        values = actions.predicted(desk, name, given, _options(flip, tile), compare)
+        return placed({**values, "given": given})
+
+    def on_images(
+        files: list[str] | None, name: str | None, flip: bool, tile: int, compare: str | None,
+        order: str,
+    ) -> Iterator[Placed]:  # fmt: skip
+        given = [actions.uploaded(file) for file in files or ()]
+        yield placed({"given": given, "image": None})
+        for values in actions.predicted_batch(
+            desk, name, given, _options(flip, tile), compare, order, _progress(tr("Predicting"))
+        ):
+            yield placed(values)
+
+    def on_example(
+        name: str | None, flip: bool, tile: int, compare: str | None, event: gr.SelectData
+    ) -> Placed:
+        try:
+            given = [actions.example_given(desk, name, event.index)]
+        except AutosegError as error:
+            return placed({"message": gr.update(value=views.error(error), visible=True)})
+        values = actions.predicted(desk, name, given, _options(flip, tile), compare)
+        return placed({**values, "given": given, "image": None})
+
+    def on_again(
+        given: list[Given], name: str | None, flip: bool, tile: int, compare: str | None,
+        order: str,
+    ) -> Iterator[Placed]:  # fmt: skip
+        options = _options(flip, tile)
+        if len(given) > 1:
+            told = _progress(tr("Predicting"))
+            for values in actions.predicted_batch(desk, name, given, options, compare, order, told):
+                yield placed(values)
+        else:
+            yield placed(actions.predicted(desk, name, given, options, compare))
 
     def on_model(name: str | None) -> Placed:
-        return placed({"examples": example_gallery(workspace, name)})
+        # What suits another model to be compared with is found anew.
+        return placed({**about_model(desk, name), "compare": gr.update(value=None)})
 
     private: dict[str, Any] = {"api_visibility": "private"}
-    shown = {"show_progress_on": parts["classes"], **private}
-    parts["predict"].click(on_predict, inputs, outputs, **shown)
-    parts["image"].upload(on_predict, inputs, outputs, **shown)
-    parts["examples"].select(
-        on_example, parts["model"], outputs, show_progress="hidden", **private
-    ).success(on_predict, inputs, outputs, **shown)
-    parts["model"].input(on_model, parts["model"], outputs, show_progress="hidden", **private)
-    return PredictTab(parts["model"], outputs, lambda name: placed(opened(workspace, name)))
+    shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
+    parts["image"].input(on_image, [parts["image"], *how], outputs, **shown)
+    parts["several"].upload(on_images, [parts["several"], *how, parts["order"]], outputs, **shown)
+    parts["examples"].select(on_example, how, outputs, **shown)
+    again = [parts["given"], *how, parts["order"]]
+    parts["predict"].click(on_again, again, outputs, **shown)
+    parts["model"].input(
+        on_model, parts["model"], outputs, show_progress="hidden", queue=False, **private
+    )
 
 
-def _layout(access: Access) -> dict[str, Any]:
+def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
+    """Which result the canvas shows, and beside what."""
+    outputs = list(parts.values())
+    options = [parts["flip"], parts["tile"], parts["compare"]]
+
+    def on_chosen(
+        ids: list[str], flip: bool, tile: int, compare: str | None, event: gr.SelectData
+    ) -> Placed:
+        return placed(actions.chosen(desk, ids, event.index, _options(flip, tile), compare))
+
+    def on_compare(result_id: str, flip: bool, tile: int, compare: str | None) -> Placed:
+        return placed(actions.shown_again(desk, result_id, _options(flip, tile), compare))
+
+    def on_order(ids: list[str], order: str) -> Placed:
+        return placed(actions.sorted_batch(desk, ids, order))
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    parts["batch"].select(
+        on_chosen, [parts["ids"], *options], outputs, concurrency_id="model", **private
+    )
+    parts["compare"].input(
+        on_compare, [parts["shown"], *options], outputs, concurrency_id="model", **private
+    )
+    parts["order"].input(on_order, [parts["ids"], parts["order"]], outputs, queue=False, **private)
+
+
+def _connect_downloads(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
+    """Files out."""
+    outputs = [parts["download"], parts["message"]]
+
+    def on_export(event: gr.EventData) -> Placed:
+        return placed(exported(desk.results, event._data or {}))
+
+    def on_zip(ids: list[str], formats: list[str]) -> Placed:
+        return placed(zipped(desk.results, ids, formats, _progress(tr("Packing"))))
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    parts["canvas"].export(on_export, None, outputs, show_progress="hidden", **private)
+    parts["zip"].click(
+        on_zip, [parts["ids"], parts["formats"]], outputs, show_progress_on=parts["zip"], **private
+    )
+
+
+def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> Dependency:
+    """Corrections in, a training with them out; the event that starts it."""
+    outputs = [parts[name] for name in ("message", "started", *TEACHING)]
+
+    def on_corrected(event: gr.EventData) -> Placed:
+        return placed(teach.corrected(desk, event._data or {}))
+
+    def on_picked(dataset: str, event: gr.SelectData) -> Placed:
+        return placed(teach.picked(desk, dataset, event.index))
+
+    def on_remove(dataset: str, name: str) -> Placed:
+        return placed(teach.taken_back(desk, dataset, name))
+
+    def on_train(name: str | None, budget: str) -> Placed:
+        told = _progress(tr("Preparing the data"))
+        return placed(teach.continued(desk, name, budget, told))
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    quiet = {"show_progress": "hidden", **private}
+    parts["canvas"].corrected(on_corrected, None, outputs, **quiet)
+    parts["corrections"].select(on_picked, parts["corrected_in"], outputs, queue=False, **quiet)
+    parts["remove"].click(on_remove, [parts["corrected_in"], parts["correction"]], outputs, **quiet)
+    started: Dependency = parts["train"].click(
+        on_train, [parts["model"], parts["budget"]], outputs, show_progress_on=parts["train"],
+        **private,
+    )  # fmt: skip
+    return started
+
+
+def _layout(access: Access) -> Parts:
+    """All components; those that callbacks change or read, by name."""
     with gr.Row():
-        with gr.Column(scale=2, min_width=290):
-            model = gr.Dropdown(label="Model", choices=[], elem_id="model")
-            hint = html(NO_MODEL, visible=False)
-            image = gr.Image(
-                label="Image", type="filepath", image_mode=None, height=280,
-                sources=["upload", "clipboard", "webcam"], elem_id="image",
-            )  # fmt: skip
-            predict = gr.Button("Predict", variant="primary", elem_id="predict")
-            with gr.Accordion("More options", open=False):
-                flip = gr.Checkbox(
-                    label="Average with the mirrored image (twice the time, a little better)",
-                    value=False,
-                )
-                folder = gr.Textbox(
-                    label="Another model on this computer", visible=access.paths,
-                    info="Full path of its folder. Empty: the model chosen above.",
-                )  # fmt: skip
-            gallery = gr.Gallery(
-                format="jpeg",
-                label="Examples the model has not seen in training", columns=4, height="auto",
-                object_fit="cover", allow_preview=False, visible=False, buttons=[],
-                elem_id="examples",
-            )  # fmt: skip
+        with gr.Column(scale=1, min_width=290):
+            given = _layout_given(access)
         with gr.Column(scale=3, min_width=320):
-            viewer = overlay_viewer()
-            classes = html(NO_PREDICTION, elem_id="classes")
-            with gr.Row():
-                mask_file = gr.DownloadButton(
-                    "Download the mask (PNG)", visible=False, size="md", elem_id="mask-file"
-                )
-                overlay_file = gr.DownloadButton(
-                    "Download the overlay (JPEG)", visible=False, size="md"
-                )
+            shown = _layout_shown()
+    state: Parts = {"ids": gr.State([]), "shown": gr.State(""), "given": gr.State([])}
+    names = {"corrected_in": gr.State(""), "correction": gr.State(""), "started": gr.State("")}
+    return {**given, **shown, **state, **names}
+
+
+def _layout_given(access: Access) -> Parts:
+    """The column where model and images go in."""
+    known = "A run of the list"
+    if access.paths and access.sharing:
+        known = "A run, owner/name of a model on the Hub, or the full path of a folder"
+    elif access.sharing:
+        known = "A run, or owner/name of a model on the Hub"
+    elif access.paths:
+        known = "A run, or the full path of a folder"
+    model = gr.Dropdown(
+        label=label("Model"), info=label(known), choices=[], allow_custom_value=True,
+        elem_id="model",
+    )  # fmt: skip
+    hint = html("", visible=False)
+    image = gr.Image(
+        label=label("Image"), type="filepath", image_mode=None, height=220, elem_id="image",
+        sources=["upload", "clipboard", "webcam"],
+    )  # fmt: skip
+    with gr.Row():
+        several = gr.UploadButton(
+            label("Several images"), file_count="multiple", file_types=["image"], size="md",
+            min_width=120, elem_id="several",
+        )  # fmt: skip
+        predict = gr.Button(
+            label("Predict again"), size="md", min_width=120, elem_id="predict",
+        )  # fmt: skip
+    gallery = gr.Gallery(
+        label=label("Examples the model has not seen in training"), columns=4, height="auto",
+        object_fit="cover", allow_preview=False, visible=False, buttons=[], elem_id="examples",
+    )  # fmt: skip
+    with gr.Accordion(label("More options"), open=False):
+        flip = gr.Checkbox(
+            label=label("Average with the mirrored image (twice the time, a little better)"),
+            value=False, elem_id="flip",
+        )  # fmt: skip
+        tile = gr.Dropdown(
+            label=label("Size of tiles"), value=0, elem_id="tile",
+            info=label("Large images are cut into tiles. Smaller tiles take less memory."),
+            choices=[(label("Automatic"), 0), *((f"{side} px", side) for side in TILES)],
+        )  # fmt: skip
     return {
-        "model": model, "hint": hint, "folder": folder, "image": image, "flip": flip,
-        "predict": predict, "examples": gallery, "viewer": viewer, "classes": classes,
-        "mask_file": mask_file, "overlay_file": overlay_file,
+        "model": model, "hint": hint, "image": image, "several": several, "predict": predict,
+        "examples": gallery, "flip": flip, "tile": tile,
     }  # fmt: skip
+
+
+def _layout_shown() -> Parts:
+    """The column where masks come out."""
+    with gr.Column(visible=False, elem_id="batch-box") as batch_box:
+        batch = _layout_batch()
+    compare = gr.Dropdown(
+        label=label("Compare with"), choices=[(label("Nothing"), actions.NOTHING)],
+        value=actions.NOTHING, interactive=False, elem_id="compare",
+    )  # fmt: skip
+    canvas = MaskCanvas(
+        empty="No prediction yet. Give an image, or click one of the examples.",
+        elem_id="canvas",
+    )
+    message = html("", visible=False, elem_id="message")
+    with gr.Accordion(
+        label("Teach the model: corrections"), visible=False, elem_id="teach"
+    ) as teach_box:
+        teaching = _layout_teaching()
+    return {
+        "batch_box": batch_box, **batch, "compare": compare, "canvas": canvas, "message": message,
+        "download": Downloader(elem_id="download"), "teach_box": teach_box, **teaching,
+    }  # fmt: skip
+
+
+def _layout_teaching() -> Parts:
+    """The corrections that wait, and the training that learns them."""
+    text = html("", elem_id="corrections-text")
+    corrections = gr.Gallery(
+        label=label("Corrections"), columns=6, height=180, object_fit="cover",
+        allow_preview=False, visible=False, buttons=[], elem_id="corrections",
+    )  # fmt: skip
+    with gr.Row(elem_classes="as-signing"):
+        remove = gr.Button(
+            label("Remove the chosen one"), visible=False, interactive=False, size="md",
+            elem_id="remove-correction",
+        )  # fmt: skip
+        budget = gr.Textbox(
+            label=label("Time for training"), value="5m", max_lines=1, elem_id="teach-budget",
+            info=label("For example 90s, 5m or 1h."),
+        )  # fmt: skip
+        train = gr.Button(
+            label("Continue training"), variant="primary", size="md", interactive=False,
+            elem_id="train",
+        )  # fmt: skip
+    return {
+        "corrections_text": text, "corrections": corrections, "remove": remove, "budget": budget,
+        "train": train,
+    }  # fmt: skip
+
+
+def _layout_batch() -> Parts:
+    """The images of a batch, their order, and a zip of them."""
+    order = gr.Radio(
+        label=label("Order"), value="uncertain", elem_id="order",
+        choices=[
+            (label("Least certain first: the most useful to correct"), "uncertain"),
+            (label("By name"), "name"),
+        ],
+    )  # fmt: skip
+    batch = gr.Gallery(
+        label=label("Predicted images"), columns=6, height=230, object_fit="cover",
+        allow_preview=False, buttons=[], elem_id="batch",
+    )  # fmt: skip
+    with gr.Accordion(label("Download all"), open=False):
+        formats = gr.CheckboxGroup(
+            label=label("Formats"), value=["index"], elem_id="formats",
+            choices=[(label(FORMAT_NAMES[name]), name) for name in OUTPUT_FORMATS],
+        )  # fmt: skip
+        zip_button = gr.Button(label("Download as one zip"), size="md", elem_id="zip")
+    return {"order": order, "batch": batch, "formats": formats, "zip": zip_button}
+
+
+TEACHING = (
+    "teach_box", "corrections_text", "corrections", "corrected_in", "correction", "remove",
+    "train",
+)  # fmt: skip
+"""Components that show corrections."""
+
+FORMAT_NAMES = {
+    "index": "Mask of class numbers (PNG)",
+    "color": "Mask in colours (PNG)",
+    "overlay": "Image under its mask (PNG)",
+    "coco": "COCO RLE (JSON)",
+    "polygons": "Polygons (GeoJSON)",
+    "confidence": "Confidence (PNG)",
+}
+"""What the page calls the formats."""

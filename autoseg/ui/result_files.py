@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from autoseg.config import ClassInfo
 from autoseg.data.images import exif_orientation, image_suffix, read_mask, write_jpeg
 from autoseg.errors import DatasetError, PredictionError
 from autoseg.prediction import Prediction
@@ -14,6 +15,9 @@ DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")
 
 MAX_SHOWN_CONFIDENCE_PX = 6_000_000
 """The browser gets the confidence of larger images at half their size: it is for looking at."""
+
+THUMBNAIL_PX = 320
+"""Longest side of a thumbnail."""
 
 _JPEG_QUALITY = 95
 _PNG_DEPTH_AT = 24
@@ -38,6 +42,23 @@ def read_index_png(path: Path) -> np.ndarray:
     if mask.kind != "gray" or mask.values.dtype != np.uint8:
         raise PredictionError(f"{path.name} is no 8-bit grey PNG.")
     return mask.values
+
+
+def draw_thumbnail(pixels: np.ndarray, mask: np.ndarray, classes: ClassInfo, path: Path) -> None:
+    """Draw an image under its mask, small, as a JPEG.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        mask: (H, W) uint8 class indices, 255 where the image is left bare.
+        classes: Names and colours.
+        path: The file.
+    """
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    small = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
+    sure = np.ones(small.shape, np.float16)
+    prediction = Prediction(small, sure, classes.names, classes.palette)
+    write_jpeg(prediction.overlay_image(np.asarray(image)), path)
 
 
 def write_image(source: Path, pixels: np.ndarray, folder: Path) -> tuple[str, str]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
 from autoseg.data.images import read_image, write_jpeg
@@ -24,6 +23,7 @@ from autoseg.errors import ConfigError, PredictionError
 from autoseg.prediction import OutputFormat, Prediction, output_path
 from autoseg.ui.result_files import (
     DRAWN_BY_BROWSERS,
+    draw_thumbnail,
     read_index_png,
     write_confidence,
     write_image,
@@ -32,9 +32,6 @@ from autoseg.ui.result_files import (
 
 MOST_RESULTS = 400
 """Results that are kept; the ones that were not looked at for the longest time go first."""
-
-THUMBNAIL_PX = 320
-"""Longest side of a thumbnail."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEPT_FOLDERS = 20
@@ -179,14 +176,7 @@ class Result:
     def write_thumbnail(self) -> Path:
         """Draw the image under its mask, small, unless that was done."""
         if not self.thumbnail.is_file():
-            image = Image.fromarray(read_image(self.image))
-            image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-            mask = Image.fromarray(self.mask()).resize(image.size, Image.Resampling.NEAREST)
-            small = np.asarray(mask)
-            classes = self.info.classes
-            sure = np.ones(small.shape, np.float16)
-            prediction = Prediction(small, sure, classes.names, classes.palette)
-            write_jpeg(prediction.overlay_image(np.asarray(image)), self.thumbnail)
+            draw_thumbnail(read_image(self.image), self.mask(), self.info.classes, self.thumbnail)
         return self.thumbnail
 
 

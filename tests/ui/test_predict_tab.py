@@ -1,104 +1,53 @@
 from pathlib import Path
 
-import numpy as np
+import gradio as gr
 import pytest
-from bundle_helpers import make_bundle
-from PIL import Image
-from smp_helpers import make_smp
-from ui_helpers import write_run
+from predict_helpers import finished_run
 from workspace_helpers import make_photos
 
-from autoseg.files import write_json
 from autoseg.ui import predict_tab
+from autoseg.ui.access import Access
+from autoseg.ui.predict_actions import Desk
+from autoseg.ui.results import ResultStore
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos")
+def run(workspace, tmp_path):
+    photos = workspace.add_dataset(make_photos(tmp_path / "photos")).source
+    return finished_run(workspace, "photos-1", photos)
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    (tmp_path / "results").mkdir()
-    return tmp_path / "results"
+def desk(workspace, tmp_path) -> Desk:
+    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "scratch" / "results"))
 
 
-@pytest.fixture
-def run(workspace, photos):
-    run = write_run(workspace, "photos-1", source=photos)
-    make_bundle(run.model)
-    write_json(run.path / "splits.json", {"train": [0, 2, 4], "val": [1], "test": [3, 5]})
-    write_json(run.path / "verdict.json", {"pairs": 6, "skipped": []})
-    return run
+def test_the_newest_model_is_chosen_with_its_examples(desk, run):
+    values = predict_tab.opened(desk)
+    assert values["model"]["value"] == "photos-1"
+    names = [name for _, name in values["examples"]["value"]]
+    assert names and all(name.startswith("scene_") for name in names)
+    assert all(Path(path).is_file() for path, _ in values["examples"]["value"])
+    assert not values["hint"]["visible"]
 
 
-def test_a_prediction_is_shown_with_its_areas(workspace, run, photos, results):
-    image = photos / "images" / "scene_003.jpg"
-    values = predict_tab.predicted(workspace, results, name=run.name, folder=None, image=str(image))
-    with Image.open(values["mask_file"]["value"]) as file:
-        mask = np.asarray(file)
-    assert mask.shape == (48, 64)
-    first, overlay = values["viewer"]["value"]
-    assert first == str(image)
-    with Image.open(overlay) as file:
-        assert file.size == (64, 48)
-    assert f"{int((mask == 0).sum()):,}" in values["classes"]
+@pytest.mark.parametrize("typed", ["/models/leaf", "alice/leaves"])
+def test_what_was_typed_stays_when_the_list_is_read_again(desk, run, typed):
+    assert predict_tab.opened(desk, typed)["model"]["value"] == typed
 
 
-def test_what_was_guessed_of_a_stock_model_is_on_the_page(workspace, run, photos, results):
-    model = make_smp(results.parent / "stock")
-    image = photos / "images" / "scene_003.jpg"
-    values = predict_tab.predicted(
-        workspace, results, name=run.name, folder=str(model), image=str(image)
-    )
-    assert "images are taken at their own size" in values["classes"]
-    assert "class 1" in values["classes"]
+def test_a_run_that_is_gone_is_no_longer_chosen(desk, run):
+    assert predict_tab.opened(desk, "gone")["model"]["value"] == "photos-1"
 
 
-def test_an_image_that_browsers_do_not_draw_is_converted(workspace, run, photos, results):
-    image = results.parent / "scan.tif"
-    with Image.open(photos / "images" / "scene_003.jpg") as file:
-        file.save(image)
-    values = predict_tab.predicted(workspace, results, name=run.name, image=str(image))
-    assert values["viewer"]["value"][0].endswith(".jpg")
+def test_an_empty_workspace_says_what_to_do(desk):
+    values = predict_tab.opened(desk)
+    assert values["hint"]["visible"] and "Start a search" in values["hint"]["value"]
+    assert not values["examples"]["visible"]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("nothing", "There is no run"), ("../photos-1", "not on this computer"), (None, "No model")],
-)
-def test_a_missing_model_is_an_error_on_the_page(workspace, run, photos, results, name, text):
-    image = str(photos / "images" / "scene_003.jpg")
-    assert text in predict_tab.predicted(workspace, results, name=name, image=image)["classes"]
-
-
-def test_a_file_that_is_no_image_is_an_error_on_the_page(workspace, run, results):
-    (results.parent / "x.png").write_text("no image")
-    values = predict_tab.predicted(
-        workspace, results, name=run.name, image=str(results.parent / "x.png")
-    )
-    assert "does not decode" in values["classes"]
-    assert not values["viewer"]["visible"]
-
-
-def test_examples_come_from_the_test_split(workspace, run):
-    names = [sample.name for sample in predict_tab.examples(workspace, run.name)]
-    assert names == ["scene_003", "scene_005"]
-
-
-def test_no_examples_when_the_data_has_changed(workspace, run, photos):
-    (photos / "masks" / "scene_000.png").unlink()
-    assert predict_tab.examples(workspace, run.name) == []
-
-
-def test_only_runs_with_a_model_are_offered(workspace, run):
-    write_run(workspace, "live", status="running")
-    assert [name for _, name in predict_tab.model_choices(workspace)] == ["photos-1"]
-
-
-def test_old_results_are_removed(workspace, run, photos, results):
-    image = str(photos / "images" / "scene_003.jpg")
-    for _ in range(30):
-        predict_tab.new_folder(results)
-    predict_tab.predicted(workspace, results, name=run.name, image=image)
-    assert len(list(results.iterdir())) <= 21
+def test_no_event_of_the_tab_is_part_of_the_api(workspace):
+    with gr.Blocks() as page:
+        predict_tab.build(workspace, Access())
+    assert page.fns
+    assert {event.api_visibility for event in page.fns.values()} == {"private"}

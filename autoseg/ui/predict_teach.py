@@ -1,0 +1,167 @@
+"""Corrected masks on the page: kept, listed, taken back, and learnt from."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from autoseg.config import ClassInfo, parse_duration
+from autoseg.corrections import Correction
+from autoseg.data.images import read_image
+from autoseg.errors import AutosegError, DatasetError, PredictionError, RunError
+from autoseg.ui import views
+from autoseg.ui.predict_actions import Desk, Values, problem
+from autoseg.ui.predict_models import dataset_of, find_model
+from autoseg.ui.result_files import draw_thumbnail, read_index_png
+from autoseg.ui.texts import tr
+
+
+def corrected(desk: Desk, said: dict[str, Any]) -> Values:
+    """Keep a mask that was drawn on the canvas.
+
+    Args:
+        desk: What to work with.
+        said: What the page sent: `id` of the result, and `mask` as an uploaded file.
+    """
+    try:
+        result = desk.results.get(said.get("id"))
+        info = result.info
+        if not info.dataset:
+            raise PredictionError(
+                f"The data set of {info.model} is not in the list on the Data tab, so there is "
+                f"nothing to add the mask to."
+            )
+        desk.workspace.add_correction(
+            info.dataset,
+            info.name,
+            result.image,
+            read_index_png(_uploaded(said.get("mask"))),
+            info.classes,
+            info.original or None,
+        )
+    except AutosegError as error:
+        return problem(error)
+    text = tr("The mask of {image} is added to {dataset}.", image=info.name, dataset=info.dataset)
+    return {
+        "message": gr.update(value=views.note(text), visible=True),
+        **listed(desk, info.dataset),
+    }
+
+
+def _uploaded(file: object) -> Path:
+    """The path of a file that this page was sent, and of no other.
+
+    Raises:
+        PredictionError: It is none.
+    """
+    named = file.get("path") if isinstance(file, dict) else None
+    if isinstance(named, str):
+        path = Path(named).resolve()
+        if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file():
+            return path
+    raise PredictionError("The mask did not arrive. Add it again.")
+
+
+def shown_corrections(desk: Desk, name: str | None) -> Values:
+    """The corrections that the model of that name can learn from; hidden where it can from none."""
+    try:
+        run = find_model(desk.workspace, desk.access, name).run if _is_run(name) else None
+    except AutosegError:
+        run = None
+    return listed(desk, dataset_of(desk.workspace, run))
+
+
+def _is_run(name: str | None) -> bool:
+    return bool(name) and "/" not in str(name)
+
+
+def listed(desk: Desk, dataset: str) -> Values:
+    """The corrections of a data set."""
+    if not dataset:
+        return {"teach_box": gr.update(visible=False), "corrected_in": ""}
+    try:
+        corrections = desk.workspace.corrections(dataset)
+        kept, classes = corrections.all(), corrections.classes()
+    except AutosegError as error:
+        return {"teach_box": gr.update(visible=True), "corrections_text": views.error(error)}
+    images = [(str(_thumbnail(desk, each, classes)), each.name) for each in kept if classes]
+    return {
+        "teach_box": gr.update(visible=True),
+        "corrections_text": _summary(len(kept), dataset),
+        "corrections": gr.update(value=images, visible=bool(images), selected_index=None),
+        "corrected_in": dataset,
+        "correction": "",
+        "remove": gr.update(visible=bool(images), interactive=False),
+        "train": gr.update(interactive=bool(images)),
+    }
+
+
+def _summary(count: int, dataset: str) -> str:
+    if not count:
+        return views.empty(
+            tr("No corrections of {dataset} yet", dataset=dataset),
+            tr("Switch the canvas to Correct, mend the mask, and add it to the data set."),
+        )
+    if count == 1:
+        return views.note(tr("1 corrected mask of {dataset} waits to be learnt.", dataset=dataset))
+    return views.note(
+        tr("{count} corrected masks of {dataset} wait to be learnt.", count=count, dataset=dataset)
+    )
+
+
+def _thumbnail(desk: Desk, correction: Correction, classes: ClassInfo) -> Path:
+    """The corrected mask over its image, small, drawn once."""
+    said = f"{correction.mask_path}\n{correction.added_at}"
+    name = hashlib.sha256(said.encode()).hexdigest()[:32]
+    file = desk.results.folder.with_name("corrections") / f"{name}.jpg"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = read_image(correction.image_path)
+        draw_thumbnail(pixels, correction.read_mask(), classes, file)
+    return file
+
+
+def picked(desk: Desk, dataset: str, index: object) -> Values:
+    """Choose a correction by its place in the gallery."""
+    kept = desk.workspace.corrections(dataset).all() if dataset else ()
+    if not isinstance(index, int) or not 0 <= index < len(kept):
+        return {}
+    return {"correction": kept[index].name, "remove": gr.update(interactive=True)}
+
+
+def taken_back(desk: Desk, dataset: str, name: str) -> Values:
+    """Forget one correction."""
+    try:
+        if not name:
+            raise DatasetError("No correction is chosen: click one first.")
+        desk.workspace.corrections(dataset).remove(name)
+    except AutosegError as error:
+        return problem(error)
+    return listed(desk, dataset)
+
+
+def continued(
+    desk: Desk, name: str | None, budget: str | None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Values:  # fmt: skip
+    """Train a run's model on with the corrections, as a new run.
+
+    Args:
+        desk: What to work with.
+        name: The run.
+        budget: Time for it, such as "5m".
+        on_progress: Called with the images prepared and all.
+    """
+    try:
+        run = find_model(desk.workspace, desk.access, name).run
+        if run is None:
+            raise RunError("Only the model of a run can be trained on: choose one above.")
+        started = desk.workspace.continue_training(
+            run, parse_duration(budget or ""), on_progress=on_progress
+        )
+    except AutosegError as error:
+        return {**problem(error), "started": ""}
+    return {"started": started.name}
