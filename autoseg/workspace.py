@@ -62,13 +62,16 @@ class Workspace:
     def datasets(self) -> list[StoredDataset]:
         """All data sets by name; those whose folder is gone are left out."""
         found = []
+        for path in self._datasets.glob("[!.]*.json"):
+            reference = read_json(path)
+            source = self._datasets / str(reference.get("source"))
+            if source.is_dir():
+                owned = reference.get("owned") is True
+                found.append(StoredDataset(path.stem, source, owned))
+        renamed = {dataset.source for dataset in found}
         for path in self._datasets.glob("[!.]*"):
-            if path.is_dir():
+            if path.is_dir() and path not in renamed:
                 found.append(StoredDataset(path.name, path, owned=True))
-            elif path.suffix == ".json":
-                source = Path(str(read_json(path).get("source")))
-                if source.is_dir():
-                    found.append(StoredDataset(path.stem, source, owned=False))
         return sorted(found, key=lambda dataset: dataset.name.lower())
 
     def dataset(self, name: str) -> StoredDataset:
@@ -175,10 +178,40 @@ class Workspace:
                 raise RunLockedError(f"{run.name} is searching in {name}. Stop it first.")
         if dataset.owned:
             shutil.rmtree(dataset.source)
-        else:
-            (self._datasets / f"{name}.json").unlink(missing_ok=True)
+        (self._datasets / f"{name}.json").unlink(missing_ok=True)
         shutil.rmtree(self.check_folder(name), ignore_errors=True)
         shutil.rmtree(self.folder / "corrections" / dataset.name, ignore_errors=True)
+
+    def rename_dataset(self, name: str, new_name: str) -> StoredDataset:
+        """Call a data set otherwise; its files stay where runs know them.
+
+        Raises:
+            DatasetError: There is none, the new name is taken, or another data set was made of it.
+            ConfigError: The new name is none.
+        """
+        dataset, wanted = self.dataset(name), clean_name(new_name)
+        if wanted == name:
+            return dataset
+        is_own = dataset.owned and dataset.source.name == wanted
+        if not is_own and self._free_dataset_name(wanted) != wanted:
+            raise DatasetError(f"There is a data set {wanted!r} already. Choose another name.")
+        for other in self.datasets():
+            manifest = read_manifest(other.source)
+            if manifest is not None and manifest.base == name:
+                raise DatasetError(
+                    f"{other.name} was made of {name} and knows it by that name. Remove "
+                    f"{other.name} first, or keep the name."
+                )
+        if not is_own:
+            place = dataset.source.name if dataset.owned else str(dataset.source)
+            reference = {"format_version": 1, "source": place, "owned": dataset.owned}
+            write_json(self._datasets / f"{wanted}.json", reference)
+        (self._datasets / f"{name}.json").unlink(missing_ok=True)
+        for kept in (self.folder / "checks", self.folder / "corrections"):
+            if (kept / name).is_dir():
+                shutil.rmtree(kept / wanted, ignore_errors=True)
+                os.replace(kept / name, kept / wanted)
+        return StoredDataset(wanted, dataset.source, dataset.owned)
 
     def check_folder(self, name: str) -> Path:
         """Where the page keeps what it showed of a data set: verdict and previews."""

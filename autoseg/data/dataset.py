@@ -18,7 +18,7 @@ from autoseg.config import ClassInfo, from_dict, read_json, to_dict
 from autoseg.data.class_files import DeclaredClasses
 from autoseg.data.coding import MaskCoding, count_classes, sum_classes
 from autoseg.data.formats import Layout, Sample, Skipped, find_samples
-from autoseg.data.images import exif_orientation, image_size, read_image, read_mask
+from autoseg.data.images import RawMask, exif_orientation, image_size, read_image, read_mask
 from autoseg.data.masks import Reading, read_values
 from autoseg.data.packed import is_packed, unpack_once
 from autoseg.data.palette import with_colors
@@ -99,12 +99,17 @@ class CheckedDataset:
 
 def read_class_mask(sample: Sample, coding: MaskCoding) -> np.ndarray:
     """Mask (H, W) uint8 of class indices, 255 where ignored, of its image's size."""
+    return coding.apply(read_raw_mask(sample), sample.mask_path.name)
+
+
+def read_raw_mask(sample: Sample) -> RawMask:
+    """The mask of a sample as it is on disk, turned like its image."""
     raw = read_mask(sample.mask_path)
     size = image_size(sample.image_path)
     if raw.values.shape != size:
         orientation = exif_orientation(sample.image_path.read_bytes(), sample.image_path)
         raw, _ = fit_mask(raw, size, orientation, sample)
-    return coding.apply(raw, sample.mask_path.name)
+    return raw
 
 
 def check_dataset(
@@ -333,4 +338,11 @@ def _describe_sizes(sizes: np.ndarray) -> str:
     )
 
 
-__all__ = ["CheckedDataset", "Problem", "Statistics", "check_dataset", "read_class_mask"]
+__all__ = [
+    "CheckedDataset",
+    "Problem",
+    "Statistics",
+    "check_dataset",
+    "read_class_mask",
+    "read_raw_mask",
+]

@@ -1,159 +1,28 @@
-"""Data tab: choose, add and check data sets."""
+"""Data tab: add data sets, see and say what their masks mean, look at all images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from autoseg.errors import AutosegError
-from autoseg.hub.connection import connect
-from autoseg.sources import check
-from autoseg.ui import previews, views
+from autoseg.ui import data_actions as actions
 from autoseg.ui.access import Access
+from autoseg.ui.data_actions import OnProgress, Values, listed, shown
+from autoseg.ui.dataset_drop import DatasetDrop
+from autoseg.ui.image_browser import ImageBrowser
+from autoseg.ui.mask_canvas import MaskCanvas
 from autoseg.ui.style import html
+from autoseg.ui.texts import label, tr
+from autoseg.ui.verdict_table import VerdictTable
 from autoseg.workspace import Workspace
 
-Values = dict[str, Any]
-"""What a callback changes, by the name of the component."""
+__all__ = ["DataTab", "build", "listed", "shown"]
 
 Placed = dict[Any, Any]
-"""The same by component, as Gradio takes it."""
-
-OnProgress = Callable[[int, int], None]
-"""Called with the number of images done and of all."""
+"""Values by component, as Gradio takes them."""
 
 _PROGRESS = gr.Progress()
-
-NO_DATA = views.empty(
-    "No data set chosen", "Choose one on the left, upload a zip, or create the sample data set."
-)
-
-
-def listed(workspace: Workspace, chosen: str | None = None) -> Values:
-    """The list of data sets with `chosen`, or else the first one, selected."""
-    names = [dataset.name for dataset in workspace.datasets()]
-    value = chosen if chosen in names else next(iter(names), None)
-    return {"datasets": gr.update(choices=names, value=value, visible=bool(names))}
-
-
-def shown(workspace: Workspace, name: str | None) -> Values:
-    """What the last check of a data set found, without checking again."""
-    no_images = gr.update(value=[], visible=False)
-    if name is None:
-        return {"verdict": NO_DATA, "gallery": no_images, "mapping": ""}
-    folder = workspace.check_folder(name)
-    check = previews.load_check(folder)
-    if check is None:
-        advice = "Press Check to see what its masks mean and whether it can be used."
-        title = f"{name} is not checked yet"
-        return {"verdict": views.empty(title, advice), "gallery": no_images, "mapping": ""}
-    mapping = previews.format_mapping(check.mapping)
-    if check.verdict is None or check.classes is None:
-        return {"verdict": views.error(check.problem), "gallery": no_images, "mapping": mapping}
-    return {
-        "verdict": views.verdict(check.verdict, check.classes),
-        "gallery": gr.update(value=previews.load_previews(folder, check), visible=True),
-        "mapping": mapping,
-    }
-
-
-def checked(
-    workspace: Workspace, name: str | None, mapping: str | None = "",
-    on_progress: OnProgress | None = None,
-) -> Values:  # fmt: skip
-    """Check a data set and show the verdict, or the error as it stands."""
-    if name is None:
-        return shown(workspace, None)
-    try:
-        meanings = previews.parse_mapping(mapping or "")
-    except AutosegError as error:
-        return {"verdict": views.error(error)}
-    folder = workspace.check_folder(name)
-    try:
-        source = workspace.dataset(name).source
-        dataset = check(source, mapping=dict(meanings) or None, on_progress=on_progress)
-        previews.save_check(dataset, meanings, folder)
-    except AutosegError as error:
-        previews.save_problem(str(error), meanings, folder)
-    return shown(workspace, name)
-
-
-def added(
-    workspace: Workspace, source: str | None, on_progress: OnProgress | None = None
-) -> Values:
-    """Take in an uploaded zip, or a folder or zip of this computer; select and check it."""
-    if not source:
-        return {}
-    try:
-        dataset = workspace.add_dataset(Path(source))
-    except AutosegError as error:
-        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
-    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
-
-
-def added_path(
-    workspace: Workspace,
-    access: Access,
-    text: str | None,
-    on_progress: OnProgress | None = None,
-) -> Values:
-    """Take in a folder or zip by its path on this computer."""
-    try:
-        path = access.path(text)
-    except AutosegError as error:
-        return {"verdict": views.error(error)}
-    return added(workspace, str(path), on_progress)
-
-
-def added_hub(
-    workspace: Workspace,
-    text: str | None,
-    revision: str | None = "",
-    on_download: OnProgress | None = None,
-    on_progress: OnProgress | None = None,
-) -> Values:
-    """Fetch a data set of the Hub, select and check it.
-
-    Args:
-        workspace: Where it is listed.
-        text: "owner/name", or its other forms.
-        revision: Branch, tag or commit; "": as `text` says, else the main branch.
-        on_download: Called with the bytes done and all bytes.
-        on_progress: Called with the images checked and all images.
-    """
-    try:
-        dataset = workspace.add_hub_dataset(
-            text or "",
-            revision=(revision or "").strip() or None,
-            connection=connect(),
-            on_download=on_download or (lambda done, total: None),
-        )
-    except AutosegError as error:
-        return {"verdict": views.error(error), "gallery": gr.update(value=[], visible=False)}
-    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
-
-
-def sampled(workspace: Workspace, on_progress: OnProgress | None = None) -> Values:
-    """Create the sample data set, or select the one that is there, and check it."""
-    try:
-        dataset = workspace.add_sample()
-    except AutosegError as error:
-        return {"verdict": views.error(error)}
-    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, "", on_progress)}
-
-
-def removed(workspace: Workspace, name: str | None) -> Values:
-    """Remove a data set: uploaded files are deleted, a folder elsewhere is only forgotten."""
-    if name is None:
-        return {}
-    try:
-        workspace.delete_dataset(name)
-    except AutosegError as error:
-        return {"verdict": views.error(error)}
-    values = listed(workspace)
-    return {**values, **shown(workspace, values["datasets"]["value"])}
 
 
 @dataclass(frozen=True)
@@ -170,97 +39,215 @@ def build(workspace: Workspace, access: Access) -> DataTab:
     """Lay out the tab and connect it."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            datasets = gr.Radio(label="Your data sets", elem_classes="as-list", elem_id="datasets")
-            with gr.Row():
-                check = gr.Button("Check", size="md", min_width=100, elem_id="check")
-                use = gr.Button(
-                    "Search with it", variant="primary", size="md", min_width=140, elem_id="use"
-                )
-            sample = gr.Button("Create the sample data set", size="md", elem_id="sample")
-            upload = gr.File(
-                label="Upload a zip: images/ beside masks/", file_types=[".zip"], height=140,
-                elem_id="upload",
-            )  # fmt: skip
-            # Others must not fill this computer's disk, nor see what its login gives.
-            with gr.Accordion(
-                "A data set of the Hugging Face Hub", open=False, visible=access.sharing
-            ):
-                hub_name = gr.Textbox(
-                    label="Data set", placeholder="owner/name",
-                    info="With /folder behind it where only a part is wanted.", elem_id="hub-name",
-                )  # fmt: skip
-                hub_revision = gr.Textbox(
-                    label="Revision", placeholder="main", info="Branch, tag or commit."
-                )
-                add_hub = gr.Button("Fetch it", size="md", elem_id="hub-fetch")
-            with gr.Accordion("A folder on this computer", open=False, visible=access.paths):
-                path = gr.Textbox(
-                    label="Full path of a folder or zip", placeholder="/home/me/photos"
-                )
-                add_path = gr.Button("Add this folder")
-            with gr.Accordion("What the mask values mean", open=False):
-                mapping = gr.Textbox(
-                    label="Only where the check asks for it", lines=4,
-                    placeholder="0 = background\n1 = leaf\n255 = ignore",
-                    info="One value or colour a line. Then press Check.",
-                )  # fmt: skip
-            with gr.Accordion("Remove a data set", open=False):
-                gr.Markdown(
-                    "Uploaded files are deleted. A folder elsewhere stays as it is. "
-                    "Models already found stay as well."
-                )
-                remove = gr.Button("Remove the chosen data set", variant="stop")
+            parts = _chooser() | _sources(access) | _manager()
         with gr.Column(scale=3, min_width=320):
-            verdict = html(NO_DATA, elem_id="verdict")
-            gallery = gr.Gallery(
-                format="jpeg",
-                label="Images with their masks", columns=4, height="auto", object_fit="contain",
-                visible=False, buttons=["fullscreen"], elem_id="gallery",
-            )  # fmt: skip
-    parts = {"datasets": datasets, "verdict": verdict, "gallery": gallery, "mapping": mapping}
-    outputs = list(parts.values())
+            parts |= _panel()
+    shown_parts = {name: parts[name] for name in _CHANGED}
+    outputs = list(shown_parts.values())
 
     def placed(values: Values) -> Placed:
-        return {parts[name]: value for name, value in values.items()}
+        return {shown_parts[name]: value for name, value in values.items()}
 
-    def on_check(name: str | None, meanings: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(checked(workspace, name, meanings, _reporting(progress)))
+    _connect_sources(workspace, access, parts, placed, outputs)
+    _connect_verdict(workspace, parts, placed, outputs)
+    _connect_pictures(workspace, parts, placed)
+    _connect_manager(workspace, parts, placed, outputs)
+    return DataTab(parts["datasets"], parts["use"], placed, outputs)
 
-    def on_upload(file: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(added(workspace, file, _reporting(progress)))
+
+_CHANGED = (
+    "datasets", "status", "table", "notes", "pictures", "canvas", "gallery", "manage", "sure",
+    "question", "new_name",
+)  # fmt: skip
+"""Parts that callbacks change."""
+
+
+def _chooser() -> dict[str, Any]:
+    datasets = gr.Radio(
+        label=label("Your data sets"), elem_classes="as-list", elem_id="datasets", visible=False
+    )
+    with gr.Row():
+        check = gr.Button(label("Check"), size="md", min_width=100, elem_id="check")
+        use = gr.Button(
+            label("Search with it"), variant="primary", size="md", min_width=140, elem_id="use"
+        )
+    return {"datasets": datasets, "check": check, "use": use}
+
+
+def _sources(access: Access) -> dict[str, Any]:
+    """Where data sets come from. Others may neither name our files nor use our login."""
+    drop = DatasetDrop(elem_id="upload")
+    sample = gr.Button(label("Create the sample data set"), size="md", elem_id="sample")
+    with gr.Accordion(
+        label("A data set of the Hugging Face Hub"), open=False, visible=access.sharing
+    ):
+        hub_name = gr.Textbox(
+            label=label("Data set"), placeholder="owner/name", elem_id="hub-name",
+            info=label("With /folder behind it where only a part is wanted."),
+        )  # fmt: skip
+        hub_revision = gr.Textbox(
+            label=label("Revision"), placeholder="main", info=label("Branch, tag or commit.")
+        )
+        add_hub = gr.Button(label("Fetch it"), size="md", elem_id="hub-fetch")
+    with gr.Accordion(label("A folder on this computer"), open=False, visible=access.paths):
+        path = gr.Textbox(
+            label=label("Full path of a folder or zip"), placeholder="/home/me/photos",
+            elem_id="path",
+        )  # fmt: skip
+        add_path = gr.Button(label("Add this folder"), size="md", elem_id="add-path")
+    return {
+        "drop": drop, "sample": sample, "hub_name": hub_name, "hub_revision": hub_revision,
+        "add_hub": add_hub, "path": path, "add_path": add_path,
+    }  # fmt: skip
+
+
+def _manager() -> dict[str, Any]:
+    with gr.Accordion(
+        label("Rename or remove"), open=False, visible=False, elem_id="manage"
+    ) as manage:
+        new_name = gr.Textbox(label=label("Name"), max_length=64, elem_id="new-name")
+        rename = gr.Button(label("Rename"), size="md", elem_id="rename")
+        remove = gr.Button(label("Remove ..."), size="md", elem_id="remove")
+        with gr.Column(visible=False, elem_id="sure") as sure:
+            question = html(visible=False)
+            gr.Markdown(label("Models already found stay as they are."))
+            with gr.Row():
+                confirm = gr.Button(
+                    label("Remove it"), variant="stop", size="md", min_width=100, elem_id="confirm"
+                )
+                keep = gr.Button(label("Keep it"), size="md", min_width=100, elem_id="keep")
+    return {
+        "manage": manage, "new_name": new_name, "rename": rename, "remove": remove, "sure": sure,
+        "question": question, "confirm": confirm, "keep": keep,
+    }  # fmt: skip
+
+
+def _panel() -> dict[str, Any]:
+    with gr.Column(elem_id="verdict"):
+        status = html(actions.no_data(), elem_id="data-status")
+        table = VerdictTable(elem_id="verdict-table")
+        notes = html(visible=False)
+    with gr.Column(visible=False) as pictures:
+        canvas = MaskCanvas(
+            elem_id="data-canvas", downloads=False, empty="This image cannot be shown."
+        )
+        gallery = ImageBrowser(elem_id="gallery", large="#data-canvas")
+    return {
+        "status": status, "table": table, "notes": notes, "pictures": pictures, "canvas": canvas,
+        "gallery": gallery,
+    }  # fmt: skip
+
+
+def _connect_sources(
+    workspace: Workspace,
+    access: Access,
+    parts: dict[str, Any],
+    placed: Callable[[Values], Placed],
+    outputs: list[Any],
+) -> None:
+    def on_upload(event: gr.EventData, progress: Any = _PROGRESS) -> Placed:
+        file, name = event._data["file"]["path"], str(event._data["name"])
+        return placed(actions.added(workspace, file, name, _reporting(progress)))
+
+    def on_sample(progress: Any = _PROGRESS) -> Placed:
+        return placed(actions.sampled(workspace, _reporting(progress)))
 
     def on_path(text: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(added_path(workspace, access, text, _reporting(progress)))
+        return placed(actions.added_path(workspace, access, text, _reporting(progress)))
 
     def on_hub(text: str | None, revision: str | None, progress: Any = _PROGRESS) -> Placed:
         return placed(
-            added_hub(
-                workspace, text, revision,
-                on_download=_reporting(progress, "Fetching", "bytes"),
+            actions.added_hub(
+                workspace, access, text, revision,
+                on_download=_reporting(progress, tr("Fetching"), tr("bytes")),
                 on_progress=_reporting(progress),
             )
         )  # fmt: skip
 
-    def on_sample(progress: Any = _PROGRESS) -> Placed:
-        return placed(sampled(workspace, _reporting(progress)))
-
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": verdict}
-    check.click(on_check, [datasets, mapping], outputs, **private)
-    upload.upload(on_upload, upload, outputs, **private)
-    sample.click(on_sample, None, outputs, **private)
+    shown_on: dict[str, Any] = {
+        "api_visibility": "private", "show_progress_on": parts["status"], "outputs": outputs,
+    }  # fmt: skip
+    parts["drop"].uploaded(on_upload, None, **shown_on)
+    parts["sample"].click(on_sample, None, **shown_on)
     if access.sharing:
-        add_hub.click(on_hub, [hub_name, hub_revision], outputs, **private)
-        hub_name.submit(on_hub, [hub_name, hub_revision], outputs, **private)
+        wanted = [parts["hub_name"], parts["hub_revision"]]
+        parts["add_hub"].click(on_hub, wanted, **shown_on)
+        parts["hub_name"].submit(on_hub, wanted, **shown_on)
     if access.paths:
-        add_path.click(on_path, path, outputs, **private)
-    remove.click(lambda name: placed(removed(workspace, name)), datasets, outputs, **private)
-    datasets.input(
-        lambda name: placed(shown(workspace, name)), datasets, outputs,
+        parts["add_path"].click(on_path, parts["path"], **shown_on)
+        parts["path"].submit(on_path, parts["path"], **shown_on)
+
+
+def _connect_verdict(
+    workspace: Workspace,
+    parts: dict[str, Any],
+    placed: Callable[[Values], Placed],
+    outputs: list[Any],
+) -> None:
+    def on_check(name: str | None, progress: Any = _PROGRESS) -> Placed:
+        return placed(actions.checked(workspace, name, _reporting(progress)))
+
+    def on_apply(event: gr.EventData, name: str | None, progress: Any = _PROGRESS) -> Placed:
+        rows = event._data["rows"]
+        return placed(actions.applied(workspace, name, rows, _reporting(progress)))
+
+    def on_forget(name: str | None, progress: Any = _PROGRESS) -> Placed:
+        return placed(actions.forgotten(workspace, name, _reporting(progress)))
+
+    shown_on: dict[str, Any] = {
+        "inputs": parts["datasets"], "outputs": outputs, "api_visibility": "private",
+        "show_progress_on": parts["status"],
+    }  # fmt: skip
+    parts["check"].click(on_check, **shown_on)
+    parts["table"].apply(on_apply, **shown_on)
+    parts["table"].forget(on_forget, **shown_on)
+    parts["datasets"].input(
+        lambda name: placed(shown(workspace, name)), parts["datasets"], outputs,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    return DataTab(datasets, use, placed, outputs)
 
 
-def _reporting(progress: Any, what: str = "Checking", unit: str = "images") -> OnProgress:
+def _connect_pictures(
+    workspace: Workspace, parts: dict[str, Any], placed: Callable[[Values], Placed]
+) -> None:
+    def on_browse(event: gr.EventData, name: str | None) -> Placed:
+        page, sort = int(event._data["page"]), str(event._data["sort"])
+        return placed(actions.browsed(workspace, name, page, sort))
+
+    def on_enlarge(event: gr.EventData, name: str | None) -> Placed:
+        return placed(actions.enlarged(workspace, name, int(event._data["position"])))
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    parts["gallery"].browse(on_browse, parts["datasets"], [parts["gallery"]], **private)
+    parts["gallery"].enlarge(on_enlarge, parts["datasets"], [parts["canvas"]], **private)
+
+
+def _connect_manager(
+    workspace: Workspace,
+    parts: dict[str, Any],
+    placed: Callable[[Values], Placed],
+    outputs: list[Any],
+) -> None:
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    chosen = parts["datasets"]
+    parts["remove"].click(
+        lambda name: placed(actions.asked_to_remove(workspace, name)), chosen, outputs,
+        queue=False, **private,
+    )  # fmt: skip
+    parts["keep"].click(
+        lambda: gr.Column(visible=False), None, parts["sure"], queue=False, **private
+    )
+    parts["confirm"].click(
+        lambda name: placed(actions.removed(workspace, name)), chosen, outputs, **private
+    )
+    for event in (parts["rename"].click, parts["new_name"].submit):
+        event(
+            lambda name, new: placed(actions.renamed(workspace, name, new)),
+            [chosen, parts["new_name"]], outputs, **private,
+        )  # fmt: skip
+
+
+def _reporting(progress: Any, what: str | None = None, unit: str | None = None) -> OnProgress:
     """Gradio's progress bar as those who work call it."""
+    what, unit = what or tr("Checking"), unit or tr("images")
     return lambda done, total: progress((done, total), desc=what, unit=unit)

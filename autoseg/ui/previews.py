@@ -2,9 +2,10 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,23 @@ from autoseg.config import (
     read_json,
     to_dict,
 )
+from autoseg.data.coding import MaskCoding
+from autoseg.data.crops import draw_value
 from autoseg.data.dataset import CheckedDataset
+from autoseg.data.formats import Sample, find_samples
 from autoseg.data.images import read_image, write_jpeg
+from autoseg.data.palette import with_colors
 from autoseg.data.verdict import Verdict
-from autoseg.errors import ConfigError, DatasetError
+from autoseg.errors import AmbiguousMasksError, ConfigError, DatasetError, FoundValue
 from autoseg.files import write_json
-from autoseg.prediction import Prediction
-from autoseg.resizing import resize_image, resize_mask
+from autoseg.resizing import resize_image
 
 Mapping = tuple[tuple[str, str], ...]
 
-N_PREVIEWS = 12
-"""Images of a data set that are shown with their masks."""
+Colors = tuple[tuple[str, str], ...]
+
+MAX_CROPS = 32
+"""Most mask values of which a picture is kept."""
 
 _BOX = (480, 640)
 
@@ -41,33 +47,140 @@ class Check:
     verdict: Verdict | None = None
     """How it was read; None where it cannot be used."""
     classes: ClassInfo | None = None
-    captions: tuple[str, ...] = ()
-    """Names of the preview images, in their order."""
+    coding: MaskCoding | None = None
+    """How raw mask values map to classes."""
     mapping: Mapping = ()
-    """What the user said of mask values: (value or colour, class or "ignore")."""
+    """What the user said of mask values: (value or colour, class, "ignore" or "nearest")."""
+    colors: Colors = ()
+    """Colours the user chose: (class, "#rrggbb")."""
     problem: str = ""
     """Why it cannot be used."""
+    question: tuple[FoundValue, ...] = ()
+    """Values whose meaning the user has to say."""
     format_version: int = FORMAT_VERSION
 
 
-def save_check(dataset: CheckedDataset, mapping: Mapping, folder: Path) -> Check:
-    """Write the verdict and previews of images spread over the data set, whole or not at all."""
+@dataclass(frozen=True)
+class ImageIndex:
+    """The images of a checked data set: enough to draw any of them again."""
+
+    samples: tuple[Sample, ...]
+    """Sorted by name."""
+    shares: np.ndarray
+    """(N, K) float32: share of each class in each image."""
+
+    def order(self, class_index: int | None = None) -> np.ndarray:
+        """Positions (N,) by name, or those with most of a class first."""
+        if class_index is None or not 0 <= class_index < self.shares.shape[1]:
+            return np.arange(len(self.samples))
+        return np.argsort(-self.shares[:, class_index], kind="stable")
+
+
+def save_check(
+    dataset: CheckedDataset, folder: Path, mapping: Mapping = (), colors: Colors = ()
+) -> Check:
+    """Write the verdict, its pictures and the list of images, whole or not at all."""
+    verdict = dataset.verdict
+    check = Check(verdict, dataset.classes, dataset.mask_coding, mapping, colors)
     with _replacing_folder(folder) as aside:
-        chosen = spread(len(dataset.samples), N_PREVIEWS)
-        for k, index in enumerate(chosen):
-            write_jpeg(_overlay(dataset, index), aside / f"{k}.jpg")
-        names = tuple(dataset.samples[index].name for index in chosen)
-        check = Check(dataset.verdict, dataset.classes, names, mapping)
+        wanted = [(row.raw, row.example) for row in verdict.rows[:MAX_CROPS]]
+        _draw_crops(dataset.samples, wanted, aside)
+        _save_index(dataset, aside / "images.npz")
         write_json(aside / "check.json", to_dict(check))
     return check
 
 
-def save_problem(problem: str, mapping: Mapping, folder: Path) -> Check:
-    """Write why a data set cannot be used."""
-    check = Check(mapping=mapping, problem=problem)
+def save_problem(
+    problem: DatasetError | str,
+    source: Path,
+    folder: Path,
+    mapping: Mapping = (),
+    colors: Colors = (),
+) -> Check:
+    """Write why a data set cannot be used, with pictures of the values it asks about."""
+    found = problem.found if isinstance(problem, AmbiguousMasksError) else ()
+    check = Check(mapping=mapping, colors=colors, problem=str(problem), question=found)
     with _replacing_folder(folder) as aside:
+        if found:
+            wanted = [(value.raw, value.example) for value in found[:MAX_CROPS]]
+            _draw_crops(find_samples(source).samples, wanted, aside)
         write_json(aside / "check.json", to_dict(check))
     return check
+
+
+def recolor(folder: Path, check: Check, colors: Colors) -> Check:
+    """Give the classes of a checked data set other colours, without reading it again.
+
+    Raises:
+        DatasetError: A colour is none, or for no class.
+    """
+    assert check.classes is not None
+    classes = with_colors(check.classes, dict(colors))
+    painted = replace(check, classes=classes, colors=colors)
+    write_json(folder / "check.json", to_dict(painted))
+    return painted
+
+
+def load_check(folder: Path) -> Check | None:
+    """What was saved; None if there is nothing that this version reads."""
+    try:
+        return from_dict(Check, read_json(folder / "check.json"), "check.json")
+    except ConfigError:
+        return None
+
+
+def crop_of(folder: Path, row: int) -> Path | None:
+    """The picture of a row of the verdict or of the question."""
+    path = folder / "values" / f"{row}.jpg"
+    return path if path.is_file() else None
+
+
+def load_index(folder: Path, source: Path) -> ImageIndex | None:
+    """The images of a data set that was checked and lies in `source`."""
+    path = folder / "images.npz"
+    try:
+        return _read_index(path, source, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@lru_cache(maxsize=4)
+def _read_index(path: Path, source: Path, modified_ns: int) -> ImageIndex:
+    del modified_ns  # Only part of the key.
+    with np.load(path, allow_pickle=False) as stored:
+        columns = [stored[name].tolist() for name in ("names", "images", "masks", "splits")]
+        shares = stored["shares"]
+    samples = tuple(
+        Sample(name, source / image, source / mask, split or None)
+        for name, image, mask, split in zip(*columns, strict=True)
+    )
+    return ImageIndex(samples, shares)
+
+
+def _save_index(dataset: CheckedDataset, path: Path) -> None:
+    samples, root = dataset.samples, dataset.root
+    pixels = dataset.statistics.sizes.astype(np.int64).prod(axis=1)
+    np.savez_compressed(
+        path,
+        names=np.asarray([sample.name for sample in samples]),
+        images=np.asarray([_below(root, sample.image_path) for sample in samples]),
+        masks=np.asarray([_below(root, sample.mask_path) for sample in samples]),
+        splits=np.asarray([sample.split or "" for sample in samples]),
+        shares=(dataset.statistics.class_pixels / pixels[:, None]).astype(np.float32),
+    )
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _draw_crops(samples: Sequence[Sample], wanted: Iterable[tuple[str, str]], folder: Path) -> None:
+    """Pictures of raw values in the samples of those names, under their place."""
+    named = {sample.name: sample for sample in samples}
+    (folder / "values").mkdir()
+    for place, (raw, name) in enumerate(wanted):
+        if name in named and not raw.endswith("values"):  # "5 other values" look like nothing.
+            write_jpeg(draw_value(named[name], raw), folder / "values" / f"{place}.jpg")
 
 
 @contextmanager
@@ -83,45 +196,6 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def parse_mapping(text: str) -> Mapping:
-    """Read lines such as "255 = ignore" or "#ff0000 = roof".
-
-    Raises:
-        ConfigError: A line has no such form.
-    """
-    pairs = []
-    for line in filter(str.strip, text.splitlines()):
-        value, sign, meaning = (part.strip() for part in line.rpartition("="))
-        if not (sign and value and meaning):
-            raise ConfigError(f"{line!r} does not say what a value means. Write: 255 = ignore")
-        pairs.append((value, meaning))
-    return tuple(pairs)
-
-
-def format_mapping(mapping: Mapping) -> str:
-    """The lines that `parse_mapping` reads."""
-    return "\n".join(f"{value} = {meaning}" for value, meaning in mapping)
-
-
-def load_check(folder: Path) -> Check | None:
-    """What `save_check` wrote; None if there is nothing this version reads."""
-    try:
-        return from_dict(Check, read_json(folder / "check.json"), "check.json")
-    except ConfigError:
-        return None
-
-
-def load_previews(folder: Path, check: Check) -> list[tuple[np.ndarray, str]]:
-    """Images with masks over them, and their names."""
-    previews = []
-    for k, caption in enumerate(check.captions):
-        try:
-            previews.append((read_image(folder / f"{k}.jpg"), caption))
-        except DatasetError:
-            continue  # Deleted behind our back: the others are still worth showing.
-    return previews
-
-
 def spread(length: int, most: int) -> list[int]:
     """At most `most` positions, evenly spread over `length`."""
     count = min(length, most)
@@ -135,20 +209,10 @@ def read_thumbnail(path: Path) -> np.ndarray:
         DatasetError: The file does not decode.
     """
     image = read_image(path)
-    return resize_image(image, _preview_geometry(image))
+    return resize_image(image, preview_geometry(image))
 
 
-def _overlay(dataset: CheckedDataset, index: int) -> np.ndarray:
-    """One image under its mask, at preview size, (h, w, 3) uint8."""
-    image = dataset.image(index)
-    geometry = _preview_geometry(image)
-    mask = resize_mask(dataset.mask(index), geometry)
-    classes = dataset.classes
-    sure = np.ones(mask.shape, np.float16)
-    truth = Prediction(mask, sure, classes.names, classes.palette)
-    return truth.overlay_image(resize_image(image, geometry))
-
-
-def _preview_geometry(image: np.ndarray) -> Geometry:
-    factor = min(1.0, _BOX[0] / image.shape[0], _BOX[1] / image.shape[1])
+def preview_geometry(image: np.ndarray, box: tuple[int, int] = _BOX) -> Geometry:
+    """How an image becomes so small that it fits into (height, width)."""
+    factor = min(1.0, box[0] / image.shape[0], box[1] / image.shape[1])
     return Geometry(window=(WINDOW_MULTIPLE, WINDOW_MULTIPLE), scale=factor)

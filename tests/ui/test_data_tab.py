@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from workspace_helpers import make_photos, make_zip
 
-from autoseg.ui import data_tab, previews
+from autoseg.ui import data_actions, previews
 from autoseg.ui.access import Access
 
 OWNER = Access(local=True)
@@ -14,40 +16,74 @@ def photos(tmp_path: Path) -> Path:
     return make_photos(tmp_path / "photos")
 
 
+@pytest.fixture
+def checked_photos(workspace, photos):
+    """The workspace with one data set that was checked, and what the page then showed."""
+    return data_actions.added(workspace, str(photos))
+
+
+def status(values) -> str:
+    return values["status"]["value"]
+
+
+def edited(values, **changes):
+    """The rows as the table sends them, with changes by value: _1={"name": "tree"}."""
+    rows = [
+        {name: row[name] for name in ("key", "name", "meaning", "color")}
+        for row in values["table"]["rows"]
+        if row["key"]
+    ]
+    for key, change in changes.items():
+        next(row for row in rows if row["key"] == key.removeprefix("_")).update(change)
+    return rows
+
+
 def test_an_upload_is_listed_checked_and_shown(workspace, photos, tmp_path):
     done = []
     archive = make_zip(photos, tmp_path / "photos.zip")
-    values = data_tab.added(workspace, str(archive), lambda *k: done.append(k))
-    assert values["datasets"]["value"] == "photos"
-    assert "vegetation" in values["verdict"]
-    assert len(values["gallery"]["value"]) == 6
+    values = data_actions.added(
+        workspace, str(archive), "my photos", on_progress=lambda *k: done.append(k)
+    )
+    assert values["datasets"]["value"] == "my-photos"
+    assert [row["name"] for row in values["table"]["rows"]][:2] == ["ground", "vegetation"]
+    assert values["gallery"]["total"] == 6
     assert done[-1] == (6, 6)
 
 
 def test_a_reload_shows_the_same_without_checking_again(workspace, photos, tmp_path):
-    first = data_tab.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
+    first = data_actions.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
     for mask in (workspace.folder / "datasets" / "photos" / "masks").iterdir():
         mask.unlink()  # A new check would fail now.
-    again = data_tab.shown(workspace, "photos")
-    assert again["verdict"] == first["verdict"]
-    assert [name for _, name in again["gallery"]["value"]] == [
-        name for _, name in first["gallery"]["value"]
-    ]
+    again = data_actions.shown(workspace, "photos")
+    assert again["table"] == first["table"] and again["gallery"] == first["gallery"]
+    assert again["canvas"] is None  # Its mask is gone, and nothing breaks.
 
 
 def test_an_error_is_shown_as_it_stands(workspace, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
-    values = data_tab.added(workspace, str(make_zip(tmp_path / "texts", tmp_path / "t.zip")))
-    assert 'role="alert"' in values["verdict"]
-    assert "images/" in values["verdict"]
-    assert "Traceback" not in values["verdict"]
+    values = data_actions.added(workspace, str(make_zip(tmp_path / "texts", tmp_path / "t.zip")))
+    assert 'role="alert"' in status(values)
+    assert "images/" in status(values)
+    assert "Traceback" not in status(values)
     assert workspace.datasets() == []
 
 
 def test_a_path_must_be_a_full_one(workspace, photos):
-    assert "full path" in data_tab.added_path(workspace, OWNER, "photos")["verdict"]
-    assert data_tab.added_path(workspace, OWNER, f" {photos} ")["datasets"]["value"] == "photos"
+    refused = data_actions.added_path(workspace, OWNER, "photos")
+    assert "full path" in status(refused)
+    assert "full path" in status(data_actions.added_path(workspace, OWNER, None))
+    taken = data_actions.added_path(workspace, OWNER, f" {photos} ")
+    assert taken["datasets"]["value"] == "photos"
+
+
+def test_others_may_name_only_what_lies_below_an_allowed_folder(workspace, photos, tmp_path):
+    access = Access(roots=(tmp_path / "shared",))
+    refused = data_actions.added_path(workspace, access, str(photos))
+    assert 'role="alert"' in status(refused) and workspace.datasets() == []
+    below = make_photos(tmp_path / "shared" / "leaves")
+    taken = data_actions.added_path(workspace, access, str(below))
+    assert taken["datasets"]["value"] == "leaves"
 
 
 @pytest.fixture
@@ -67,26 +103,74 @@ def hub_of_this_machine(hub, photos, tmp_path, monkeypatch):
 
 def test_a_data_set_of_the_hub_is_fetched_listed_and_checked(workspace, hub_of_this_machine):
     done = []
-    values = data_tab.added_hub(
-        workspace, " alice/leaves ", "main", on_download=lambda *k: done.append(k)
+    values = data_actions.added_hub(
+        workspace, OWNER, " alice/leaves ", "main", on_download=lambda *k: done.append(k)
     )
     assert values["datasets"]["value"] == "leaves"
-    assert "From the Hub: alice/leaves at " in values["verdict"]
-    assert len(values["gallery"]["value"]) == 6
+    assert "From the Hub: alice/leaves at " in values["notes"]["value"]
+    assert values["gallery"]["total"] == 6
     assert done[-1][0] == done[-1][1] > 0
+
+
+def test_others_do_not_get_what_the_owners_login_gives(workspace, hub_of_this_machine):
+    """Not even from the cache, into which the owner may have fetched it."""
+    assert data_actions.added_hub(workspace, OWNER, "alice/secret")["datasets"]["value"] == "secret"
+    workspace.delete_dataset("secret")
+    guest = Access(users=(("bob", "pw"),))
+    values = data_actions.added_hub(workspace, guest, "alice/secret")
+    assert 'role="alert"' in status(values) and workspace.datasets() == []
 
 
 @pytest.mark.parametrize("text", ["", None, "leaves", "/etc", "alice/none", "alice/leaves@../x"])
 def test_what_the_hub_does_not_have_is_shown_as_it_stands(workspace, hub_of_this_machine, text):
-    values = data_tab.added_hub(workspace, text, None)
-    assert 'role="alert"' in values["verdict"] and "Traceback" not in values["verdict"]
+    values = data_actions.added_hub(workspace, OWNER, text, None)
+    assert 'role="alert"' in status(values) and "Traceback" not in status(values)
 
 
-def test_a_removed_data_set_is_gone(workspace, photos, tmp_path):
-    data_tab.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
-    values = data_tab.removed(workspace, "photos")
-    assert values["datasets"]["choices"] == []
-    assert values["verdict"] == data_tab.NO_DATA
+def test_a_removed_data_set_is_gone_after_a_question_that_says_what_goes(
+    workspace, photos, tmp_path
+):
+    data_actions.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
+    asked = data_actions.asked_to_remove(workspace, "photos")
+    assert asked["sure"]["visible"] and "Delete photos" in asked["question"]["value"]
+    assert [dataset.name for dataset in workspace.datasets()] == ["photos"]
+    values = data_actions.removed(workspace, "photos")
+    assert values["datasets"]["choices"] == [] and values["table"] is None
+    assert status(values) == data_actions.no_data()
+
+
+def test_a_folder_elsewhere_is_only_forgotten(workspace, photos, checked_photos):
+    asked = data_actions.asked_to_remove(workspace, "photos")
+    assert "stay where they are" in asked["question"]["value"]
+    data_actions.removed(workspace, "photos")
+    assert (photos / "images").is_dir() and workspace.datasets() == []
+
+
+def test_what_another_window_removed_is_said_to_be_gone(workspace, checked_photos):
+    workspace.delete_dataset("photos")
+    for values in (
+        data_actions.checked(workspace, "photos"),
+        data_actions.asked_to_remove(workspace, "photos"),
+        data_actions.removed(workspace, "photos"),
+    ):
+        assert "There is no data set" in status(values)
+    assert data_actions.browsed(workspace, "photos", 0, "name") == {"gallery": None}
+    assert data_actions.enlarged(workspace, "photos", 0) == {"canvas": None}
+
+
+def test_a_renamed_data_set_keeps_what_was_found_and_said(workspace, checked_photos):
+    data_actions.applied(workspace, "photos", edited(checked_photos, _1={"name": "tree"}))
+    values = data_actions.renamed(workspace, "photos", "my leaves")
+    assert values["datasets"]["value"] == "my-leaves"
+    table = data_actions.shown(workspace, "my-leaves")["table"]
+    assert table["rows"][1]["name"] == "tree"
+
+
+def test_a_name_that_is_none_or_taken_is_refused(workspace, checked_photos, tmp_path):
+    data_actions.added(workspace, str(make_photos(tmp_path / "leaves")))
+    assert "is no name" in status(data_actions.renamed(workspace, "photos", "//"))
+    assert "already" in status(data_actions.renamed(workspace, "photos", "leaves"))
+    assert len(workspace.datasets()) == 2
 
 
 @pytest.mark.parametrize(("length", "count"), [(3, 3), (12, 12), (1000, 12)])
@@ -96,35 +180,120 @@ def test_previews_are_spread_over_the_data(length, count):
     assert chosen == sorted(chosen) and chosen[-1] < length
 
 
-def test_what_the_user_says_of_mask_values_lasts(workspace, photos):
+def test_what_the_user_says_of_mask_values_lasts(workspace, checked_photos):
     """The meanings hold for later checks and for the search, and survive a reload."""
-    data_tab.added(workspace, str(photos))
-    text = "0 = ground\n1 = vegetation\n* = ignore"
-    values = data_tab.checked(workspace, "photos", text)
-    assert values["mapping"] == text
-    assert data_tab.shown(workspace, "photos")["mapping"] == text
+    rows = edited(checked_photos, _1={"name": "tree"}, _2={"meaning": "ignore"})
+    values = data_actions.applied(workspace, "photos", rows)
+    assert {row["raw"]: row["name"] for row in values["table"]["rows"]}["1"] == "tree"
+    again = data_actions.checked(workspace, "photos")
+    assert again["table"] == values["table"]
     check = previews.load_check(workspace.check_folder("photos"))
-    assert check.mapping == (("0", "ground"), ("1", "vegetation"), ("*", "ignore"))
-    assert {row.class_name for row in check.verdict.rows if row.raw not in "01"} == {"ignore"}
+    assert dict(check.mapping)["1"] == "tree" and dict(check.mapping)["2"] == "ignore"
+    assert check.classes.names[1] == "tree"
 
 
-def test_a_problem_is_still_shown_after_a_reload(workspace, photos):
-    data_tab.added(workspace, str(photos))
+def test_a_forgotten_answer_leaves_the_values_as_they_were_found(workspace, checked_photos):
+    rows = edited(checked_photos, _1={"name": "tree", "color": "#123456"})
+    assert data_actions.applied(workspace, "photos", rows)["table"]["forgettable"]
+    assert data_actions.forgotten(workspace, "photos")["table"] == checked_photos["table"]
+
+
+def test_other_colours_need_no_second_look_at_the_files(workspace, photos, checked_photos):
+    for mask in (photos / "masks").iterdir():
+        mask.unlink()  # A new check would fail.
+    rows = edited(checked_photos, _1={"color": "#12ab00"})
+    values = data_actions.applied(workspace, "photos", rows)
+    assert status(values) == "" and values["table"]["rows"][1]["color"] == "#12ab00"
+    check = previews.load_check(workspace.check_folder("photos"))
+    assert check.mapping == () and dict(check.colors)["vegetation"] == "#12ab00"
+    assert check.classes.palette[1] == (0x12, 0xAB, 0)
+
+
+@pytest.mark.parametrize("change", [{"name": " "}, {"color": "red"}, {"color": "#12"}])
+def test_an_answer_that_does_not_hold_changes_nothing(workspace, checked_photos, change):
+    rows = edited(checked_photos, _0=change)
+    values = data_actions.applied(workspace, "photos", rows)
+    assert list(values) == ["status"] and 'role="alert"' in status(values)
+    assert data_actions.shown(workspace, "photos")["table"] == checked_photos["table"]
+
+
+def test_two_values_become_one_class_by_the_same_name(workspace, checked_photos):
+    rows = edited(checked_photos, _1={"name": "plants"}, _2={"name": "plants"})
+    values = data_actions.applied(workspace, "photos", rows)
+    check = previews.load_check(workspace.check_folder("photos"))
+    assert check.classes.names.count("plants") == 1
+    assert values["gallery"]["sorts"][2][0] == "1"
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Path:
+    """Masks that number their objects, which can mean several things."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / "cells" / folder).mkdir(parents=True)
+    for index, count in enumerate((3, 5, 9, 25, 7, 20)):
+        mask = (
+            np.repeat(np.arange(count), -(-60 // count))[:60].astype(np.uint8)[None].repeat(40, 0)
+        )
+        Image.fromarray(mask).save(tmp_path / "cells" / "masks" / f"{index}.png")
+        image = rng.integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "cells" / "images" / f"{index}.png")
+    return tmp_path / "cells"
+
+
+def test_an_ambiguous_data_set_asks_with_its_values_and_nothing_decided(workspace, numbered):
+    values = data_actions.added(workspace, str(numbered))
+    assert "not clear what the mask values mean" in status(values)
+    table = values["table"]
+    assert table["question"]
+    assert {row["name"] for row in table["rows"]} == {""}
+    assert table["rows"][-1]["key"] == "*" and table["rows"][0]["key"] == "0"
+    assert all(row["example"].is_file() for row in table["rows"][:-1])
+    assert sum(row["part"] for row in table["rows"]) == pytest.approx(1)
+
+
+def test_the_answer_to_the_question_makes_the_data_set_usable(workspace, numbered):
+    asked = data_actions.added(workspace, str(numbered))
+    rows = [{**row, "name": "background" if row["key"] == "0" else "cell"} for row in edited(asked)]
+    values = data_actions.applied(workspace, "cells", rows)
+    assert status(values) == "" and not values["table"]["question"]
+    check = previews.load_check(workspace.check_folder("cells"))
+    assert check.classes.names == ("background", "cell")
+    assert data_actions.checked(workspace, "cells")["table"] == values["table"]
+
+
+def test_an_answer_that_cannot_be_used_leaves_the_question(workspace, numbered):
+    asked = data_actions.added(workspace, str(numbered))
+    rows = [{**row, "name": "cell"} for row in edited(asked)]
+    assert "one class only" in status(data_actions.applied(workspace, "cells", rows))
+    assert data_actions.shown(workspace, "cells")["table"] == asked["table"]
+
+
+def test_a_problem_is_still_shown_after_a_reload(workspace, photos, checked_photos):
     for mask in list((photos / "masks").iterdir())[2:]:
         mask.unlink()
-    first = data_tab.checked(workspace, "photos")
-    assert 'role="alert"' in first["verdict"]
-    assert data_tab.shown(workspace, "photos") == first
+    first = data_actions.checked(workspace, "photos")
+    assert 'role="alert"' in status(first)
+    assert data_actions.shown(workspace, "photos") == first
 
 
-def test_a_field_never_unfolded_is_empty(workspace, photos):
-    """The browser sends nothing for a text box that was never on the screen."""
-    data_tab.added(workspace, str(photos))
-    assert "vegetation" in data_tab.checked(workspace, "photos", None)["verdict"]
-    assert "full path" in data_tab.added_path(workspace, OWNER, None)["verdict"]
+def test_soft_edges_keep_their_nearest_class_when_classes_are_renamed(workspace, tmp_path):
+    y, x = np.mgrid[:64, :80]
+    for folder in ("images", "masks"):
+        (tmp_path / "soft" / folder).mkdir(parents=True)
+    for index in range(6):
+        distance = np.hypot(y - 30, x - 30 - index)
+        mask = np.clip(255 * (20 - distance), 0, 255).astype(np.uint8)
+        Image.fromarray(mask).save(tmp_path / "soft" / "masks" / f"{index}.jpg")
+        Image.fromarray(mask[:, ::-1] // 2).save(tmp_path / "soft" / "images" / f"{index}.png")
+    first = data_actions.added(workspace, str(tmp_path / "soft"))
+    rows = edited(first, _255={"name": "disc"})
+    values = data_actions.applied(workspace, "soft", rows)
+    assert status(values) == ""
+    check = previews.load_check(workspace.check_folder("soft"))
+    assert check.classes.names == ("background", "disc") and check.coding.snap
 
 
-@pytest.mark.parametrize("text", ["255", "= ignore", "1 ="])
-def test_a_line_that_says_nothing_of_a_value_is_refused(workspace, photos, text):
-    data_tab.added(workspace, str(photos))
-    assert "does not say" in data_tab.checked(workspace, "photos", text)["verdict"]
+def test_a_broken_record_of_the_last_check_is_as_good_as_none(workspace, checked_photos):
+    (workspace.check_folder("photos") / "check.json").write_text("[1]")
+    assert "not checked yet" in status(data_actions.shown(workspace, "photos"))

@@ -1,0 +1,293 @@
+"""What the Data tab's buttons do: functions of plain values over the workspace."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from autoseg.errors import AutosegError, DatasetError
+from autoseg.hub.connection import connect
+from autoseg.sources import check as check_source
+from autoseg.ui import data_pictures, data_view, previews, views
+from autoseg.ui.access import Access
+from autoseg.ui.texts import tr
+from autoseg.workspace import StoredDataset, Workspace
+
+Values = dict[str, Any]
+"""What a callback changes, by the name of the component."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of images done and of all."""
+
+
+def no_data() -> str:
+    """What stands there while there is no data set."""
+    return views.empty(
+        tr("No data set chosen"),
+        tr("Choose one in the list, drop a folder or zip, or create the sample data set."),
+    )
+
+
+def listed(workspace: Workspace, chosen: str | None = None) -> Values:
+    """The list of data sets with `chosen`, or else the first one, selected."""
+    names = [dataset.name for dataset in workspace.datasets()]
+    value = chosen if chosen in names else next(iter(names), None)
+    return {
+        "datasets": gr.update(choices=names, value=value, visible=bool(names)),
+        "manage": gr.update(visible=bool(names)),
+        "sure": gr.update(visible=False),
+    }
+
+
+def shown(workspace: Workspace, name: str | None) -> Values:
+    """What the last check of a data set found, without checking again."""
+    nothing = {"table": None, "notes": _html(""), **_no_pictures(), "new_name": name or ""}
+    if name is None:
+        return {**nothing, "status": _html(no_data())}
+    folder = workspace.check_folder(name)
+    check = previews.load_check(folder)
+    if check is None:
+        advice = tr("Press Check to see what its masks mean and whether it can be used.")
+        title = tr("{name} is not checked yet", name=name)
+        return {**nothing, "status": _html(views.empty(title, advice))}
+    table = {"table": data_view.table(check, folder)}
+    if check.verdict is None:
+        return {**nothing, **table, "status": _html(views.error(check.problem))}
+    notes = _html(data_view.sentences(check.verdict))
+    pictures = _pictures(workspace, name, check)
+    return {**nothing, **table, "status": _html(""), "notes": notes, **pictures}
+
+
+def _html(text: str) -> dict[str, Any]:
+    """A text that takes no room where it is empty."""
+    return dict(gr.update(value=text, visible=bool(text)))
+
+
+def _no_pictures() -> Values:
+    return {"pictures": gr.update(visible=False), "canvas": None, "gallery": None}
+
+
+def _pictures(workspace: Workspace, name: str, check: previews.Check) -> Values:
+    """The first page of images, and the first of them large."""
+    folder, index = _index(workspace, name)
+    if index is None:
+        return _no_pictures()
+    return {
+        "pictures": gr.update(visible=True),
+        "canvas": data_pictures.canvas_value(check, index, 0),
+        "gallery": data_pictures.page_of(folder, check, index),
+    }
+
+
+def _index(workspace: Workspace, name: str) -> tuple[Path, previews.ImageIndex | None]:
+    folder = workspace.check_folder(name)
+    return folder, previews.load_index(folder, workspace.dataset(name).source)
+
+
+def browsed(workspace: Workspace, name: str | None, page: int, sort: str) -> Values:
+    """Another page or order of the images."""
+    found = _seen(workspace, name)
+    if found is None:
+        return {"gallery": None}
+    folder, check, index = found
+    return {"gallery": data_pictures.page_of(folder, check, index, page, sort)}
+
+
+def enlarged(workspace: Workspace, name: str | None, position: int) -> Values:
+    """One image large in the canvas."""
+    found = _seen(workspace, name)
+    if found is None:
+        return {"canvas": None}
+    _, check, index = found
+    return {"canvas": data_pictures.canvas_value(check, index, position)}
+
+
+def _seen(
+    workspace: Workspace, name: str | None
+) -> tuple[Path, previews.Check, previews.ImageIndex] | None:
+    """What is known of a data set that can be looked at; None where it is gone meanwhile."""
+    if name is None or name not in [dataset.name for dataset in workspace.datasets()]:
+        return None
+    folder, index = _index(workspace, name)
+    check = previews.load_check(folder)
+    if index is None or check is None or check.verdict is None:
+        return None
+    return folder, check, index
+
+
+def checked(
+    workspace: Workspace, name: str | None, on_progress: OnProgress | None = None
+) -> Values:
+    """Check a data set with what the user said of it before; show the verdict or the error."""
+    if name is None:
+        return shown(workspace, None)
+    before = previews.load_check(workspace.check_folder(name)) or previews.Check()
+    return _check(workspace, name, before.mapping, before.colors, on_progress)
+
+
+def _check(
+    workspace: Workspace,
+    name: str,
+    mapping: previews.Mapping,
+    colors: previews.Colors,
+    on_progress: OnProgress | None,
+) -> Values:
+    folder = workspace.check_folder(name)
+    try:
+        source = workspace.dataset(name).source
+    except AutosegError as error:  # Removed in another window.
+        return {**listed(workspace), **_refused(error)}
+    try:
+        dataset = check_source(
+            source, mapping=dict(mapping) or None, colors=dict(colors), on_progress=on_progress
+        )
+        previews.save_check(dataset, folder, mapping, colors)
+    except DatasetError as error:
+        previews.save_problem(error, source, folder, mapping, colors)
+    except AutosegError as error:
+        return _refused(error)
+    return shown(workspace, name)
+
+
+def _refused(error: AutosegError) -> Values:
+    return {"status": _html(views.error(error))}
+
+
+def applied(
+    workspace: Workspace,
+    name: str | None,
+    rows: Sequence[data_view.Row],
+    on_progress: OnProgress | None = None,
+) -> Values:
+    """Take what the user said in the table; where it cannot be, say so and change nothing.
+
+    Other colours alone need no second look at the files.
+    """
+    if name is None:
+        return shown(workspace, None)
+    folder = workspace.check_folder(name)
+    before = previews.load_check(folder) or previews.Check()
+    try:
+        mapping, colors = data_view.answer(rows, before)
+        if before.classes is not None and mapping == before.mapping:
+            previews.recolor(folder, before, colors)
+        else:
+            source = workspace.dataset(name).source
+            dataset = check_source(
+                source, mapping=dict(mapping), colors=dict(colors), on_progress=on_progress
+            )
+            previews.save_check(dataset, folder, mapping, colors)
+    except AutosegError as error:
+        return _refused(error)
+    return shown(workspace, name)
+
+
+def forgotten(
+    workspace: Workspace, name: str | None, on_progress: OnProgress | None = None
+) -> Values:
+    """Read the masks as they were found, without what the user said of them."""
+    if name is None:
+        return shown(workspace, None)
+    return _check(workspace, name, (), (), on_progress)
+
+
+def added(
+    workspace: Workspace,
+    source: str | None,
+    name: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Values:
+    """Take in an uploaded zip, or a folder or zip of this computer; select and check it."""
+    if not source:
+        return {}
+    return _taken(workspace, lambda: workspace.add_dataset(Path(source), name), on_progress)
+
+
+def added_path(
+    workspace: Workspace,
+    access: Access,
+    text: str | None,
+    on_progress: OnProgress | None = None,
+) -> Values:
+    """Take in a folder or zip by its path on this computer."""
+    return _taken(workspace, lambda: workspace.add_dataset(access.path(text)), on_progress)
+
+
+def added_hub(
+    workspace: Workspace,
+    access: Access,
+    text: str | None,
+    revision: str | None = "",
+    on_download: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
+) -> Values:
+    """Fetch a data set of the Hub, select and check it.
+
+    Args:
+        workspace: Where it is listed.
+        access: Whether this computer's login may be used; else only what everybody may read.
+        text: "owner/name", or its other forms.
+        revision: Branch, tag or commit; "": as `text` says, else the main branch.
+        on_download: Called with the bytes done and all bytes.
+        on_progress: Called with the images checked and all images.
+    """
+
+    def fetch() -> StoredDataset:
+        return workspace.add_hub_dataset(
+            text or "",
+            revision=(revision or "").strip() or None,
+            connection=connect(saved_login=access.local),
+            on_download=on_download or (lambda done, total: None),
+            use_cache=access.local,
+        )
+
+    return _taken(workspace, fetch, on_progress)
+
+
+def sampled(workspace: Workspace, on_progress: OnProgress | None = None) -> Values:
+    """Create the sample data set, or select the one that is there, and check it."""
+    return _taken(workspace, workspace.add_sample, on_progress)
+
+
+def _taken(
+    workspace: Workspace, add: Callable[[], StoredDataset], on_progress: OnProgress | None
+) -> Values:
+    """Add a data set, select and check it; or say why not."""
+    try:
+        dataset = add()
+    except AutosegError as error:
+        return {**_refused(error), "table": None, "notes": _html(""), **_no_pictures()}
+    return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
+
+
+def asked_to_remove(workspace: Workspace, name: str | None) -> Values:
+    """Ask before anything is deleted, saying what would be."""
+    try:
+        dataset = workspace.dataset(name or "")
+    except AutosegError as error:
+        return {**listed(workspace), **_refused(error)}
+    if dataset.owned:
+        text = tr("Delete {name} and its images from this computer?", name=dataset.name)
+    else:
+        text = tr("Forget {name}? Its files stay where they are.", name=dataset.name)
+    return {"sure": gr.update(visible=True), "question": _html(views.note(text))}
+
+
+def removed(workspace: Workspace, name: str | None) -> Values:
+    """Remove a data set: uploaded files are deleted, a folder elsewhere is only forgotten."""
+    try:
+        workspace.delete_dataset(name or "")
+    except AutosegError as error:
+        return {"sure": gr.update(visible=False), **_refused(error)}
+    values = listed(workspace)
+    return {**values, **shown(workspace, values["datasets"]["value"])}
+
+
+def renamed(workspace: Workspace, name: str | None, new_name: str | None) -> Values:
+    """Give a data set another name."""
+    try:
+        dataset = workspace.rename_dataset(name or "", new_name or "")
+    except AutosegError as error:
+        return _refused(error)
+    return {**listed(workspace, dataset.name), "new_name": dataset.name, "status": _html("")}

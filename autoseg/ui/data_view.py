@@ -1,0 +1,170 @@
+"""A checked data set as the Data tab's components take it."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.mapping import NEAREST
+from autoseg.data.palette import default_palette, format_color
+from autoseg.data.verdict import Verdict, VerdictRow, format_share
+from autoseg.errors import ConfigError, FoundValue
+from autoseg.ui.previews import Check, Colors, Mapping, crop_of
+from autoseg.ui.texts import tr
+
+MAX_ASKED = 16
+"""Where more values than this have to be explained, the others are explained together."""
+
+REST = "*"
+"""What a mapping calls every value that it does not name."""
+
+Row = dict[str, Any]
+"""One row of `VerdictTable`."""
+
+
+def table(check: Check, folder: Path) -> dict[str, Any] | None:
+    """What `VerdictTable` shows: the verdict, or the question; None where there is neither."""
+    forgettable = bool(check.mapping or check.colors)
+    if check.verdict is not None:
+        rows = _verdict_rows(check, folder)
+        caption = tr(
+            "{number} images with masks, {sizes}",
+            number=f"{check.verdict.pairs:,}", sizes=check.verdict.sizes,
+        )  # fmt: skip
+    elif check.question:
+        rows = _question_rows(check.question, folder)
+        caption = tr("Say what these values are")
+    elif forgettable:
+        rows, caption = [], ""
+    else:
+        return None
+    return {
+        "rows": rows, "caption": caption, "question": check.verdict is None,
+        "forgettable": forgettable,
+    }  # fmt: skip
+
+
+def _verdict_rows(check: Check, folder: Path) -> list[Row]:
+    assert check.verdict is not None and check.classes is not None and check.coding is not None
+    colors = dict(zip(check.classes.names, check.classes.palette, strict=True))
+    known = {row.raw for row in check.verdict.rows if _is_single(row.raw)}
+    rows = []
+    for place, row in enumerate(check.verdict.rows):
+        single = row.raw in known
+        key = row.raw if single else REST if check.coding.rest is not None else ""
+        ignored = row.class_name == "ignore"
+        rows.append(
+            _row(
+                key,
+                row,
+                crop_of(folder, place),
+                name="" if ignored and key else row.class_name,
+                meaning="ignore" if ignored else "class",
+                color=format_color(colors.get(row.class_name, (128, 128, 128))),
+                why=row.why,
+            )
+        )
+    return rows
+
+
+def _question_rows(question: Sequence[FoundValue], folder: Path) -> list[Row]:
+    """The most frequent values, and one row for all others."""
+    shown, others = question, question[:0]
+    if len(question) > MAX_ASKED:
+        shown, others = question[:MAX_ASKED], question[MAX_ASKED:]
+    palette = default_palette(len(shown) + 1)
+    rows = [
+        _row(
+            value.raw, value, crop_of(folder, place), name="", meaning="class",
+            color=format_color(palette[place]), why="",
+        )
+        for place, value in enumerate(shown)
+    ]  # fmt: skip
+    if others:
+        rest = FoundValue(
+            tr("every other value"), 1 - sum(value.share for value in shown),
+            max(value.images for value in others), "",
+        )  # fmt: skip
+        color = format_color(palette[len(shown)])
+        rows.append(_row(REST, rest, None, name="", meaning="class", color=color, why=""))
+    return rows
+
+
+def _row(
+    key: str, found: VerdictRow | FoundValue, example: Path | None, *, name: str, meaning: str,
+    color: str, why: str,
+) -> Row:  # fmt: skip
+    return {
+        "key": key,
+        "raw": found.raw,
+        "example": example,
+        "name": name,
+        "meaning": meaning,
+        "color": color,
+        "share": format_share(found.share),
+        "part": found.share,
+        "images": f"{found.images:,}",
+        "why": why,
+    }
+
+
+def _is_single(raw: str) -> bool:
+    """Whether a row of a verdict is one value, not all others together."""
+    return raw.isdecimal() or raw.startswith("#")
+
+
+def answer(rows: Sequence[Row], check: Check) -> tuple[Mapping, Colors]:
+    """What the user said with the edited rows: a mapping, and colours of classes.
+
+    The mapping is empty where nothing but colours differs from what was found.
+
+    Raises:
+        ConfigError: A value has no class name.
+    """
+    mapping = tuple((str(row["key"]), _target(row)) for row in rows)
+    if check.coding is not None and check.coding.snap:
+        mapping = (*mapping, (REST, NEAREST))
+    if not check.mapping and dict(mapping) == _found(check):
+        mapping = ()
+    named = [row for row in rows if row["meaning"] == "class"]
+    return mapping, tuple({_target(row): str(row["color"]) for row in named}.items())
+
+
+def _target(row: Row) -> str:
+    meaning, name = row["meaning"], str(row["name"]).strip()
+    if meaning in ("ignore", NEAREST):
+        return str(meaning)
+    if not name:
+        raise ConfigError(f"{row['key']} has no class name. Write one, or choose to leave it out.")
+    return name
+
+
+def _found(check: Check) -> dict[str, str]:
+    """The mapping that says what was found without one."""
+    if check.verdict is None or check.coding is None:
+        return {}
+    found = {row.raw: row.class_name for row in check.verdict.rows if _is_single(row.raw)}
+    return {**found, REST: NEAREST} if check.coding.snap else found
+
+
+def sentences(verdict: Verdict) -> str:
+    """What was mended, left out or could be meant differently, as HTML."""
+    parts = []
+    for title, texts in (
+        (tr("Please check"), verdict.ambiguous),
+        (tr("Mended"), verdict.mended),
+        (tr("Notes"), verdict.notes),
+    ):
+        if texts:
+            items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+            parts.append(f'<div class="as-note"><b>{escape(title)}</b><ul>{items}</ul></div>')
+    if verdict.skipped_count:
+        items = "".join(
+            f"<li>{escape(item.path)}: {escape(item.why)}</li>" for item in verdict.skipped
+        )
+        title = tr("Files left out: {number}", number=f"{verdict.skipped_count:,}")
+        parts.append(
+            f'<details class="as-note"><summary>{escape(title)}</summary>'
+            f'<ul class="as-tall">{items}</ul></details>'
+        )
+    return '<div class="as-stack">' + "".join(parts) + "</div>" if parts else ""

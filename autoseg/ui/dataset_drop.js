@@ -1,0 +1,124 @@
+// Drop or choose, pack, send, and say how far it is.
+
+const root = element.querySelector(".dd");
+let running = null; // AbortController of the upload under way
+
+const files = make("input", { type: "file", multiple: true, tabindex: -1, "aria-hidden": "true" });
+const folder = make("input", { type: "file", webkitdirectory: true, tabindex: -1, "aria-hidden": "true" });
+const chooseFolder = make("button", { type: "button", onclick: () => folder.click() }, T("Choose a folder"));
+const chooseFiles = make("button", { type: "button", onclick: () => files.click() }, T("Choose a zip or files"));
+const bar = make("progress", { max: 1, value: 0, hidden: true, "aria-label": T("Upload") });
+const cancel = make("button", { type: "button", hidden: true, onclick: () => running?.abort() }, T("Cancel"));
+const status = make("p", { class: "status", role: "status" });
+const place = make(
+  "div", { class: "place", role: "group", "aria-label": T("Add a data set") },
+  make("b", {}, T("Drop a folder or a zip here")),
+  make("span", {}, T("images/ beside masks/, or NAME.jpg beside NAME_mask.png")),
+  make("div", { class: "choose" }, chooseFolder, chooseFiles),
+  files, folder,
+);
+root.replaceChildren(place, make("div", { class: "going" }, bar, cancel), status);
+
+function say(text, isFault = false) {
+  status.textContent = text;
+  status.classList.toggle("fault", isFault);
+}
+
+function progress(share) {
+  bar.value = share;
+}
+
+function setBusy(isBusy) {
+  bar.hidden = cancel.hidden = !isBusy;
+  chooseFolder.disabled = chooseFiles.disabled = isBusy;
+}
+
+const megabytes = (bytes) => (bytes / 2 ** 20).toLocaleString(undefined, { maximumFractionDigits: 1 });
+
+class Refused extends Error {}
+
+// One file for the server: a zip or parquet file as it is, anything else packed.
+async function fileToSend(entries, signal) {
+  const packedOnes = entries.filter(isPacked);
+  if (packedOnes.length === 1 && entries.length === 1) {
+    const { file } = packedOnes[0];
+    return { file, name: file.name.replace(/\.\w+$/, "") };
+  }
+  const wanted = entries.filter(isWanted);
+  if (!wanted.length && packedOnes.length) throw new Refused(T("Upload one zip at a time."));
+  if (!wanted.length) throw new Refused(T("There is no image among these files."));
+  const bytes = wanted.reduce((sum, { file }) => sum + file.size, 0);
+  if (bytes > MAX_ZIP_BYTES || wanted.length > MAX_ZIP_FILES) {
+    throw new Refused(T("This is too much to pack in the browser. Pack it as a zip and choose that."));
+  }
+  const zip = await zipOf(wanted, (done, all) => {
+    say(T("Packing {done} of {all} files", { done, all }));
+    progress(0.2 * done / all);
+  }, signal);
+  const name = nameOf(wanted);
+  return { file: new File([zip], `${name}.zip`), name };
+}
+
+// XMLHttpRequest tells how far an upload is; `fetch` does not.
+function send(file, from, signal) {
+  return new Promise((done, fail) => {
+    const request = new XMLHttpRequest();
+    const { root: base, api_prefix: prefix } = window.gradio_config;
+    request.open("POST", `${base}${prefix}/upload`);
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      progress(from + (1 - from) * loaded / total);
+      say(T("Uploading {done} of {all} MB", { done: megabytes(loaded), all: megabytes(total) }));
+    });
+    request.addEventListener("load", () => {
+      if (request.status === 200) done(JSON.parse(request.responseText)[0]);
+      else if (request.status === 413) fail(new Refused(T("This is larger than the page takes.")));
+      else fail(new Refused(T("The server refused the upload ({code}).", { code: request.status })));
+    });
+    request.addEventListener("error", () => fail(new Refused(
+      T("The upload did not get through. It may be larger than the page takes, or the app has ended."),
+    )));
+    request.addEventListener("abort", () => fail(signal.reason));
+    signal.addEventListener("abort", () => request.abort());
+    const form = new FormData();
+    form.append("files", file, file.name);
+    request.send(form);
+  });
+}
+
+async function take(entries) {
+  if (running || !entries.length) return;
+  running = new AbortController();
+  setBusy(true);
+  progress(0);
+  try {
+    const { file, name } = await fileToSend(entries, running.signal);
+    const path = await send(file, bar.value, running.signal);
+    say(T("{name} is uploaded.", { name: file.name }));
+    trigger("uploaded", { name, file: { path, meta: { _type: "gradio.FileData" } } });
+  } catch (fault) {
+    if (running.signal.aborted) say(T("The upload was cancelled."));
+    else say(fault instanceof Refused ? fault.message : T("These files could not be read: {why}", { why: fault.message }), true);
+  } finally {
+    running = null;
+    setBusy(false);
+  }
+}
+
+for (const input of [files, folder]) {
+  input.addEventListener("change", () => {
+    take(chosenFiles(input));
+    input.value = ""; // So that the same one can be chosen again.
+  });
+}
+for (const kind of ["dragenter", "dragover"]) {
+  place.addEventListener(kind, (event) => {
+    event.preventDefault();
+    place.classList.add("over");
+  });
+}
+place.addEventListener("dragleave", () => place.classList.remove("over"));
+place.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  place.classList.remove("over");
+  take(await entriesOf(event.dataTransfer));
+});
