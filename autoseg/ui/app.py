@@ -89,6 +89,14 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
     def try_model(name: str | None) -> Placed:
         return {**predict.open_page(name), tabs: gr.Tabs(selected="predict")}
 
+    def share_run(name: str | None) -> Placed:
+        chosen = share.list_models(name) if access.sharing else {}
+        return {**chosen, tabs: gr.Tabs(selected="share")}
+
+    def show_run(name: str) -> Placed:
+        """A training that has begun; where it could not, the Predict tab says why."""
+        return {**search.open_page(name), tabs: gr.Tabs(selected="search")} if name else {}
+
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with page:
         # Everything comes from disk, for a page just opened or reloaded.
@@ -100,10 +108,14 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
         if access.sharing:
             page.load(share.open_page, None, share.outputs, queue=False, **private)
-            share_page.select(share.list_models, None, share.models, queue=False, **private)
+            share_page.select(
+                share.list_models, share.models, share.models, queue=False, **private
+            )
             share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
+        search.share.click(share_run, search.runs, [*share.models, tabs], **private)
+        predict.trained.then(show_run, predict.started, [*search.outputs, tabs], **private)
         search_page.select(dataset_field, search.dataset, search.dataset, **private)
         predict_page.select(predict.open_page, predict.model, predict.outputs, **private)
     return page

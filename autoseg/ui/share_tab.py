@@ -52,8 +52,8 @@ class ShareTab:
     open_page: Callable[[], Placed]
     """For a page just opened or reloaded."""
     models: list[Any]
-    list_models: Callable[[], Placed]
-    """For when the tab is chosen."""
+    list_models: Callable[..., Placed]
+    """For when the tab is chosen: the run of a name is chosen, or the newest."""
 
 
 def build(workspace: Workspace, access: Access) -> ShareTab:
@@ -85,8 +85,8 @@ def build(workspace: Workspace, access: Access) -> ShareTab:
     def open_page() -> Placed:
         return wiring.placed({**share_actions.opened(workspace), **share_view.empty_states()})
 
-    def list_models() -> Placed:
-        return wiring.placed(share_actions.opened(workspace))
+    def list_models(chosen: str | None = None) -> Placed:
+        return wiring.placed(share_actions.opened(workspace, chosen))
 
     outputs = wiring.some("run", *share_view.empty_states())
     return ShareTab(parts["try_it"], name, outputs, open_page, [parts["run"]], list_models)
