@@ -74,7 +74,7 @@ class MaskCanvas(gr.HTML):
             kwargs: As `gr.HTML` takes them: elem_id, visible, ...
         """
         super().__init__(
-            value=value,  # type: ignore[arg-type]  # The base class shows texts.
+            value=value,
             html_template='<div class="mc"></div>',
             css_template=CSS,
             js_on_load=JS,

@@ -21,6 +21,7 @@ class MaskCanvas {
 
   build() {
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-label": T("Image with its mask") });
+    this.help = new KeysHelp();
     this.parts = [
       (this.bar = new ViewBar(this)), (this.correctBar = new CorrectBar(this)), (this.hints = new Hints(this)),
       (this.compare = new Compare(this)), (this.table = new ClassTable(this)),
@@ -31,9 +32,9 @@ class MaskCanvas {
     this.time = make("span");
     this.stage = make(
       "div", { class: "mc-stage" }, this.canvas, this.marks.node, this.compare.line, this.compare.left, this.compare.right,
-      this.hints.chip, this.hints.region, this.bar.corner, this.correctBar.notice,
+      this.hints.chip, this.hints.region, this.bar.corner, this.correctBar.notice, this.help.node,
     );
-    this.side = make("div", { class: "mc-panel" }, this.compare.legend, this.table.node);
+    this.side = make("div", { class: "mc-panel" }, this.bar.sliders, this.compare.legend, this.table.node);
     this.work = make(
       "div", { class: "mc-work" }, this.bar.node, this.correctBar.node,
       make("div", { class: "mc-body" }, this.stage, this.side),
@@ -46,6 +47,7 @@ class MaskCanvas {
   update(patch) {
     const changed = new Set(Object.keys(patch));
     Object.assign(this.state, patch);
+    if (changed.has("threshold")) this.countSoon();
     for (const part of this.parts) part.sync(changed);
     this.showStatus(changed);
     const unpainted = ["opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses", "sending", "sent"];
@@ -95,7 +97,7 @@ class MaskCanvas {
     if (state.layer === "confidence") return { read: LAYERS.confidence(data.confidence, data.width, data.height), table: heatTable(data.names.length) };
     if (state.layer === "differences") return { read: LAYERS.differences(this.mask(), data.other.data, data.width, data.hasBackground), table: DIFFERENCE_TABLE };
     const own = this.thresholding
-      ? LAYERS.threshold((x, y) => this.thresholded({ x, y, i: y * data.width + x }), data.width)
+      ? LAYERS.threshold(data.model, data.confidence, this.least, data.width, data.height)
       : LAYERS.classes(this.mask(), data.width);
     const splitAt = () => state.splitAt * this.painter.canvas.width;
     const read = state.split ? LAYERS.sides(own, LAYERS.classes(data.other.data, data.width), splitAt) : own;
@@ -114,11 +116,8 @@ class MaskCanvas {
     return confidence.data[row * confidence.width + Math.floor(((x + 0.5) * confidence.width) / width)];
   }
 
-  thresholded(pixel) {
-    const index = this.data.model[pixel.i];
-    if (index === IGNORED) return index;
-    const value = this.confidenceAt(pixel);
-    return (index === 1 ? value : 255 - value) >= Math.round(255 * this.state.threshold) ? 1 : 0;
+  get least() {
+    return Math.round(255 * this.state.threshold);
   }
 
   /** The mask as it stands: corrected, or by the threshold, or the model's own. */
@@ -127,15 +126,15 @@ class MaskCanvas {
     if (state.correction) return state.correction.mask;
     if (!this.thresholding) return data.model;
     if (this.derived?.threshold !== state.threshold || this.derived.of !== data) {
-      const mask = new Uint8Array(data.model.length);
-      for (let y = 0, i = 0; y < data.height; y++) for (let x = 0; x < data.width; x++, i++) mask[i] = this.thresholded({ x, y, i });
+      const mask = thresholdedMask(data.model, data.confidence, this.least, data.width, data.height);
       this.derived = { threshold: state.threshold, of: data, mask };
     }
     return this.derived.mask;
   }
 
   classAt(pixel) {
-    return this.thresholding ? this.thresholded(pixel) : (this.state.correction?.mask || this.data.model)[pixel.i];
+    if (this.thresholding) return thresholdedIndex(this.data.model[pixel.i], this.confidenceAt(pixel), this.least);
+    return (this.state.correction?.mask || this.data.model)[pixel.i];
   }
 
   /** The model's probability of a class at a pixel; null where it is not known. */
@@ -158,9 +157,9 @@ class MaskCanvas {
     this.update({ statistics: statistics({ ...data, other, mask: this.mask() }) });
   }
 
-  countSoon() {
+  countSoon(wait = 200) {
     clearTimeout(this.counting);
-    this.counting = setTimeout(() => this.count(), 200);
+    this.counting = setTimeout(() => this.count(), wait);
   }
 
   // What can be done
@@ -398,8 +397,9 @@ class MaskCanvas {
     });
     const sameSize = former && former.name === data.name && former.width === data.width && former.height === data.height;
     if (!sameSize) this.view.show(data.width, data.height);
+    if (!sameSize) this.update({ size: Math.max(4, Math.round(0.03 * Math.max(data.width, data.height))) });
     former?.photo.close();
-    this.countSoon();
+    this.countSoon(20);
     data.photo.makeHalves().then(() => this.redraw(false), () => {});
   }
 }

@@ -22,8 +22,8 @@ class ClassTable {
   build() {
     const { data } = this.app;
     const titles = [
-      [T("Shown"), "mc-unseen"], [T("Colour"), "mc-unseen"], [T("Class"), ""], [T("Area, px"), ""], [T("Share"), ""],
-      ...(data.confidence ? [[T("Sure"), ""]] : []), ...(data.other ? [[T("IoU"), ""]] : []),
+      [T("Shown"), "mc-unseen"], [T("Colour"), "mc-unseen"], [T("Class"), ""], [T("Area"), ""],
+      ...(data.confidence ? [[T("Confidence"), ""]] : []), ...(data.other ? [[T("IoU"), ""]] : []),
     ];
     this.head.replaceChildren(...titles.map(([text, kind]) => make("th", { scope: "col" }, make("span", { class: kind, text }))));
     this.rows = new Map();
@@ -47,7 +47,7 @@ class ClassTable {
       make("td", {}, leftOut ? "" : row.eye),
       make("td", {}, make("label", { class: "mc-color" }, row.swatch, leftOut ? "" : row.color)),
       make("th", { scope: "row" }, row.name),
-      number("area"), number("share"),
+      number("area"),
       app.data.confidence ? number("sure") : "", app.data.other ? number("iou") : "",
     );
     return row;
@@ -81,8 +81,7 @@ class ClassTable {
     row.key.classList.toggle("mc-off", !correcting);
     row.name.title = correcting ? T("Paint with this class") : T("Show only this class");
     row.name.setAttribute("aria-pressed", String(correcting ? state.paint === index : this.app.isSolo(index)));
-    row.cells.area.textContent = count(area);
-    row.cells.share.textContent = found ? percent(area / found.total) : "";
+    row.cells.area.replaceChildren(found ? percent(area / found.total) : "", make("small", { text: T("{area} px", { area: count(area) }) }));
     const share = (value) => (value === null || value === undefined ? "–" : percent(value));
     if (row.cells.sure) row.cells.sure.textContent = index === IGNORED ? "–" : share(found?.confidences[index]);
     if (row.cells.iou) row.cells.iou.textContent = index === IGNORED ? "–" : share(found?.agreement.iou[index]);

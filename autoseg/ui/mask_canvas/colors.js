@@ -62,7 +62,7 @@ function heatTable(classes) {
     const at = (Math.max(0, value - least) / (255 - least)) * (HEAT.length - 1);
     const low = Math.min(HEAT.length - 2, Math.floor(at));
     const mixed = HEAT[low].map((part, k) => Math.round(part + (at - low) * (HEAT[low + 1][k] - part)));
-    return pixel(mixed);
+    return pixel(mixed, Math.round(255 - (165 * at) / (HEAT.length - 1))); // Doubt covers, certainty lets through.
   });
 }
 

@@ -14,20 +14,41 @@ class CorrectBar {
     this.redo = button("redo", T("Redo"), () => app.tools.redo(), { keys: "Ctrl+Y" });
     this.close = button("check", T("Close the shape"), () => app.tools.close(), { text: T("Close the shape"), keys: "Enter" });
     this.abandon = button("close", T("Drop the shape"), () => app.tools.abandon(), { keys: "Esc" });
+    this.chips = make("div", { class: "mc-chips", role: "group", "aria-label": T("Paint with this class") });
     this.changed = make("output", { class: "mc-value mc-changed" });
     this.discard = button(null, T("Discard"), () => app.discard(), { text: T("Discard") });
     this.add = button("check", T("Add to the data set"), () => app.submit(), { text: T("Add to the data set"), kind: "primary" });
     this.node = make(
       "div", { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
-      this.tools.node, this.size.node, this.undo, this.redo, this.close, this.abandon,
+      this.tools.node, this.chips, this.size.node, this.undo, this.redo, this.close, this.abandon,
       make("span", { class: "mc-space" }), this.changed, this.discard, this.add,
     );
     this.notice = make("div", { class: "mc-notice", role: "status", hidden: true });
   }
 
-  sync() {
+  /** The classes at hand where the table is too far from the stage: on a phone. */
+  syncChips(changed) {
+    const { app } = this;
+    if (changed.has("data")) {
+      const chip = (index) => {
+        const node = button(null, app.className(index), () => app.pickClass(index), { text: app.className(index) });
+        node.prepend(make("i", { class: "mc-swatch" }));
+        node.dataset.index = index;
+        return node;
+      };
+      this.chips.replaceChildren(...[...app.data.names.keys(), IGNORED].map(chip));
+    }
+    if (!["data", "paint", "colors"].some((key) => changed.has(key))) return;
+    for (const node of this.chips.children) {
+      node.setAttribute("aria-pressed", String(Number(node.dataset.index) === app.state.paint));
+      paintSwatch(node.firstChild, app, Number(node.dataset.index));
+    }
+  }
+
+  sync(changed) {
     const { state, data } = this.app;
     const { correction } = state;
+    if (data) this.syncChips(changed);
     this.node.hidden = !data || state.mode !== "correct";
     this.tools.show(state.tool);
     this.size.node.hidden = !this.app.tools.strokes;

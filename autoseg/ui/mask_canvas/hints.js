@@ -20,7 +20,8 @@ class Hints {
     const pixel = data && view.pixelAt(x, y);
     if (!pixel) return this.leave();
     this.fill(pixel);
-    this.chip.hidden = false;
+    this.chip.hidden = this.app.state.mode === "correct"; // It would lie where one wants to draw.
+    if (this.chip.hidden) return;
     const { offsetWidth: width, offsetHeight: height } = this.chip;
     const left = x + 16 + width > view.width ? x - 16 - width : x + 16;
     const top = y + 18 + height > view.height ? y - 12 - height : y + 18;
@@ -33,18 +34,17 @@ class Hints {
     const index = app.classAt(pixel);
     const share = app.probabilityAt(pixel, index);
     paintSwatch(this.swatch, app, index);
-    const lines = [app.className(index), share === null ? "" : percent(share)].filter(Boolean);
-    this.title.textContent = lines.join("  ");
+    this.title.textContent = [app.className(index), share === null ? "" : percent(share)].filter(Boolean).join("  ");
     const other = data.other && data.other.data[pixel.i];
     const differs = data.other && other !== index;
     this.more.textContent = differs ? `${data.otherName}: ${app.className(other)}` : "";
-    this.place.textContent = `x ${pixel.x}  y ${pixel.y}`;
+    this.place.textContent = `${this.title.textContent} · x ${pixel.x} · y ${pixel.y}`;
   }
 
   /** Say what is under the keyboard's cursor. */
   announce(pixel) {
     this.fill(pixel);
-    this.live.textContent = [this.title.textContent, this.more.textContent, this.place.textContent].filter(Boolean).join(", ");
+    this.live.textContent = [this.place.textContent, this.more.textContent].filter(Boolean).join(", ");
   }
 
   leave() {

@@ -3,6 +3,34 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const TOOL_KEYS = { b: "brush", e: "eraser", p: "polygon", g: "fill" };
 const PAN_STEP = 60;
 
+/** The list of keys, for those who look for it. */
+class KeysHelp {
+  constructor() {
+    const rows = [
+      ["+  −  0", T("Zoom in, zoom out, whole image")], ["← ↑ → ↓", T("Move the image; when correcting, move the brush")],
+      ["Shift + ←", T("Move the reading cursor; when correcting, in large steps")], ["Enter", T("Select the region under the cursor; close a polygon")],
+      ["Esc", T("Deselect, drop a polygon")], ["O", T("Areas or outlines")], ["C", T("Side by side")], ["F", T("Full screen")],
+      [T("Space"), T("Paint, fill or set a corner")], ["1 – 9,  L", T("Choose the class; L leaves out")],
+      ["B  E  P  G", T("Brush, eraser, polygon, fill region")], ["[  ]", T("Smaller or larger brush")], ["Ctrl + Z,  Ctrl + Y", T("Undo, redo")],
+    ];
+    const entries = rows.map(([keys, text]) => make("div", {}, make("dt", { text: keys }), make("dd", { text })));
+    const close = button("close", T("Close"), () => this.open(false), { kind: "plain" });
+    this.node = make("div", { class: "mc-help", role: "dialog", "aria-label": T("Keys"), hidden: true }, make("header", {}, make("b", { text: T("Keys") }), close), make("dl", {}, ...entries));
+    this.opener = button("keys", T("Keys"), () => this.open(this.node.hidden), { kind: "plain mc-keys" });
+    this.node.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.open(false);
+    });
+  }
+
+  open(shown) {
+    this.node.hidden = !shown;
+    this.opener.setAttribute("aria-expanded", String(shown));
+    (shown ? this.node.querySelector("button") : this.opener).focus();
+  }
+}
+
 class Keys {
   constructor(app) {
     this.app = app;

@@ -169,8 +169,13 @@ const LAYERS = {
   },
 
   /** Classes of a two-class model where class 1 is taken from `least` of 255 on. */
-  threshold: (shown, imageWidth) => (codes, at, row, { columns }) => {
-    for (let k = 0; k < columns.length; k++) codes[at + k] = shown(columns[k], row);
+  threshold: (model, map, least, imageWidth, imageHeight) => (codes, at, row, { columns }) => {
+    const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
+    const across = map.width / imageWidth;
+    for (let k = 0; k < columns.length; k++) {
+      const value = map.data[base + Math.floor((columns[k] + 0.5) * across)];
+      codes[at + k] = thresholdedIndex(model[row * imageWidth + columns[k]], value, least);
+    }
   },
 
   /** Values of a confidence map, which may be smaller than the image. */

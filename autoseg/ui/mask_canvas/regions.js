@@ -1,5 +1,23 @@
 // What can be counted in a mask: areas, agreement with another mask, connected regions.
 
+/** The class at a pixel of a two-class model that takes class 1 from `least` of 255 on. */
+function thresholdedIndex(index, value, least) {
+  if (index === IGNORED) return index;
+  return (index === 1 ? value : 255 - value) >= least ? 1 : 0;
+}
+
+function thresholdedMask(model, confidence, least, width, height) {
+  const mask = new Uint8Array(model.length);
+  for (let y = 0, i = 0; y < height; y++) {
+    const base = Math.floor(((y + 0.5) * confidence.height) / height) * confidence.width;
+    const across = confidence.width / width;
+    for (let x = 0; x < width; x++, i++) {
+      mask[i] = thresholdedIndex(model[i], confidence.data[base + Math.floor((x + 0.5) * across)], least);
+    }
+  }
+  return mask;
+}
+
 /** Pixels of each class, mean confidence in it, and its intersection over union with `other`.
  *  @param {{size, mask, model, confidence, other}} scene
  */

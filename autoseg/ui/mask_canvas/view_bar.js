@@ -21,9 +21,10 @@ class ViewBar {
     this.downloads = new DownloadMenu(app);
     this.node = make(
       "div", { class: "mc-bar", role: "group", "aria-label": T("View") },
-      this.mode.node, this.layer.node, this.style.node, this.split, this.opacity.node, this.threshold.node,
+      this.mode.node, this.layer.node, this.style.node, this.split,
       make("span", { class: "mc-space" }), this.downloads.node,
     );
+    this.sliders = make("div", { class: "mc-sliders" }, this.opacity.node, this.threshold.node);
     this.zoom = make("output", { class: "mc-value", "aria-label": T("Zoom") });
     const view = (run) => () => app.moveView(run);
     this.corner = make(
@@ -32,6 +33,7 @@ class ViewBar {
       this.zoom,
       button("plus", T("Zoom in"), view((port) => port.zoom(1.5)), { keys: "+", kind: "plain" }),
       button("fit", T("Whole image"), view((port) => port.fit()), { keys: "0", kind: "plain" }),
+      app.help.opener,
       button("full", T("Full screen"), () => app.toggleFull(), { keys: "F", kind: "plain" }),
     );
   }
