@@ -57,6 +57,18 @@ class Prediction:
     probabilities: np.ndarray | None = None
     """(K, H, W) float16, where asked for."""
 
+    @property
+    def uncertainty(self) -> float:
+        """How much a correction of this image would teach, in [0, 1]: the higher, the more.
+
+        The doubt (1 - confidence) of a pixel, averaged over each class that was found and then
+        over classes, so that a small region counts as much as a large background.
+        """
+        pixels = np.bincount(self.mask.ravel(), minlength=1)
+        sure = np.bincount(self.mask.ravel(), weights=self.confidence.ravel())
+        found = pixels > 0
+        return float(np.clip(1 - (sure[found] / pixels[found]).mean(), 0.0, 1.0))
+
     def save(
         self, path: str | Path, output_format: OutputFormat, image: np.ndarray | None = None
     ) -> None:

@@ -142,3 +142,15 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
         with pytest.raises(PredictionError, match="cannot be written"):
             predicted(random_mask()).save(tmp_path / "file" / "mask", output_format)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_small_doubtful_region_counts_as_much_as_a_large_sure_background():
+    mask = np.zeros((100, 100), np.uint8)
+    sure = np.full(mask.shape, 0.99, np.float16)
+    doubtful = sure.copy()
+    mask[:2, :2], doubtful[:2, :2] = 2, 0.5
+    names, palette = ("background", "a", "b"), ((0, 0, 0), (255, 0, 0), (10, 200, 30))
+    small = Prediction(mask, doubtful, names, palette).uncertainty
+    assert small == pytest.approx((0.01 + 0.5) / 2, abs=1e-3)
+    assert Prediction(mask, sure, names, palette).uncertainty == pytest.approx(0.01, abs=1e-3)
+    assert predicted(mask).uncertainty == 0.0
