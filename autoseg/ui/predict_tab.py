@@ -12,30 +12,27 @@ import gradio as gr
 from gradio.events import Dependency
 
 from autoseg.errors import AutosegError
-from autoseg.prediction import OUTPUT_FORMATS
 from autoseg.ui import predict_actions as actions
 from autoseg.ui import predict_teach as teach
 from autoseg.ui import views
 from autoseg.ui.access import Access
-from autoseg.ui.downloader import Downloader
-from autoseg.ui.mask_canvas import MaskCanvas
 from autoseg.ui.predict_actions import Desk, Given, Options, Values
 from autoseg.ui.predict_downloads import exported, zipped
 from autoseg.ui.predict_examples import examples, thumbnail
+from autoseg.ui.predict_layout import Parts, layout
 from autoseg.ui.predict_models import find_model, model_choices
 from autoseg.ui.results import ResultStore
-from autoseg.ui.style import html
-from autoseg.ui.texts import label, tr
+from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
-Parts = dict[str, Any]
-"""Components by name."""
-
-TILES = (256, 384, 512, 768, 1024)
-"""Sides of tiles that are offered, in pixels."""
+TEACHING = (
+    "teach_box", "corrections_text", "corrections", "corrected_in", "correction", "remove",
+    "train",
+)  # fmt: skip
+"""Components that show corrections."""
 
 _PROGRESS = gr.Progress()
 
@@ -67,7 +64,7 @@ def example_gallery(desk: Desk, name: str | None) -> dict[str, Any]:
         except AutosegError:
             offered = []
         folder = desk.results.folder.with_name("examples")
-        shown = [(str(thumbnail(each.sample, folder)), each.sample.name) for each in offered]
+        shown = [str(thumbnail(each.sample, folder)) for each in offered]
     return dict(gr.update(value=shown, visible=bool(shown), selected_index=None))
 
 
@@ -95,7 +92,7 @@ def build(workspace: Workspace, access: Access) -> PredictTab:
     scratch = Path(tempfile.mkdtemp(prefix="autoseg-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     desk = Desk(workspace, access, ResultStore(scratch / "results"))
-    parts = _layout(access)
+    parts = layout(access)
     outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
@@ -253,149 +250,3 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
         **private,
     )  # fmt: skip
     return started
-
-
-def _layout(access: Access) -> Parts:
-    """All components; those that callbacks change or read, by name."""
-    with gr.Row():
-        with gr.Column(scale=1, min_width=290):
-            given = _layout_given(access)
-        with gr.Column(scale=3, min_width=320):
-            shown = _layout_shown()
-    state: Parts = {"ids": gr.State([]), "shown": gr.State(""), "given": gr.State([])}
-    names = {"corrected_in": gr.State(""), "correction": gr.State(""), "started": gr.State("")}
-    return {**given, **shown, **state, **names}
-
-
-def _layout_given(access: Access) -> Parts:
-    """The column where model and images go in."""
-    known = "A run of the list"
-    if access.paths and access.sharing:
-        known = "A run, owner/name of a model on the Hub, or the full path of a folder"
-    elif access.sharing:
-        known = "A run, or owner/name of a model on the Hub"
-    elif access.paths:
-        known = "A run, or the full path of a folder"
-    model = gr.Dropdown(
-        label=label("Model"), info=label(known), choices=[], allow_custom_value=True,
-        elem_id="model",
-    )  # fmt: skip
-    hint = html("", visible=False)
-    image = gr.Image(
-        label=label("Image"), type="filepath", image_mode=None, height=220, elem_id="image",
-        sources=["upload", "clipboard", "webcam"],
-    )  # fmt: skip
-    with gr.Row():
-        several = gr.UploadButton(
-            label("Several images"), file_count="multiple", file_types=["image"], size="md",
-            min_width=120, elem_id="several",
-        )  # fmt: skip
-        predict = gr.Button(
-            label("Predict again"), size="md", min_width=120, elem_id="predict",
-        )  # fmt: skip
-    gallery = gr.Gallery(
-        label=label("Examples the model has not seen in training"), columns=4, height="auto",
-        object_fit="cover", allow_preview=False, visible=False, buttons=[], elem_id="examples",
-    )  # fmt: skip
-    with gr.Accordion(label("More options"), open=False):
-        flip = gr.Checkbox(
-            label=label("Average with the mirrored image (twice the time, a little better)"),
-            value=False, elem_id="flip",
-        )  # fmt: skip
-        tile = gr.Dropdown(
-            label=label("Size of tiles"), value=0, elem_id="tile",
-            info=label("Large images are cut into tiles. Smaller tiles take less memory."),
-            choices=[(label("Automatic"), 0), *((f"{side} px", side) for side in TILES)],
-        )  # fmt: skip
-    return {
-        "model": model, "hint": hint, "image": image, "several": several, "predict": predict,
-        "examples": gallery, "flip": flip, "tile": tile,
-    }  # fmt: skip
-
-
-def _layout_shown() -> Parts:
-    """The column where masks come out."""
-    with gr.Column(visible=False, elem_id="batch-box") as batch_box:
-        batch = _layout_batch()
-    compare = gr.Dropdown(
-        label=label("Compare with"), choices=[(label("Nothing"), actions.NOTHING)],
-        value=actions.NOTHING, interactive=False, elem_id="compare",
-    )  # fmt: skip
-    canvas = MaskCanvas(
-        empty="No prediction yet. Give an image, or click one of the examples.",
-        elem_id="canvas",
-    )
-    message = html("", visible=False, elem_id="message")
-    with gr.Accordion(
-        label("Teach the model: corrections"), visible=False, elem_id="teach"
-    ) as teach_box:
-        teaching = _layout_teaching()
-    return {
-        "batch_box": batch_box, **batch, "compare": compare, "canvas": canvas, "message": message,
-        "download": Downloader(elem_id="download"), "teach_box": teach_box, **teaching,
-    }  # fmt: skip
-
-
-def _layout_teaching() -> Parts:
-    """The corrections that wait, and the training that learns them."""
-    text = html("", elem_id="corrections-text")
-    corrections = gr.Gallery(
-        label=label("Corrections"), columns=6, height=180, object_fit="cover",
-        allow_preview=False, visible=False, buttons=[], elem_id="corrections",
-    )  # fmt: skip
-    with gr.Row(elem_classes="as-signing"):
-        remove = gr.Button(
-            label("Remove the chosen one"), visible=False, interactive=False, size="md",
-            elem_id="remove-correction",
-        )  # fmt: skip
-        budget = gr.Textbox(
-            label=label("Time for training"), value="5m", max_lines=1, elem_id="teach-budget",
-            info=label("For example 90s, 5m or 1h."),
-        )  # fmt: skip
-        train = gr.Button(
-            label("Continue training"), variant="primary", size="md", interactive=False,
-            elem_id="train",
-        )  # fmt: skip
-    return {
-        "corrections_text": text, "corrections": corrections, "remove": remove, "budget": budget,
-        "train": train,
-    }  # fmt: skip
-
-
-def _layout_batch() -> Parts:
-    """The images of a batch, their order, and a zip of them."""
-    order = gr.Radio(
-        label=label("Order"), value="uncertain", elem_id="order",
-        choices=[
-            (label("Least certain first: the most useful to correct"), "uncertain"),
-            (label("By name"), "name"),
-        ],
-    )  # fmt: skip
-    batch = gr.Gallery(
-        label=label("Predicted images"), columns=6, height=230, object_fit="cover",
-        allow_preview=False, buttons=[], elem_id="batch",
-    )  # fmt: skip
-    with gr.Accordion(label("Download all"), open=False):
-        formats = gr.CheckboxGroup(
-            label=label("Formats"), value=["index"], elem_id="formats",
-            choices=[(label(FORMAT_NAMES[name]), name) for name in OUTPUT_FORMATS],
-        )  # fmt: skip
-        zip_button = gr.Button(label("Download as one zip"), size="md", elem_id="zip")
-    return {"order": order, "batch": batch, "formats": formats, "zip": zip_button}
-
-
-TEACHING = (
-    "teach_box", "corrections_text", "corrections", "corrected_in", "correction", "remove",
-    "train",
-)  # fmt: skip
-"""Components that show corrections."""
-
-FORMAT_NAMES = {
-    "index": "Mask of class numbers (PNG)",
-    "color": "Mask in colours (PNG)",
-    "overlay": "Image under its mask (PNG)",
-    "coco": "COCO RLE (JSON)",
-    "polygons": "Polygons (GeoJSON)",
-    "confidence": "Confidence (PNG)",
-}
-"""What the page calls the formats."""

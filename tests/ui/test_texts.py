@@ -29,7 +29,20 @@ def said(module: str) -> list[ast.Call]:
 
 
 def english(module: str) -> list[str]:
-    return [call.args[0].value for call in said(module) if isinstance(call.args[0], ast.Constant)]
+    texts = [call.args[0].value for call in said(module) if isinstance(call.args[0], ast.Constant)]
+    return texts + given_to_canvases(module)
+
+
+def given_to_canvases(module: str) -> list[str]:
+    """What a canvas shows before it has an image; its script translates it."""
+    tree = ast.parse((FOLDER / module).read_text(encoding="utf-8"))
+    return [
+        keyword.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "MaskCanvas"
+        for keyword in node.keywords
+        if keyword.arg == "empty" and isinstance(keyword.value, ast.Constant)
+    ]
 
 
 def fields(text: str) -> Counter:
