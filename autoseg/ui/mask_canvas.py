@@ -23,9 +23,6 @@ SCRIPTS = (
 FILES = ("image", "classes", "confidence", "other")
 """Keys of a value that name files."""
 
-EMPTY = "Nothing to show yet."
-"""What stands in the place of an image, where a page says nothing better."""
-
 
 def _joined(names: tuple[str, ...]) -> str:
     folder = files("autoseg.ui").joinpath("mask_canvas")
@@ -59,7 +56,7 @@ class MaskCanvas(gr.HTML):
         *,
         editable: bool = False,
         downloads: bool = True,
-        empty: str = EMPTY,
+        empty: str = "",
         **kwargs: Any,
     ) -> None:
         """Make a canvas.
@@ -70,7 +67,7 @@ class MaskCanvas(gr.HTML):
                 `editable`. `own_name` may say what the mask is, where it is no prediction.
             editable: Whether masks can be corrected, where the value does not say.
             downloads: Whether there is a menu that sends `export`.
-            empty: English text where there is no value; Chinese comes from the locales.
+            empty: English text where there is no value yet; Chinese comes from the locales.
             kwargs: As `gr.HTML` takes them: elem_id, visible, ...
         """
         super().__init__(
@@ -104,7 +101,7 @@ class MaskCanvas(gr.HTML):
 
 def _texts(empty: str) -> dict[str, dict[str, str]]:
     """The script's texts in the languages other than that of the code."""
-    wanted = TEXTS | {empty, "Ground truth"}
+    wanted = TEXTS | {empty}
     return {
         name: {text: said for text, said in dictionary(name).items() if text in wanted}
         for name in LANGUAGES[1:]

@@ -59,7 +59,7 @@ class MaskCanvas {
     this.root.dataset.status = status;
     this.root.dataset.mode = mode;
     this.stage.dataset.tool = mode === "correct" ? tool : "";
-    const texts = { empty: T(props.empty), loading: T("Loading…"), failed: T("The image could not be loaded. Choose it again."), ready: "" };
+    const texts = { empty: props.empty ? T(props.empty) : T("Nothing to show yet."), loading: T("Loading…"), failed: T("The image could not be loaded. Choose it again."), ready: "" };
     this.empty.textContent = texts[status];
     this.empty.hidden = status === "ready" || (status === "loading" && Boolean(this.data));
     this.work.hidden = !this.empty.hidden;
@@ -414,8 +414,8 @@ async function readValue(value) {
   const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
   return {
     id: value.id, name: value.name || "", width, height, photo, model: classes.data, confidence,
-    other: other && resized(other, width, height), otherName: T(value.other_name || "Ground truth"),
-    ownName: T(value.own_name || "Prediction"), names, palette, seconds: value.seconds ?? null,
+    other: other && resized(other, width, height), otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
+    ownName: value.own_name ? T(value.own_name) : T("Prediction"), names, palette, seconds: value.seconds ?? null,
     editable: value.editable ?? props.editable, twoClasses: names.length === 2 && Boolean(confidence),
     hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
   };

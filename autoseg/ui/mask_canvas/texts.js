@@ -1,4 +1,4 @@
-// Texts in the language of the page. English is the key: T("Hello {name}", {name}).
+// Texts in the language of the page; English is the key.
 const CHINESE = document.documentElement.lang.toLowerCase().startsWith("zh");
 
 function T(text, values = {}) {
