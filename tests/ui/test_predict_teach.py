@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
+from predict_helpers import finished_run
+from workspace_helpers import make_photos
+
+from autoseg.ui import predict_actions as actions
+from autoseg.ui import predict_teach as teach
+from autoseg.ui.access import Access
+from autoseg.ui.predict_actions import Desk, Options
+from autoseg.ui.results import ResultStore
+
+
+@pytest.fixture
+def photos(workspace, tmp_path) -> Path:
+    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
+
+
+@pytest.fixture
+def run(workspace, photos):
+    return finished_run(workspace, "photos-1", photos)
+
+
+@pytest.fixture
+def desk(workspace, tmp_path) -> Desk:
+    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "scratch" / "results"))
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    folder = Path(get_upload_folder())
+    folder.mkdir()
+    return folder
+
+
+def predict_example(desk) -> str:
+    given = actions.example_given(desk, "photos-1", 0)
+    return actions.predicted(desk, "photos-1", [given], Options())["shown"]
+
+
+def sent(folder: Path, mask: np.ndarray, result_id: str) -> dict:
+    """The event of a canvas after its mask was uploaded."""
+    Image.fromarray(mask).save(folder / "mask.png")
+    return {"id": result_id, "mask": {"path": str(folder / "mask.png")}, "changed_px": 9}
+
+
+def drawn(shape: tuple[int, int] = (48, 64)) -> np.ndarray:
+    mask = np.ones(shape, np.uint8)
+    mask[:, :20] = 255
+    return mask
+
+
+def test_a_corrected_example_is_kept_for_its_pair(desk, run, uploads):
+    result_id = predict_example(desk)
+    values = teach.corrected(desk, sent(uploads, drawn(), result_id))
+    name = desk.results.get(result_id).info.name
+    (kept,) = desk.workspace.corrections("photos").all()
+    assert kept.original == name
+    assert np.array_equal(kept.read_mask(), drawn())
+    assert "1 corrected mask" in values["corrections_text"]
+    assert values["train"]["interactive"]
+    assert [caption for _, caption in values["corrections"]["value"]] == [kept.name]
+
+
+def test_a_corrected_upload_is_a_new_image(desk, run, uploads, tmp_path):
+    Image.new("RGB", (64, 48), (120, 90, 30)).save(tmp_path / "new.png")
+    given = [actions.uploaded(str(tmp_path / "new.png"))]
+    result_id = actions.predicted(desk, "photos-1", given, Options())["shown"]
+    teach.corrected(desk, sent(uploads, drawn(), result_id))
+    (kept,) = desk.workspace.corrections("photos").all()
+    assert (kept.name, kept.original) == ("new", None)
+    assert kept.image_path.read_bytes() == (tmp_path / "new.png").read_bytes()
+
+
+@pytest.mark.parametrize("mask", [drawn((5, 5)), np.full((48, 64), 77, np.uint8)])
+def test_a_mask_that_does_not_fit_is_refused(desk, run, uploads, mask):
+    values = teach.corrected(desk, sent(uploads, mask, predict_example(desk)))
+    assert "Not possible" in values["message"]["value"]
+    assert desk.workspace.corrections("photos").all() == ()
+
+
+def test_only_what_was_uploaded_is_taken_for_a_mask(desk, run, uploads, tmp_path):
+    result_id = predict_example(desk)
+    outside = sent(tmp_path, drawn(), result_id)
+    for mask in (outside["mask"], outside["mask"]["path"], {"path": 7}, None):
+        values = teach.corrected(desk, {"id": result_id, "mask": mask})
+        assert "did not arrive" in values["message"]["value"]
+    (uploads / "link.png").symlink_to(tmp_path / "mask.png")
+    linked = {"id": result_id, "mask": {"path": str(uploads / "link.png")}}
+    assert "did not arrive" in teach.corrected(desk, linked)["message"]["value"]
+
+
+def test_a_correction_can_be_taken_back(desk, run, uploads):
+    teach.corrected(desk, sent(uploads, drawn(), predict_example(desk)))
+    chosen = teach.picked(desk, "photos", 0)["correction"]
+    values = teach.taken_back(desk, "photos", chosen)
+    assert "No corrections" in values["corrections_text"]
+    assert not values["train"]["interactive"]
+    assert teach.picked(desk, "photos", 0) == {}
+    assert "No correction is chosen" in teach.taken_back(desk, "photos", "")["message"]["value"]
+
+
+def test_a_model_without_a_data_set_here_learns_nothing(desk, run, tmp_path):
+    assert teach.shown_corrections(desk, "photos-1")["teach_box"]["visible"]
+    finished_run(desk.workspace, "other-1", make_photos(tmp_path / "other"))
+    for name in ("other-1", "alice/leaves", "/models/leaf", "gone", None):
+        assert not teach.shown_corrections(desk, name)["teach_box"]["visible"]
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "text"),
+    [("gone", "5m", "There is no run"), ("photos-1", "soon", "no duration"), (None, "5m", "model")],
+)
+def test_a_training_that_cannot_start_says_why(desk, run, name, budget, text):
+    values = teach.continued(desk, name, budget)
+    assert text in values["message"]["value"] and values["started"] == ""
