@@ -119,6 +119,7 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         model=model.name,
         classes=predictor.bundle.info.classes,
         seconds=prediction.seconds,
+        uncertainty=prediction.uncertainty,
         dataset=dataset,
     )
     truth = None

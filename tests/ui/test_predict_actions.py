@@ -214,6 +214,15 @@ def test_a_batch_that_is_too_large_is_refused(desk, run, image):
     assert "autoseg predict" in said[-1]["message"]["value"]
 
 
+def test_the_least_certain_image_comes_first(desk, run, photos):
+    said, _ = batch(desk, sorted((photos / "images").iterdir())[:4], order="uncertain")
+    shares = [desk.results.get(each).info.uncertainty for each in said[-1]["ids"]]
+    assert shares == sorted(shares, reverse=True) and len(set(shares)) > 1
+    by_name = actions.sorted_batch(desk, said[-1]["ids"], "name")
+    names = [desk.results.get(each).info.name for each in by_name["ids"]]
+    assert names == sorted(names)
+
+
 def test_an_image_of_the_batch_is_shown_by_its_place(desk, run, photos):
     said, _ = batch(desk, sorted((photos / "images").iterdir())[:3])
     values = actions.chosen(desk, said[-1]["ids"], 2, PLAIN, NOTHING)
