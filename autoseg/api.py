@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoseg.config import FlipName, SearchConfig, parse_duration
+from autoseg.continuing import locate_start
 from autoseg.hub.connection import connect
 from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
 from autoseg.hub.spaces import deploy as deploy_plan
 from autoseg.pipeline import SearchResult, run_search
-from autoseg.predictor import locate_model
 from autoseg.sources import local_source
 from autoseg.workspace import Workspace
 
@@ -72,7 +72,7 @@ def search(
         weights_files=tuple((weights_files or {}).items()),
         mapping=tuple((mapping or {}).items()),
         colors=tuple((colors or {}).items()),
-        start_from=None if start_from is None else str(locate_model(start_from).resolve()),
+        start_from=None if start_from is None else locate_start(start_from),
     )
     workspace = Workspace()
     path = local_source(source)

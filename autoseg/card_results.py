@@ -5,6 +5,7 @@ from typing import Any
 
 from autoseg.bundle import BundleInfo
 from autoseg.card_text import bullets, count, listed, percent, plain, swatch, table
+from autoseg.evaluation import compared_with
 
 SCORE_NAMES = {
     "macro_imagewise_iou": "IoU (macro, image-wise)",
@@ -93,7 +94,7 @@ def headline(report: Mapping[str, Any] | None) -> str:
 
 
 def scores(info: BundleInfo, report: Mapping[str, Any] | None) -> str:
-    """Scores with intervals and what they mean, beside the default recipe's, and per class."""
+    """Scores with intervals and what they mean, beside another model's, and per class."""
     if report is None:
         return "## Scores\n\nThis model was not evaluated.\n\n" + _classes(info, {})
     found = report["model"]["scores"]
@@ -105,7 +106,7 @@ def scores(info: BundleInfo, report: Mapping[str, Any] | None) -> str:
             row += [percent(default.get(key, {}).get("value"))] if default else []
             rows.append([*row, _MEANINGS[key]])
     header = ["score, in %", "this model", "95 % interval"]
-    header += ["default recipe"] if default else []
+    header += [plain(compared_with(report))] if default else []
     parts = [
         "## Scores",
         f"On {_scored_images(report)}. {plain(report.get('note') or '')}".rstrip(),
@@ -180,12 +181,12 @@ def _interval(score: Mapping[str, Any]) -> str:
 
 
 def _comparison(report: Mapping[str, Any]) -> str:
-    """The model beside the default recipe, in words."""
+    """The model beside another one, in words."""
     sentences = []
     difference = report.get("difference") or {}
     if difference.get("value") is not None:
         gain = f"{100 * difference['value']:+.1f} percentage points"
-        sentence = f"Against the default recipe: {gain} of IoU (macro, image-wise)"
+        sentence = f"Against the {plain(compared_with(report))}: {gain} of IoU (macro, image-wise)"
         if difference.get("low") is not None and difference.get("high") is not None:
             low, high = difference["low"], difference["high"]
             sentence += f", 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"

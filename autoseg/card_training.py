@@ -22,6 +22,7 @@ _ORIGINS = {
     "default": "the default recipe",
     "portfolio": "one of the recipes that every search tries first",
     "sampler": "a suggestion of the search's sampler",
+    "former model": "a former model, trained on",
 }
 
 _FROZEN = {
@@ -137,6 +138,8 @@ def _won(winner: Mapping[str, Any], origin: str, total: int, report: Mapping[str
     sentences = []
     if total > 1 and "number" in winner:
         sentences.append(f"Trial {winner['number']} won: {origin}.")
+    if winner.get("origin") == "former model":
+        sentences.append("It began with the recipe and the weights of a former model.")
     if "epochs" in winner:
         sentences.append(f"The model saw {winner['epochs']:.1f} epochs in all.")
     if report.get("validation_score") is not None:

@@ -174,10 +174,10 @@ def _parse_color(text: str) -> tuple[str, str]:
 
 def _locate(model: str) -> str:
     """The folder of a model that is named as `predict` has it."""
-    from autoseg.predictor import locate_model  # noqa: PLC0415 - torch
+    from autoseg.continuing import locate_start  # noqa: PLC0415 - torch
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 
-    return str(locate_model(Workspace().model_source(model)).resolve())
+    return locate_start(Workspace().model_source(model))
 
 
 def _parse_weights(text: str) -> tuple[str, str]:

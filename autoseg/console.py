@@ -16,6 +16,7 @@ from rich.text import Text
 
 from autoseg.config import SearchConfig
 from autoseg.errors import PausedError, RunError
+from autoseg.evaluation import compared_with
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
 from autoseg.stages import StopRequest
@@ -201,7 +202,7 @@ def _print_result(console: Console, result: SearchResult) -> None:
     table.add_column("model", justify="right")
     default: dict[str, Any] | None = report["default_recipe"]
     if default:
-        table.add_column("default recipe", justify="right")
+        table.add_column(compared_with(report), justify="right")
     for name, text in _SCORE_TITLES.items():
         cells = [_interval(report["model"]["scores"][name])]
         if default:

@@ -1,6 +1,6 @@
-"""The test split, once: every score with its interval, beside the default recipe's."""
+"""The test split, once: every score with its interval, beside another model's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,12 +178,12 @@ def make_report(
 
     Args:
         model: The chosen model's predictions.
-        default: The default recipe's on the same images; None: there is no other model.
+        default: The default recipe's or the former model's on the same images; None: neither's.
         classes: Class names.
         split: "test" or "validation".
         untouched: Whether nothing was chosen by these images.
         note: What the numbers are worth, for people.
-        default_note: How the default was trained.
+        default_note: How that one was trained.
         groups: Near-duplicate group of each image, (N,).
         seed: Seed of the bootstrap.
         facts: More fields, such as the number of trials.
@@ -217,6 +217,11 @@ def make_report(
         "calibration_error": number_or_none(expected_calibration_error(model.calibration)),
         **(facts or {}),
     }
+
+
+def compared_with(report: Mapping[str, Any]) -> str:
+    """What the model of a report was compared with: "default recipe" or "former model"."""
+    return str(report.get("compared_with", "default recipe"))
 
 
 def tile_for(encoder_kind: str, preprocessing: Preprocessing) -> tuple[int, int] | None:

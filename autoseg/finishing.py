@@ -7,7 +7,9 @@ import numpy as np
 
 from autoseg.bundle import BundleInfo, save_bundle
 from autoseg.card import render_card
-from autoseg.config import SearchConfig
+from autoseg.checkpoint import Weights
+from autoseg.config import Recipe, SearchConfig
+from autoseg.continuing import StartModel
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits
@@ -36,6 +38,9 @@ from autoseg.search.selection import Candidate, selection_corrected
 from autoseg.training.hardware import device_name
 from autoseg.training.trial import build_network, preprocessing_of
 
+FORMER_NOTE = "The former model is the one that training started from, on the same images."
+FORMER_LATE = "There was no time to score the model that training started from beside it."
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -49,6 +54,8 @@ class Finish:
     splits: Splits
     bench: Bench
     final: FinalModel
+    former: StartModel | None = None
+    """The model that training started from."""
 
     def work(
         self, out_of_fold: Judged | None, candidates: dict[int, Candidate], meter: EnergyMeter
@@ -62,9 +69,8 @@ class Finish:
         """
         self.journal.enter("evaluating")
         judged = out_of_fold or self._judge()
-        theirs, default_epochs = self._judge_default(judged)
+        theirs, other_note = self._judge_other(judged, len(candidates))
         examples = self._draw_examples(judged)
-        won = default_number(self.journal) == self.final.number
         report = make_report(
             judged.predictions,
             theirs,
@@ -72,10 +78,11 @@ class Finish:
             split=judged.split,
             untouched=judged.split == "test" and self.splits.test_is_untouched,
             note=report_note(judged, self.splits, len(candidates)),
-            default_note=default_note(default_epochs, won, len(candidates)),
+            default_note=other_note,
             groups=group_near_duplicates(self.dataset)[0][list(judged.indices)],
             seed=self.config.seed,
             facts={
+                "compared_with": "default recipe" if self.former is None else "former model",
                 **self._validation_facts(candidates),
                 "trials": len(self.journal.trials),
                 "seconds": round(self.clock.elapsed(), 1),
@@ -108,19 +115,34 @@ class Finish:
         )
         return Judged(split, indices, predictions, self.clock.elapsed() - began)
 
-    def _judge_default(self, judged: Judged) -> tuple[Predictions | None, float | None]:
-        """The default recipe on the same images, and its epochs; None if it cannot be compared."""
+    def _judge_other(self, judged: Judged, n_candidates: int) -> tuple[Predictions | None, str]:
+        """The former model, else the default recipe, on the same images, and a sentence on it."""
+        late_s = self.clock.elapsed() + judged.seconds - self.clock.budget_s
+        is_late = late_s > 0
+        if self.former is not None:
+            former, is_late = self.former, late_s > self._grace_s
+            theirs = None if is_late else self._predict(judged, former.recipe, former.weights)
+            return theirs, FORMER_LATE if theirs is None else FORMER_NOTE
         default = default_number(self.journal)
-        if default is None or default == self.final.number or judged.split == "folds":
-            return None, None
-        is_late = self.clock.elapsed() + judged.seconds > self.clock.budget_s
-        if is_late or not self.journal.has_weights(default):
-            return None, None
+        won = default == self.final.number
+        if default is None or won or judged.split == "folds" or is_late:
+            return None, default_note(None, won, n_candidates)
+        if not self.journal.has_weights(default):
+            return None, default_note(None, won, n_candidates)
         recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
-        theirs = predict_weights(
+        theirs = self._predict(judged, recipe, weights)
+        return theirs, default_note(recipe.epochs, won, n_candidates)
+
+    @property
+    def _grace_s(self) -> float:
+        """What a run may be late to say whether its training on was of any use, in seconds."""
+        return 5 + 0.05 * self.clock.budget_s
+
+    def _predict(self, judged: Judged, recipe: Recipe, weights: Weights) -> Predictions:
+        """Another model on the images that the new one was judged on."""
+        return predict_weights(
             self.dataset, judged.indices, self.bench, recipe, weights, self.journal.progress
         )
-        return theirs, recipe.epochs
 
     def _draw_examples(self, judged: Judged) -> tuple[Example, ...]:
         """Pictures of held-out images for the card, as many as there is a moment for."""

@@ -21,7 +21,7 @@ class ImageRole:
     """One image of a run."""
 
     name: str
-    """Name of the sample."""
+    """Name of the sample; empty where only a model that came before has seen it."""
     split: str
     """"train", "val" or "test"."""
     digest: str
@@ -37,7 +37,7 @@ class ImageRoles:
 
     def by_name(self) -> dict[str, str]:
         """Split of each sample."""
-        return {image.name: image.split for image in self.images}
+        return {image.name: image.split for image in self.images if image.name}
 
     def by_digest(self) -> dict[str, str]:
         """Split of each image by its content; of copies the one that was seen most."""
@@ -46,20 +46,25 @@ class ImageRoles:
         return {image.digest: image.split for image in ranked}
 
 
-def roles_of(dataset: CheckedDataset, splits: Splits) -> ImageRoles:
-    """The roles that a division of a data set gives its images."""
-    return ImageRoles(
-        tuple(
-            ImageRole(dataset.samples[i].name, split, dataset.contents[i].hex())
-            for split in ("train", "val", "test")
-            for i in getattr(splits, split)
-        )
-    )
+def write_roles(
+    run: RunFolder, dataset: CheckedDataset, splits: Splits, before: ImageRoles | None = None
+) -> None:
+    """Record the roles that a division of a data set gives its images.
 
-
-def write_roles(run: RunFolder, dataset: CheckedDataset, splits: Splits) -> None:
-    """Record the roles in a run's folder."""
-    write_json(run.path / _FILE, to_dict(roles_of(dataset, splits)))
+    Args:
+        run: Where to.
+        dataset: The data set.
+        splits: Its division.
+        before: What the model that training started from had seen: the new one has seen it too.
+    """
+    now = [
+        ImageRole(dataset.samples[i].name, split, dataset.contents[i].hex())
+        for split in ("train", "val", "test")
+        for i in getattr(splits, split)
+    ]
+    seen = before.by_digest() if before is not None else {}
+    former = [ImageRole("", split, digest) for digest, split in seen.items() if split != "test"]
+    write_json(run.path / _FILE, to_dict(ImageRoles((*now, *former))))
 
 
 def read_roles(run: RunFolder) -> ImageRoles | None:

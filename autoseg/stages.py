@@ -12,6 +12,7 @@ import torch
 from autoseg import __version__
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
+from autoseg.continuing import StartModel, inherit_splits, load_start, refuse_other_classes
 from autoseg.corrected_data import read_manifest
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, write_verdict
@@ -33,6 +34,7 @@ from autoseg.search.calibration import (
     affordable_pixels,
     default_encoders,
     make_plan,
+    plan_training_on,
 )
 from autoseg.search.final import train_final
 from autoseg.search.folds import fold_seconds, train_folds
@@ -41,6 +43,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
+from autoseg.search.speed import remember_costs
 from autoseg.search.study import Study
 from autoseg.sources import check
 from autoseg.training.hardware import choose_device, gpu_uuid
@@ -84,6 +87,7 @@ class Stages:
         self.clock = clock
         self.journal = journal
         self.stop = stop
+        self.start: StartModel | None = None
 
     def work(self) -> dict[str, Any]:
         """All stages; the report."""
@@ -92,6 +96,8 @@ class Stages:
             return self._work(device, meter)
 
     def _work(self, device: torch.device, meter: EnergyMeter) -> dict[str, Any]:
+        if self.config.start_from is not None:
+            self.start = load_start(self.config.start_from, self.run)
         dataset = self._check()
         splits = self._split(dataset)
         self._refuse_if_stopped()
@@ -118,8 +124,9 @@ class Stages:
         final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
         self.journal.save_result(number, final.weights, final.confusions)
         finish = Finish(
-            self.run, self.config, self.clock, self.journal, dataset, splits, bench, final
-        )
+            self.run, self.config, self.clock, self.journal, dataset, splits, bench, final,
+            self.start,
+        )  # fmt: skip
         return finish.work(out_of_fold, candidates, meter)
 
     def _keep_going(self) -> bool:
@@ -150,6 +157,8 @@ class Stages:
                 f"The data set in {self.source} has changed since {self.run.name} began. Its "
                 f"trials cannot be compared with new ones: start a new run."
             )
+        if self.start is not None:
+            refuse_other_classes(self.start, dataset)
         write_verdict(self.run.path / "verdict.json", dataset.verdict)
         write_json(self.run.path / "mask_coding.json", to_dict(dataset.mask_coding))
         self.run.write_info(
@@ -171,10 +180,12 @@ class Stages:
         if stored is not None:
             return from_dict(Splits, stored, "splits.json")
         splits = make_splits(dataset, self.config.seed)
+        if self.start is not None:
+            splits = inherit_splits(dataset, splits, self.start.roles)
         corrected = read_manifest(dataset.root)
         if corrected is not None:
             splits = replace(splits, notes=(*splits.notes, *corrected.notes))
-        write_roles(self.run, dataset, splits)
+        write_roles(self.run, dataset, splits, self.start.roles if self.start else None)
         write_json(self.run.path / "splits.json", to_dict(splits))
         return splits
 
@@ -183,11 +194,14 @@ class Stages:
     ) -> tuple[TrainingData, Plan]:
         """Cache the images at working size, measure encoders, divide the time."""
         facts = dataset.statistics
-        names = default_encoders(self.config, device)
+        recipe = None if self.start is None else self._goes_on(self.start)
+        names = default_encoders(self.config, device) if recipe is None else (recipe.encoder_name,)
         stored = self.run.json("plan.json")
         plan = None if stored is None else from_dict(Plan, stored, "plan.json")
         if plan is not None:
             geometry = plan.space.geometry
+        elif recipe is not None:
+            geometry = recipe.geometry
         else:
             # What the test images hold must not shape the model.
             seen = sorted((*splits.train, *splits.val))
@@ -217,8 +231,15 @@ class Stages:
                 test_pixels=float(original / cached),
                 encoder_names=names,
             )
-            plan = make_plan(work, self.config, device, self.clock, self.journal.progress)
+            if self.start is None or recipe is None:
+                plan = make_plan(work, self.config, device, self.clock, self.journal.progress)
+            else:
+                plan = plan_training_on(
+                    work, recipe, self.start.weights, self.config, device, self.clock
+                )
             write_json(self.run.path / "plan.json", to_dict(plan))
+            window_pixels = float(np.prod(geometry.window))
+            remember_costs(autoseg_home(), device, plan.costs, window_pixels, float(cached))
         self.clock.reserve_s = plan.reserve_s
         return data, plan
 
@@ -246,6 +267,9 @@ class Stages:
         if kept:
             number = choose_winner(kept, default_number(self.journal), self.config.seed)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
+        elif self.start is not None:
+            number, recipe, weights = *self._start_trial(self.start, bench.plan), self.start.weights
+            self._refuse_if_stopped()
         else:
             number, recipe = self._only_trial(study, bench.plan)
             weights = None
@@ -271,6 +295,18 @@ class Stages:
             return judge_folds(dataset, bench, recipe, folds)
         except TrainingError:
             return None  # The model is then scored on the validation images.
+
+    def _goes_on(self, start: StartModel) -> Recipe:
+        """The recipe with which a former model is trained on."""
+        return replace(start.recipe, flip=self.config.flip or start.recipe.flip)
+
+    def _start_trial(self, start: StartModel, plan: Plan) -> tuple[int, Recipe]:
+        """The only trial of a run that trains a former model on."""
+        if 0 not in self.journal.trials:
+            recipe = self._goes_on(start)
+            cost = plan.costs[recipe.encoder_name]
+            self.journal.begin_trial(0, recipe, "former model", cost.validation_s)
+        return 0, self.journal.trials[0].recipe
 
     def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:
         """The recipe of a run without a search, as the study's first trial."""

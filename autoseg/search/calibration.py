@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from autoseg.checkpoint import Weights
 from autoseg.config import FlipName, Geometry, Recipe, SearchConfig
 from autoseg.encoders import (
     available_encoders,
@@ -16,22 +17,27 @@ from autoseg.encoders import (
     weights_at_hand,
 )
 from autoseg.errors import TrainingError
-from autoseg.model import build_model, decoders_for
+from autoseg.model import decoders_for
 from autoseg.search.budget import (
-    RESERVE_S,
-    RESERVE_SHARE,
     SEARCH_FROM_EPOCHS,
     Clock,
     EncoderCost,
     Plan,
-    admissible,
     check_enough,
-    search_share,
-    trial_epochs,
+)
+from autoseg.search.planning import (
+    Task,
+    choose_batch_size,
+    decoder_phase,
+    divide,
+    evaluation_images,
+    pixels_in,
+    reserve,
+    validation_subset,
 )
 from autoseg.search.space import SearchSpace
+from autoseg.search.speed import time_noise
 from autoseg.training.hardware import Precision, has_fast_bf16
-from autoseg.training.loss import segmentation_loss
 from autoseg.training.trial import TrainingData, Trial
 
 TIMED_STEPS = 2
@@ -39,26 +45,6 @@ TIMED_STEPS = 2
 
 _TIMED_IMAGES = 4
 """Validation images scored to learn what scoring costs."""
-
-VALIDATION_SHARE = 0.03
-"""Share of the budget that one pass over the validation images may take."""
-
-LEAST_VALIDATION = 24
-"""Validation images scored while searching, if there are as many, whatever they cost."""
-
-DECODER_SHARE = 0.15
-"""Share of the training time that goes to the decoder phase where there is no search."""
-
-TRAINING_SHARE = 0.7
-"""Share of the time left after reading the data that training steps get, roughly."""
-
-DECODER_EPOCHS = 5
-"""Times the decoder phase sees each cached window."""
-
-LEAST_DECODER_WINDOWS = 160
-"""A decoder that saw fewer windows is no better a start than a new one."""
-
-MAX_TRIALS = 200
 
 
 @dataclass(frozen=True)
@@ -74,6 +60,12 @@ class Workload:
     """Mean pixels of a test image relative to those of its cached copy."""
     encoder_names: tuple[str, ...]
     """Encoders with weights at hand, by rising size."""
+
+    @property
+    def task(self) -> Task:
+        """The same in numbers."""
+        n_train, val = len(self.data.train), self.data.val
+        return Task(self.geometry, self.flip, n_train, val, self.n_test, self.test_pixels)
 
 
 def first_recipe(encoder_name: str, work: Workload, batch_size: int) -> Recipe:
@@ -95,9 +87,31 @@ def measure(
     Raises:
         TrainingError: Not even one small window fits into memory.
     """
-    recipe = first_recipe(encoder_name, work, batch_size)
+    return measure_recipe(first_recipe(encoder_name, work, batch_size), work, device, seed)
+
+
+def measure_recipe(
+    recipe: Recipe,
+    work: Workload,
+    device: torch.device,
+    seed: int,
+    weights: Weights | None = None,
+) -> EncoderCost:
+    """Time one recipe in the precisions this device offers.
+
+    Args:
+        recipe: What is timed.
+        work: Data.
+        device: Where.
+        seed: Of the windows.
+        weights: Weights to build it with; None: the pretrained ones.
+
+    Raises:
+        TrainingError: Not even one small window fits into memory.
+    """
     fast = has_fast_bf16(device)
-    trial = Trial(recipe, work.data, Precision(device, fast and device.type != "cpu"), seed)
+    first = Precision(device, fast and device.type != "cpu")
+    trial = Trial(recipe, work.data, first, seed, weights)
     try:
         step_s = trial.time_step(TIMED_STEPS)
         if fast and device.type == "cpu":
@@ -134,26 +148,8 @@ def affordable_pixels(
     The working size depends on it, and the real calibration on the working size.
     """
     if device.type != "cpu":
-        return float("inf")  # Even a minute of a GPU holds thousands of full windows.
-    model = build_model(
-        encoder_name, decoders_for(encoder_name)[0], num_classes, pretrained=False
-    ).to(memory_format=torch.channels_last)
-    images = torch.randn(8, 3, 128, 128).contiguous(memory_format=torch.channels_last)
-    masks = torch.zeros(8, 128, 128, dtype=torch.uint8)
-    times = []
-    for _ in range(4):  # The first ones warm up.
-        started = time.monotonic()
-        segmentation_loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
-        times.append(time.monotonic() - started)
-    pixels_per_s = masks.numel() / min(times)
-    return TRAINING_SHARE * max(0.0, clock.budget_s - clock.elapsed()) * pixels_per_s
-
-
-def choose_batch_size(n_train: int, device: torch.device, window: tuple[int, int]) -> int:
-    """Windows per step: 8 of 256x256 on a CPU, up to 16 on a GPU, at least 20 steps an epoch."""
-    if device.type == "cpu":
-        return max(2, min(8, 8 * 256 * 256 // (window[0] * window[1])))
-    return max(2, min(16, n_train // 20))
+        return pixels_in(clock, 0.0, device.type)
+    return pixels_in(clock, time_noise(encoder_name, num_classes, device), device.type)
 
 
 def make_plan(
@@ -169,11 +165,10 @@ def make_plan(
         BudgetError: Too little time to train at all.
     """
     n_train = len(work.data.train)
-    batch_size = choose_batch_size(n_train, device, work.geometry.window)
+    batch_size = choose_batch_size(n_train, device.type, work.geometry.window)
     reference, *others = work.encoder_names
     costs = {reference: measure(reference, work, device, batch_size, config.seed)}
-    reserve_s = _reserve(work, costs[reference], clock, n_models=1)
-    clock.reserve_s = reserve_s
+    clock.reserve_s = reserve(work.task, costs[reference], clock.budget_s, n_models=1)
     check_enough(clock, costs[reference].decoder_s * batch_size)
     epoch_s = costs[reference].step_s * n_train
     # Measuring others pays only if there will be a search between them.
@@ -186,87 +181,54 @@ def make_plan(
             costs[name] = measure(name, work, device, batch_size, config.seed)
         except TrainingError:
             break  # Larger ones will not fit either.
-    if search_share(clock.left() / epoch_s) > 0:
-        reserve_s = clock.reserve_s = _reserve(work, costs[reference], clock, n_models=2)
-    epochs_left = max(0.0, clock.left()) / epoch_s
-    search_s = search_share(epochs_left) * max(0.0, clock.left())
-    epochs = trial_epochs(epochs_left)
-    names = admissible(costs, n_train, epochs, search_s) if search_s else [reference]
-    expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
-    vits = tuple(name for name in names if find_encoder(name).kind == "vit")
-    pyramids = [name for name in names if name not in vits]
+    return divide(work.task, costs, batch_size, config, clock)
+
+
+def plan_training_on(
+    work: Workload,
+    recipe: Recipe,
+    weights: Weights,
+    config: SearchConfig,
+    device: torch.device,
+    clock: Clock,
+) -> Plan:
+    """The plan of a run without a search: one recipe goes on from the weights of a former model.
+
+    Raises:
+        BudgetError: Too little time to train at all.
+    """
+    n_train, name = len(work.data.train), recipe.encoder_name
+    cost = measure_recipe(recipe, work, device, config.seed, weights)
+    # The former model is judged beside the new one.
+    reserve_s = clock.reserve_s = reserve(work.task, cost, clock.budget_s, n_models=2)
+    check_enough(clock, cost.step_s * recipe.batch_size)
+    epochs_left = clock.left() / (cost.step_s * n_train)
+    windows, features = decoder_phase(cost, n_train, clock.left(), epochs_left, searches=False)
+    is_vit = find_encoder(name).kind == "vit"
     space = SearchSpace(
-        encoders=tuple(names),
+        encoders=(name,),
         geometry=work.geometry,
-        decoder_names=decoders_for(pyramids[0] if pyramids else reference),
-        vit_encoders=vits,
-        flip=work.flip,
-        augmentation="strong" if n_train < 100 else "medium",
-        batch_size=batch_size,
-        epochs=epochs,
-        expected_trials=expected,
-    )
-    decoder_windows, decoder_features = _decoder_phase(
-        costs[reference], n_train, clock.left(), epochs_left, bool(search_s)
+        decoder_names=(recipe.decoder_name,),
+        vit_encoders=(name,) if is_vit else (),
+        flip=recipe.flip,
+        augmentation=recipe.augmentation,
+        batch_size=recipe.batch_size,
+        epochs=epochs_left,
+        expected_trials=0,
     )
     return Plan(
         space=space,
-        costs={name: costs[name] for name in names},
+        costs={name: cost},
         reference_epochs=epochs_left,
-        search_s=search_s,
-        search_until_s=clock.elapsed() + search_s,
-        max_trials=config.n_trials or (MAX_TRIALS if search_s else 1),
-        decoder_windows=decoder_windows,
-        decoder_features=decoder_features,
-        val=_validation_subset(work, costs[reference], clock.budget_s, config.seed),
+        search_s=0.0,
+        search_until_s=clock.elapsed(),
+        max_trials=1,
+        decoder_windows=windows,
+        decoder_features=features,
+        val=validation_subset(work.task, cost, clock.budget_s, config.seed),
         reserve_s=reserve_s,
-        evaluation_images=_evaluation_images(work),
+        evaluation_images=evaluation_images(work.task),
     )
-
-
-def _reserve(work: Workload, cost: EncoderCost, clock: Clock, n_models: int) -> float:
-    """Time for scoring the test images with each model, and for the bundle."""
-    evaluation_s = cost.validation_s * _evaluation_images(work)
-    return RESERVE_S + RESERVE_SHARE * clock.budget_s + n_models * evaluation_s
-
-
-def _evaluation_images(work: Workload) -> float:
-    """Test images as validation images: one by one, boundaries too, at the original size."""
-    return work.n_test * (1.25 + 0.5 * work.test_pixels)
-
-
-def _validation_subset(
-    work: Workload, cost: EncoderCost, budget_s: float, seed: int
-) -> tuple[int, ...]:
-    """Validation images scored while searching: all, or as many as there is time for."""
-    affordable = int(VALIDATION_SHARE * budget_s / max(1e-9, cost.validation_s))
-    shuffled = np.random.default_rng(seed).permutation(np.array(work.data.val))
-    return tuple(sorted(shuffled[: max(LEAST_VALIDATION, affordable)].tolist()))
-
-
-def _decoder_phase(
-    cost: EncoderCost, n_train: int, left_s: float, epochs_left: float, searches: bool
-) -> tuple[int, int]:
-    """Windows of the decoder phase and how many of them have their features cached."""
-    features = 2 * n_train
-    windows = DECODER_EPOCHS * features
-    full_s = features * cost.head_s + windows * cost.decoder_s
-    if searches:
-        # Done once per encoder: at most a quarter of one trial's fine-tuning.
-        limit_s = 0.25 * cost.step_s * n_train * trial_epochs(epochs_left)
-    else:
-        limit_s = DECODER_SHARE * left_s
-    share = min(1.0, limit_s / max(1e-9, full_s))
-    share = max(share, LEAST_DECODER_WINDOWS / windows)
-    # Two digits are enough, and two calibrations of one machine then plan alike.
-    return _coarse(windows * share), _coarse(features * share)
-
-
-def _coarse(count: float) -> int:
-    """Round down to one and a half significant digits; at least 8."""
-    value = max(8, int(count))
-    step = 10 ** max(0, len(str(value)) - 2) * 5
-    return max(8, value // step * step) if step <= value else value
 
 
 DEFAULT_ENCODERS = {

@@ -1,0 +1,173 @@
+"""What a run has to do, in numbers, and how its time is divided once costs are known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.config import FlipName, Geometry, SearchConfig
+from autoseg.encoders import find_encoder
+from autoseg.model import decoders_for
+from autoseg.search.budget import (
+    RESERVE_S,
+    RESERVE_SHARE,
+    Clock,
+    EncoderCost,
+    Plan,
+    admissible,
+    search_share,
+    trial_epochs,
+)
+from autoseg.search.space import SearchSpace
+
+VALIDATION_SHARE = 0.03
+"""Share of the budget that one pass over the validation images may take."""
+
+LEAST_VALIDATION = 24
+"""Validation images scored while searching, if there are as many, whatever they cost."""
+
+DECODER_SHARE = 0.15
+"""Share of the training time that goes to the decoder phase where there is no search."""
+
+DECODER_EPOCHS = 5
+"""Times the decoder phase sees each cached window."""
+
+LEAST_DECODER_WINDOWS = 160
+"""A decoder that saw fewer windows is no better a start than a new one."""
+
+MAX_TRIALS = 200
+
+TRAINING_SHARE = 0.7
+"""Share of the time left after reading the data that training steps get, roughly."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run has to do, in numbers."""
+
+    geometry: Geometry
+    """Working size."""
+    flip: FlipName
+    """Flips that keep every class what it is."""
+    n_train: int
+    """Images to train on."""
+    val: tuple[int, ...]
+    """Images to score while searching."""
+    n_test: int
+    """Images of the final evaluation."""
+    test_pixels: float
+    """Mean pixels of a test image relative to those of its cached copy."""
+
+
+def choose_batch_size(n_train: int, device_type: str, window: tuple[int, int]) -> int:
+    """Windows per step: 8 of 256x256 on a CPU, up to 16 on a GPU, at least 20 steps an epoch."""
+    if device_type == "cpu":
+        return max(2, min(8, 8 * 256 * 256 // (window[0] * window[1])))
+    return max(2, min(16, n_train // 20))
+
+
+def pixels_in(clock: Clock, step_s: float, device_type: str) -> float:
+    """Pixels of windows that the time left can train on, at so many seconds each."""
+    if device_type != "cpu":
+        return float("inf")  # Even a minute of a GPU holds thousands of full windows.
+    return TRAINING_SHARE * max(0.0, clock.budget_s - clock.elapsed()) / step_s
+
+
+def divide(
+    task: Task,
+    costs: Mapping[str, EncoderCost],
+    batch_size: int,
+    config: SearchConfig,
+    clock: Clock,
+) -> Plan:
+    """Divide the time that is left.
+
+    Args:
+        task: What there is to do.
+        costs: What was measured, the reference encoder first.
+        batch_size: Windows per step.
+        config: What the user asked.
+        clock: The run's, its reserve set for one model's evaluation.
+    """
+    reference = next(iter(costs))
+    reserve_s = clock.reserve_s
+    epoch_s = costs[reference].step_s * task.n_train
+    if search_share(clock.left() / epoch_s) > 0:
+        reserve_s = clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=2)
+    epochs_left = max(0.0, clock.left()) / epoch_s
+    search_s = search_share(epochs_left) * max(0.0, clock.left())
+    epochs = trial_epochs(epochs_left)
+    names = admissible(costs, task.n_train, epochs, search_s) if search_s else [reference]
+    expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
+    vits = tuple(name for name in names if find_encoder(name).kind == "vit")
+    pyramids = [name for name in names if name not in vits]
+    space = SearchSpace(
+        encoders=tuple(names),
+        geometry=task.geometry,
+        decoder_names=decoders_for(pyramids[0] if pyramids else reference),
+        vit_encoders=vits,
+        flip=task.flip,
+        augmentation="strong" if task.n_train < 100 else "medium",
+        batch_size=batch_size,
+        epochs=epochs,
+        expected_trials=expected,
+    )
+    decoder_windows, decoder_features = decoder_phase(
+        costs[reference], task.n_train, clock.left(), epochs_left, bool(search_s)
+    )
+    return Plan(
+        space=space,
+        costs={name: costs[name] for name in names},
+        reference_epochs=epochs_left,
+        search_s=search_s,
+        search_until_s=clock.elapsed() + search_s,
+        max_trials=config.n_trials or (MAX_TRIALS if search_s else 1),
+        decoder_windows=decoder_windows,
+        decoder_features=decoder_features,
+        val=validation_subset(task, costs[reference], clock.budget_s, config.seed),
+        reserve_s=reserve_s,
+        evaluation_images=evaluation_images(task),
+    )
+
+
+def reserve(task: Task, cost: EncoderCost, budget_s: float, n_models: int) -> float:
+    """Time for scoring the test images with each model, and for the bundle."""
+    evaluation_s = cost.validation_s * evaluation_images(task)
+    return RESERVE_S + RESERVE_SHARE * budget_s + n_models * evaluation_s
+
+
+def evaluation_images(task: Task) -> float:
+    """Test images as validation images: one by one, boundaries too, at the original size."""
+    return task.n_test * (1.25 + 0.5 * task.test_pixels)
+
+
+def validation_subset(task: Task, cost: EncoderCost, budget_s: float, seed: int) -> tuple[int, ...]:
+    """Validation images scored while searching: all, or as many as there is time for."""
+    affordable = int(VALIDATION_SHARE * budget_s / max(1e-9, cost.validation_s))
+    shuffled = np.random.default_rng(seed).permutation(np.array(task.val))
+    return tuple(sorted(shuffled[: max(LEAST_VALIDATION, affordable)].tolist()))
+
+
+def decoder_phase(
+    cost: EncoderCost, n_train: int, left_s: float, epochs_left: float, searches: bool
+) -> tuple[int, int]:
+    """Windows of the decoder phase and how many of them have their features cached."""
+    features = 2 * n_train
+    windows = DECODER_EPOCHS * features
+    full_s = features * cost.head_s + windows * cost.decoder_s
+    if searches:
+        # Done once per encoder: at most a quarter of one trial's fine-tuning.
+        limit_s = 0.25 * cost.step_s * n_train * trial_epochs(epochs_left)
+    else:
+        limit_s = DECODER_SHARE * left_s
+    share = min(1.0, limit_s / max(1e-9, full_s))
+    share = max(share, LEAST_DECODER_WINDOWS / windows)
+    # Two digits are enough, and two calibrations of one machine then plan alike.
+    return _coarse(windows * share), _coarse(features * share)
+
+
+def _coarse(count: float) -> int:
+    """Round down to one and a half significant digits; at least 8."""
+    value = max(8, int(count))
+    step = 10 ** max(0, len(str(value)) - 2) * 5
+    return max(8, value // step * step) if step <= value else value
