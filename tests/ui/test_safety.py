@@ -1,0 +1,352 @@
+"""What strangers try against the running server, by raw HTTP."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from app_process import App
+from bundle_helpers import make_bundle
+from PIL import Image
+from ui_helpers import write_run
+from workspace_helpers import make_photos
+
+from autoseg.workspace import Workspace
+
+SECRET = "what-nobody-may-read-9481"
+PASSWORDS = ("anna:the-password-of-anna", "bob:the-password-of-bob")
+
+
+class Place:
+    """A workspace and, beside it, what nobody may read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.secret = folder / "secret"
+        self.allowed = folder / "allowed"
+        self.home.mkdir()
+        self.allowed.mkdir()
+        make_photos(self.secret / "photos")
+        (self.secret / "notes.txt").write_text(SECRET)
+        Image.fromarray(np.full((48, 64, 3), 77, np.uint8)).save(self.secret / "face.png")
+        make_bundle(self.secret / "model")
+        workspace = Workspace(self.home)
+        run = write_run(workspace, "photos-1", source=make_photos(folder / "photos"))
+        make_bundle(run.model)
+        self.before = self.listing()
+
+    def listing(self) -> dict[str, str]:
+        """Every file that a stranger may neither read nor change."""
+        return {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.secret.rglob("*"))
+            if path.is_file()
+        }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+def running(place: Place, *arguments: str) -> Iterator[App]:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": f"hf_{SECRET}"}
+    app = App(place.home, environment, arguments)
+    app.start()
+    yield app
+    app.end()
+
+
+@pytest.fixture(scope="module")
+def stranger(place: Place) -> Iterator[App]:
+    """A page that everybody may open, with one folder allowed and small uploads."""
+    yield from running(
+        place, "--host", "0.0.0.0", "--allow", str(place.allowed), "--max-upload", "200kb"
+    )
+
+
+@pytest.fixture(scope="module")
+def guarded(place: Place) -> Iterator[App]:
+    """A page that asks for a password; they come from the environment, out of `ps`."""
+    os.environ["AUTOSEG_AUTH"] = " ".join(PASSWORDS)
+    try:
+        yield from running(place)
+    finally:
+        del os.environ["AUTOSEG_AUTH"]
+
+
+@pytest.fixture(scope="module")
+def own(place: Place) -> Iterator[App]:
+    """A page of one's own."""
+    yield from running(place)
+
+
+def events(client: httpx.Client) -> list[dict[str, Any]]:
+    return client.get("/config").json()["dependencies"]
+
+
+def client_of(app: App, user: str = "") -> httpx.Client:
+    """A client, signed in where a user is given."""
+    cookies = None
+    if user:
+        name, password = user.split(":", 1)
+        answer = httpx.post(f"{app.url}/login", data={"username": name, "password": password})
+        assert answer.status_code == 200
+        cookies = answer.cookies
+    return httpx.Client(base_url=app.url, timeout=60, cookies=cookies)
+
+
+def attacks(place: Place) -> list[Any]:
+    """What is sent in the place of each value of each event."""
+    notes, face, model = (str(place.secret / name) for name in ("notes.txt", "face.png", "model"))
+    relative = os.path.relpath(place.secret, place.home / "runs")
+
+    def file(path: str, **more: Any) -> dict[str, Any]:
+        return {"path": path, **more, "meta": {"_type": "gradio.FileData"}}
+
+    return [
+        notes, face, model, str(place.secret / "photos"), f"{relative}/model",
+        "../../secret/photos",
+        file(face), [file(face)], file(f"file://{face}"), file(face, url=face, is_stream=True),
+        {"id": "../../../secret", "format": "../../secret/x", "mask": file(face)},
+        {"id": face, "image": face, "mask": face, "path": face, "file": face, "format": "index"},
+        ["../../secret/notes.txt"], [[face, "../../secret/notes.txt"]],
+    ]  # fmt: skip
+
+
+def attempts(
+    config: dict[str, Any], attacks: list[Any]
+) -> Iterator[tuple[dict[str, Any], list[Any], Any]]:
+    """Every event of the page with each of its values replaced by each attack, one at a time."""
+    values = {part["id"]: part["props"].get("value") for part in config["components"]}
+    for event in config["dependencies"]:
+        if event.get("backend_fn") and event["api_name"] not in ("search", "stop"):
+            usual = [values.get(part) for part in event["inputs"]]
+            for attack in attacks:
+                yield event, usual, attack if isinstance(attack, dict) else {"index": attack}
+                for position in range(len(usual)):
+                    yield event, [*usual[:position], attack, *usual[position + 1 :]], None
+
+
+def answers(client: httpx.Client, event: dict[str, Any], values: list[Any], data: Any) -> str:
+    """The whole answer to an event, also to one that is private."""
+    body = {
+        "fn_index": event["id"], "data": values, "event_data": data, "session_hash": "stranger",
+    }  # fmt: skip
+    return client.post("/gradio_api/run/predict", json=body).text
+
+
+def fetched(client: httpx.Client, text: str) -> Iterator[bytes]:
+    """All files that an answer offers."""
+    for path in set(re.findall(r'"path": ?"([^"]+)"', text)):
+        answer = client.get(f"/gradio_api/file={path}")
+        if answer.status_code == 200:
+            yield answer.content
+
+
+@pytest.mark.slow
+def test_no_event_reads_or_changes_what_lies_outside(place, stranger):
+    """Every event of the page, private ones too, with paths in the place of every value."""
+    contents = {path.read_bytes() for path in place.secret.rglob("*") if path.is_file()}
+    reached = set()
+    with client_of(stranger) as client:
+        config = client.get("/config").json()
+        for event, values, data in attempts(config, attacks(place)):
+            text = answers(client, event, values, data)
+            assert SECRET not in text, (event, values)
+            assert not contents & set(fetched(client, text)), (event, values)
+            if '"data":' in text:
+                reached.add(event["id"])
+    assert len(reached) > 20  # The attacks came as far as our own functions.
+    assert place.listing() == place.before
+    sources = [dataset.source for dataset in Workspace(place.home).datasets()]
+    assert not any(source.is_relative_to(place.secret) for source in sources)
+    assert SECRET not in (place.home / "app.log").read_text()
+
+
+def test_files_of_this_computer_are_not_served(place, stranger):
+    with client_of(stranger) as client:
+        for path in (
+            place.secret / "notes.txt", place.home / "runs/photos-1/state.json", "/etc/passwd",
+            "app.py", "./app.py", "pyproject.toml", f"/tmp/../{place.secret}/notes.txt",
+            place.home / "app.log", "//etc/passwd", "file:///etc/passwd", "/proc/self/environ",
+        ):  # fmt: skip
+            for address in (f"/gradio_api/file={path}", f"/gradio_api/file/{path}"):
+                answer = client.get(address)
+                assert answer.status_code in (403, 404), address
+        for address in ("/static/..%2f..%2fapp.py", "/assets/..%2f..%2f..%2fetc/passwd",
+                        "/gradio_api/proxy=file:///etc/passwd",
+                        "/gradio_api/proxy=http://127.0.0.1:1/"):  # fmt: skip
+            assert client.get(address).status_code >= 400, address
+
+
+def test_an_upload_cannot_choose_where_it_lies(place, stranger):
+    with client_of(stranger) as client:
+        for name in (
+            "../../../evil.txt",
+            f"{place.secret}/evil.txt",
+            "..%2f..%2fevil.txt",
+            "a/../../b",
+        ):
+            answer = client.post("/gradio_api/upload", files={"files": (name, b"evil")})
+            assert answer.status_code == 200
+            (stored,) = map(Path, answer.json())
+            assert stored.resolve() == stored and "autoseg-app-" in str(stored)
+            assert stored.read_bytes() == b"evil"
+            root = next(p for p in stored.parents if p.name.startswith("autoseg-app-"))
+            assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert place.listing() == place.before
+
+
+def test_a_file_that_is_too_large_is_refused_and_not_kept(stranger):
+    with client_of(stranger) as client:
+        answer = client.post("/gradio_api/upload", files={"files": ("a.zip", bytes(300_000))})
+        assert answer.status_code == 413
+        small = client.post("/gradio_api/upload", files={"files": ("a.zip", bytes(1000))})
+        root = next(p for p in Path(small.json()[0]).parents if p.name.startswith("autoseg-app-"))
+        assert all(path.stat().st_size < 300_000 for path in root.rglob("*") if path.is_file())
+
+
+def _zip_with_a_link(target: Path) -> bytes:
+    """A data set whose first image is a link to a file elsewhere."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        for kind, pixels in (("images", np.zeros((32, 32, 3))), ("masks", np.zeros((32, 32)))):
+            for number in range(4):
+                png = io.BytesIO()
+                Image.fromarray(pixels.astype(np.uint8) + number % 2).save(png, "png")
+                archive.writestr(f"{kind}/{number}.png", png.getvalue())
+        link = zipfile.ZipInfo("images/5.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(target))
+        archive.writestr("../outside.png", b"x")
+        archive.writestr("/absolute.png", b"x")
+    return memory.getvalue()
+
+
+def test_a_zip_cannot_reach_out_of_its_folder(place, stranger):
+    with client_of(stranger) as client:
+        content = _zip_with_a_link(place.secret / "face.png")
+        upload = client.post("/gradio_api/upload", files={"files": ("trap.zip", content)}).json()
+        event = next(e for e in events(client) if e["api_name"] == "check")
+        file = {"path": upload[0], "meta": {"_type": "gradio.FileData"}}
+        text = answers(client, event, [file, "trap", None], None)
+        assert "trap" in text
+    for path in place.home.rglob("*"):
+        assert not path.is_symlink()
+        assert path.name not in ("outside.png", "absolute.png")
+
+
+def test_the_check_reads_allowed_folders_only(place, stranger):
+    make_photos(place.allowed / "photos", n_images=8)
+    with client_of(stranger) as client:
+        event = next(e for e in events(client) if e["api_name"] == "check")
+        allowed = answers(client, event, [None, str(place.allowed / "photos"), None], None)
+        assert json.loads(allowed)["data"][0]["images"] == 8
+        refused = answers(client, event, [None, str(place.secret / "photos"), None], None)
+        assert "may not be read from this page" in refused
+        up = answers(client, event, [None, f"{place.allowed}/../secret/photos", None], None)
+        assert "may not be read from this page" in up
+
+
+def test_the_hub_is_closed_to_strangers(stranger):
+    with client_of(stranger) as client:
+        event = next(e for e in events(client) if e["api_name"] == "check")
+        assert "may not be used" in answers(client, event, [None, "hf://a/b", None], None)
+
+
+def test_errors_inside_are_not_told_to_strangers(place, stranger, own):
+    """A value of a wrong kind makes an error of Python's, whose text can name files."""
+    shown = {}
+    for app in (stranger, own):
+        with client_of(app) as client:
+            event = next(e for e in events(client) if e["api_name"] == "search")
+            wrong = ["photos", "6m", {"a": str(place.home)}, None, None, {"b": 1}, "auto"]
+            shown[app] = json.loads(answers(client, event, wrong, None))
+    assert shown[stranger]["error"] is None
+    assert shown[own]["error"]
+
+
+def test_nothing_is_open_without_the_password(place, guarded):
+    with client_of(guarded) as client:
+        for method, address in (
+            ("GET", "/config"), ("GET", "/gradio_api/info"), ("GET", "/gradio_api/openapi.json"),
+            ("GET", "/gradio_api/file=app.py"), ("POST", "/gradio_api/upload"),
+            ("POST", "/gradio_api/run/predict"), ("POST", "/gradio_api/call/runs"),
+            ("POST", "/gradio_api/queue/join"), ("GET", "/gradio_api/queue/data?session_hash=a"),
+            ("GET", "/gradio_api/queue/status"), ("POST", "/gradio_api/component_server"),
+            ("GET", "/monitoring"),
+        ):  # fmt: skip
+            kind = (
+                {"json": {"data": [], "fn_index": 0, "session_hash": "a"}}
+                if method == "POST"
+                else {}
+            )
+            assert client.request(method, address, **kind).status_code == 401, address
+        assert "photos-1" not in client.get("/").text
+
+
+def test_wrong_passwords_are_refused_slowly(guarded):
+    with client_of(guarded) as client:
+        for name, password in (
+            ("anna", "the-password-of-bob"), ("anna", ""), ("carl", "the-password-of-anna"),
+            ("ANNA", "the-password-of-anna"),
+        ):  # fmt: skip
+            started = time.monotonic()
+            answer = client.post("/login", data={"username": name, "password": password})
+            assert answer.status_code in (400, 422)
+            assert password == "" or time.monotonic() - started > 0.9
+        client.cookies.set("access-token-unsecure", "guess")
+        assert client.get("/config").status_code == 401
+
+
+def test_passwords_stay_out_of_the_log_and_of_the_page(place, guarded):
+    with client_of(guarded, PASSWORDS[0]) as client:
+        assert client.get("/config").status_code == 200
+        texts = client.get("/").text + client.get("/config").text
+        log = (place.home / "app.log").read_text()
+        for user in PASSWORDS:
+            assert user.split(":")[1] not in texts + log
+
+
+def test_a_page_of_ones_own_answers_to_no_other_name(own):
+    """A web site can point its own name at 127.0.0.1 and then ask in its visitor's browser."""
+    port = own.port
+    with client_of(own) as client:
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost", f"[::1]:{port}"):
+            assert client.get("/config", headers={"Host": host}).status_code == 200, host
+        for host in (
+            f"evil.example:{port}",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "",
+        ):
+            assert client.get("/config", headers={"Host": host}).status_code == 403, host
+
+
+def test_other_web_sites_may_not_read_answers(own):
+    with client_of(own) as client:
+        answer = client.get("/config", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_public_page_says_at_its_start_what_it_exposes(place, stranger):
+    log = (place.home / "app.log").read_text()
+    assert "NO PASSWORD IS ASKED" in log and str(place.home) in log
+
+
+def test_the_owners_token_is_nowhere_in_the_page(stranger, own):
+    for app in (stranger, own):
+        with client_of(app) as client:
+            assert SECRET not in client.get("/").text + client.get("/config").text
