@@ -11,6 +11,7 @@ from autoseg.hub.connection import connect
 from autoseg.sources import check as check_source
 from autoseg.ui import data_pictures, data_view, previews, views
 from autoseg.ui.access import Access
+from autoseg.ui.served import uploaded_path
 from autoseg.ui.texts import tr
 from autoseg.workspace import StoredDataset, Workspace
 
@@ -192,16 +193,21 @@ def forgotten(
     return _check(workspace, name, (), (), on_progress)
 
 
-def added(
+def uploaded(
     workspace: Workspace,
-    source: str | None,
+    file: object,
     name: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Values:
-    """Take in an uploaded zip, or a folder or zip of this computer; select and check it."""
-    if not source:
-        return {}
-    return _taken(workspace, lambda: workspace.add_dataset(Path(source), name), on_progress)
+    """Take in an upload, as an event of the browser names it; select and check it."""
+    return _taken(workspace, lambda: workspace.add_dataset(uploaded_path(file), name), on_progress)
+
+
+def added(
+    workspace: Workspace, source: Path | str, on_progress: OnProgress | None = None
+) -> Values:
+    """Take in a folder or zip of this computer; select and check it."""
+    return _taken(workspace, lambda: workspace.add_dataset(Path(source)), on_progress)
 
 
 def added_path(

@@ -146,8 +146,10 @@ def _connect_sources(
     outputs: list[Any],
 ) -> None:
     def on_upload(event: gr.EventData, progress: Any = _PROGRESS) -> Placed:
-        file, name = event._data["file"]["path"], str(event._data["name"])
-        return placed(actions.added(workspace, file, name, _reporting(progress)))
+        given = event._data
+        return placed(
+            actions.uploaded(workspace, given["file"], str(given["name"]), _reporting(progress))
+        )
 
     def on_sample(progress: Any = _PROGRESS) -> Placed:
         return placed(actions.sampled(workspace, _reporting(progress)))

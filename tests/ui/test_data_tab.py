@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 from workspace_helpers import make_photos, make_zip
 
@@ -9,6 +10,11 @@ from autoseg.ui import data_actions, previews
 from autoseg.ui.access import Access
 
 OWNER = Access(local=True)
+
+
+@pytest.fixture(autouse=True)
+def uploads_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
 
 
 @pytest.fixture
@@ -40,14 +46,26 @@ def edited(values, **changes):
 
 def test_an_upload_is_listed_checked_and_shown(workspace, photos, tmp_path):
     done = []
-    archive = make_zip(photos, tmp_path / "photos.zip")
-    values = data_actions.added(
-        workspace, str(archive), "my photos", on_progress=lambda *k: done.append(k)
+    folder = Path(get_upload_folder(), "0123")
+    folder.mkdir(parents=True)
+    archive = make_zip(photos, folder / "photos.zip")
+    file = {"path": str(archive)}
+    values = data_actions.uploaded(
+        workspace, file, "my photos", on_progress=lambda *k: done.append(k)
     )
     assert values["datasets"]["value"] == "my-photos"
     assert [row["name"] for row in values["table"]["rows"]][:2] == ["ground", "vegetation"]
     assert values["gallery"]["total"] == 6
     assert done[-1] == (6, 6)
+
+
+@pytest.mark.parametrize("way", ["{}", "{upload}/../{name}/photos.zip", "{upload}", "{upload}/x"])
+def test_only_an_upload_is_taken_for_one(workspace, photos, tmp_path, way):
+    archive = make_zip(photos, tmp_path / "photos.zip")
+    path = way.format(archive, upload=get_upload_folder(), name=tmp_path)
+    for file in ({"path": path}, path, {"path": None}, None, [path]):
+        assert "did not arrive" in status(data_actions.uploaded(workspace, file, "photos"))
+    assert workspace.datasets() == []
 
 
 def test_a_reload_shows_the_same_without_checking_again(workspace, photos, tmp_path):
