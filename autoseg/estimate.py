@@ -1,0 +1,347 @@
+"""What a search will do with its time, told before it starts from what is known of the data."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autoseg.config import Geometry, SearchConfig
+from autoseg.data.dataset import CheckedDataset
+from autoseg.data.splits import make_splits
+from autoseg.data.workers import cpu_count
+from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
+from autoseg.errors import DatasetError, RunError
+from autoseg.files import replacing
+from autoseg.search.bench import free_memory_bytes
+from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, check_enough
+from autoseg.search.calibration import DEFAULT_ENCODERS
+from autoseg.search.devices import runs_in_line
+from autoseg.search.geometry import object_widths, plan_geometry
+from autoseg.search.planning import Task, choose_batch_size, divide, pixels_in, reserve
+from autoseg.search.run_folder import RunFolder
+from autoseg.search.speed import (
+    Speed,
+    known_speeds,
+    measure_on_noise,
+    remember_speeds,
+    saved_bytes,
+)
+from autoseg.search.study import RUNG_SHARES
+from autoseg.training.hardware import choose_device
+
+START_S = 6.0
+"""Until a search's process has loaded what it needs, roughly, in seconds."""
+
+READ_PIXELS_PER_S = 12e6
+"""Images and masks that one core decodes for the check and again for the cache, in pixels."""
+
+CALIBRATION_STEPS = 8.0
+"""What measuring an encoder takes, in its own training steps."""
+
+BASE_BYTES = 700 * 2**20
+"""A process with torch and Optuna loaded."""
+
+STEP_OVERHEAD = 1.6
+"""Gradients, workspace and the batch itself, relative to what the backward pass keeps."""
+
+FEATURE_BYTES = 8.0
+"""Cached features of the frozen encoder, in bytes per pixel."""
+
+COPIES_OF_WEIGHTS = 8
+"""Weights, gradients, AdamW's two moments, the average, the best so far and two starts."""
+
+SHORTEST_SHARE, LONGEST_SHARE = 0.35, 1.0
+"""A trial's time as a share of full fine-tuning: pruned or frozen ones take less."""
+
+OPENING_S = 0.4
+"""Building a network and writing down how a trial went, in seconds."""
+
+MANY_WITHOUT_GAIN = 20
+"""Trials after which a search may end because nothing gets better: the portfolio and then 12."""
+
+ONE_RECIPE = "There is only time for one recipe. With more time several are compared."
+FROZEN_ONLY = "There is only time to train a decoder on the pretrained encoder as it is."
+GOES_ON = "The chosen model is trained on. No recipes are compared."
+WAITS = "Another search has the device. This one begins after it."
+FETCHES = "Weights that are not on this computer yet are fetched first."
+NO_ROOM = "This may need more memory than is free now."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the check of a data set knows of it, as far as a search's length depends on it."""
+
+    class_names: tuple[str, ...]
+    sizes: np.ndarray
+    """(N, 2) height and width of each image, in pixels."""
+    class_pixels: np.ndarray
+    """(N, K) pixels of each class."""
+    class_boundary: np.ndarray
+    """(N, K) pixel edges between a class and others."""
+    train: np.ndarray
+    """Images to train on, as positions."""
+    val: np.ndarray
+    """Images to choose by."""
+    test: np.ndarray
+    """Images to judge by; empty where there are too few."""
+
+    @staticmethod
+    def of(dataset: CheckedDataset) -> "Facts":
+        """The facts of a checked data set.
+
+        Raises:
+            DatasetError: Its given splits leave too few images to train.
+        """
+        splits, statistics = make_splits(dataset, seed=0), dataset.statistics
+        return Facts(
+            class_names=dataset.classes.names,
+            sizes=statistics.sizes,
+            class_pixels=statistics.class_pixels,
+            class_boundary=statistics.class_boundary,
+            train=np.array(splits.train, dtype=np.int64),
+            val=np.array(splits.val, dtype=np.int64),
+            test=np.array(splits.test, dtype=np.int64),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write them as a numpy archive, whole or not at all."""
+        content = io.BytesIO()
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        np.savez_compressed(content, class_names=np.array(self.class_names), **arrays)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getvalue())
+
+    @staticmethod
+    def load(path: Path) -> "Facts":
+        """Read what `save` wrote.
+
+        Raises:
+            DatasetError: The file is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                names = tuple(str(name) for name in stored["class_names"])
+                return Facts(names, **{name: stored[name] for name in _ARRAYS})
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DatasetError(
+                f"{path} cannot be read ({error}). Check the data set again."
+            ) from error
+
+
+_ARRAYS = ("sizes", "class_pixels", "class_boundary", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will do, in rough numbers."""
+
+    working_size: tuple[int, int]
+    """Height and width at which the network sees a typical image, in pixels."""
+    trials_low: int
+    """Trials there is time for at least; 1: one recipe gets all the time."""
+    trials_high: int
+    """Trials there may be time for if many are pruned."""
+    epochs: float
+    """Windows per training image that all the time would hold with the smallest encoder."""
+    memory_bytes: int
+    """Peak: of the GPU if there is one, else of the search's process."""
+    ends_after_s: float
+    """From now until the model is on disk, waiting for the device included, in seconds."""
+    notes: tuple[str, ...]
+    """Sentences of this module's, for the user."""
+
+
+def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
+    """Plan a search as `make_plan` would, with speeds that are known instead of measured ones.
+
+    An encoder whose speed is not known yet is measured on noise, which takes a second or two; all
+    later answers take milliseconds.
+
+    Args:
+        facts: Of the data set.
+        config: What the user asks.
+        home: `AUTOSEG_HOME`, where speeds and the devices' lines are.
+
+    Raises:
+        BudgetError: The budget is too small to train anything.
+        ConfigError: There is no such device.
+        EncoderError: An encoder is unknown.
+    """
+    device = choose_device(config.device)
+    in_line = runs_in_line(home, device)
+    encoders = _encoders(config, device)
+    speeds = _speeds(encoders, device, home, busy=bool(in_line))
+    clock = Clock(config.budget_s, started_at=0.0, stood_at=_preparing_s(facts))
+    geometry = _geometry(facts, config, device, pixels_in(clock, speeds[0].step_s, device.type))
+    image_pixels = _cached_pixels(facts.sizes, geometry)
+    task = _task(facts, geometry, image_pixels)
+    costs = {
+        encoder.name: speed.cost(float(np.prod(geometry.window)), image_pixels)
+        for encoder, speed in zip(encoders, speeds, strict=True)
+    }
+    plan = _plan(task, costs, config, clock, device)
+    low, high = _trials(plan, task, config)
+    memory_bytes = _memory(plan, encoders, speeds, device)
+    facts_on_notes = {
+        GOES_ON: config.start_from is not None,
+        ONE_RECIPE: config.start_from is None and high == 1 and config.n_trials != 1,
+        FROZEN_ONLY: config.start_from is None and plan.frozen_only,
+        WAITS: bool(in_line),
+        FETCHES: not all(weights_at_hand(encoder) for encoder in encoders),
+        NO_ROOM: memory_bytes > free_memory_bytes(device),
+    }
+    typical = np.median(facts.sizes, axis=0)
+    return Estimate(
+        working_size=geometry.resized_shape(round(typical[0]), round(typical[1])),
+        trials_low=low,
+        trials_high=high,
+        epochs=plan.reference_epochs,
+        memory_bytes=memory_bytes,
+        ends_after_s=config.budget_s + sum(_left_s(home, name) for name in in_line),
+        notes=tuple(note for note, holds in facts_on_notes.items() if holds),
+    )
+
+
+def _encoders(config: SearchConfig, device: torch.device) -> list[Encoder]:
+    """Encoders of the search by rising size, without asking the Hub whether it has them."""
+    if config.encoders:
+        known = families()
+        chosen = [e for text in config.encoders for e in known.get(text) or (find_encoder(text),)]
+        allowed = [e for e in chosen if config.allow_noncommercial or e.commercial] or chosen
+        return sorted(dict.fromkeys(allowed), key=lambda encoder: encoder.params)
+    names = DEFAULT_ENCODERS.get(device.type, DEFAULT_ENCODERS["cpu"])
+    given = [find_encoder(name) for name, _ in config.weights_files]
+    here = [e for e in map(find_encoder, names) if weights_at_hand(e)]
+    return list(dict.fromkeys([*here, *given]))
+
+
+def _speeds(
+    encoders: list[Encoder], device: torch.device, home: Path, *, busy: bool
+) -> list[Speed]:
+    """The speed of each encoder, the first of them measured if need be.
+
+    The others are taken to be as much slower as their size suggests.
+    """
+    known = known_speeds(home, device)
+    first = known.get(encoders[0].name)
+    if first is None or (first.measured_on == "noise while busy" and not busy):
+        first = measure_on_noise(encoders[0].name, device, busy=busy)
+        remember_speeds(home, device, {encoders[0].name: first})
+    elif first.saved_bytes is None:
+        first = replace(first, saved_bytes=saved_bytes(encoders[0].name))
+        remember_speeds(home, device, {encoders[0].name: first})
+    speeds = [first]
+    for encoder in encoders[1:]:
+        speed = known.get(encoder.name)
+        larger = float(np.sqrt(encoder.params / encoders[0].params))
+        speeds.append(speed if speed is not None else first.times(larger))
+    return speeds
+
+
+def _preparing_s(facts: Facts) -> float:
+    """Until the images are checked and cached, in seconds."""
+    pixels = facts.sizes.astype(np.float64).prod(1).sum()
+    return START_S + float(pixels) / (READ_PIXELS_PER_S * cpu_count())
+
+
+def _geometry(
+    facts: Facts, config: SearchConfig, device: torch.device, affordable: float
+) -> Geometry:
+    seen = np.concatenate([facts.train, facts.val])
+    sizes = facts.sizes[seen]
+    widths = object_widths(sizes, facts.class_pixels[seen], facts.class_boundary[seen])
+    return plan_geometry(sizes, widths, device.type, config.max_side, affordable)
+
+
+def _task(facts: Facts, geometry: Geometry, image_pixels: float) -> Task:
+    return Task(
+        geometry=geometry,
+        flip="none",  # It costs nothing.
+        n_train=len(facts.train),
+        val=tuple(facts.val.tolist()),
+        n_test=len(facts.test) or len(facts.val),
+        test_pixels=float(facts.sizes.astype(np.float64).prod(1).mean() / image_pixels),
+    )
+
+
+def _cached_pixels(sizes: np.ndarray, geometry: Geometry) -> float:
+    """Mean pixels of an image at working size."""
+    kinds, counts = np.unique(sizes, axis=0, return_counts=True)
+    shapes = np.array([geometry.resized_shape(int(h), int(w)) for h, w in kinds], np.float64)
+    return float(shapes.prod(1) @ counts / counts.sum())
+
+
+def _plan(
+    task: Task,
+    costs: Mapping[str, EncoderCost],
+    config: SearchConfig,
+    clock: Clock,
+    device: torch.device,
+) -> Plan:
+    """The plan that measuring these costs would lead to; moves the clock as measuring would."""
+    batch_size = choose_batch_size(task.n_train, device.type, task.geometry.window)
+    first, *_ = costs.values()
+    clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
+    measured: dict[str, EncoderCost] = {}
+    for name, cost in costs.items():
+        if measured and clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS:
+            break
+        measured[name] = cost
+        assert clock.stood_at is not None
+        clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
+        if len(measured) == 1:
+            check_enough(clock, cost.decoder_s * batch_size)
+    return divide(task, measured, batch_size, config, clock)
+
+
+def _trials(plan: Plan, task: Task, config: SearchConfig) -> tuple[int, int]:
+    """Fewest and most trials that the search's time will hold."""
+    if config.start_from is not None or plan.search_s <= 0:
+        return 1, 1
+    windows = plan.space.epochs * task.n_train
+    costs = [plan.costs[name] for name in plan.space.encoders]
+    scoring_s = [cost.validation_s * len(plan.val) for cost in costs]
+    # The decoder that all trials of an encoder start from.
+    decoders_s = [
+        plan.decoder_features * cost.head_s + plan.decoder_windows * cost.decoder_s + s
+        for cost, s in zip(costs, scoring_s, strict=True)
+    ]
+    longest_s = LONGEST_SHARE * windows * float(np.mean([cost.step_s for cost in costs]))
+    shortest_s = SHORTEST_SHARE * windows * min(cost.step_s for cost in costs)
+    longest_s += OPENING_S + len(RUNG_SHARES) * float(np.mean(scoring_s))
+    shortest_s += OPENING_S + min(scoring_s)
+    low = (plan.search_s - sum(decoders_s)) / longest_s
+    high = (plan.search_s - min(decoders_s)) / shortest_s
+    most = plan.max_trials
+    return (
+        max(1, min(int(low), MANY_WITHOUT_GAIN, most)),
+        max(1, min(int(np.ceil(high)), most)),
+    )
+
+
+def _memory(plan: Plan, encoders: list[Encoder], speeds: list[Speed], device: torch.device) -> int:
+    """Peak memory of the largest encoder that is searched, in bytes."""
+    height, width = plan.space.geometry.window
+    pixels = float(height * width)
+    most = 0.0
+    for encoder, speed in zip(encoders, speeds, strict=True):
+        if encoder.name in plan.space.encoders:
+            saved = speed.saved_bytes or speeds[0].saved_bytes or 0.0
+            step = STEP_OVERHEAD * saved * plan.space.batch_size * pixels
+            most = max(most, step + COPIES_OF_WEIGHTS * 4.0 * encoder.params)
+    features = FEATURE_BYTES * plan.decoder_features * pixels
+    if device.type == "cuda":
+        return int(most)
+    return int(BASE_BYTES + most + min(features, 0.25 * free_memory_bytes(device)))
+
+
+def _left_s(home: Path, name: str) -> float:
+    """Time that a run of the workspace still has, in seconds; 0 where it cannot be told."""
+    try:
+        state = RunFolder(home / "runs" / name).state()
+    except RunError:
+        return 0.0
+    return max(0.0, state.budget_s - state.elapsed_s) if state else 0.0
