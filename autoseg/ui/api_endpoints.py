@@ -97,6 +97,7 @@ class Api:
             n_trials=int(n_trials) if n_trials else None,
             max_side=int(max_side) if max_side else None,
             mapping=check.mapping if check else (),
+            colors=check.colors if check else (),
         )
         return self._stand(self.workspace.start_search(stored.source, config))
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from autoseg.config import ClassInfo, Color
-from autoseg.data.verdict import Verdict, format_share
+from autoseg.config import Color
+from autoseg.data.verdict import format_share
 from autoseg.ui.texts import tr
 
 _PILLS = {
@@ -98,43 +98,6 @@ def duration(seconds: float) -> str:
 def percent(value: float | None) -> str:
     """A score in [0, 1] as per cent with one digit; a dash where it is undefined."""
     return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def verdict(checked: Verdict, classes: ClassInfo) -> str:
-    """The verdict's table with its sentences below."""
-    colors = dict(zip(classes.names, classes.palette, strict=True))
-    rows = [
-        (
-            class_label(row.class_name, colors.get(row.class_name)),
-            escape(row.raw),
-            f'{format_share(row.share)}<span class="as-bar mini">'
-            f'<i style="width:{100 * row.share:.1f}%"></i></span>',
-            f"{row.images:,}",
-            f'<div class="wide">{escape(row.why)}</div>',
-        )
-        for row in checked.rows
-    ]
-    header = ("Class", "Value in the masks", "Pixels", "Images", "Why")
-    caption = f"{checked.pairs:,} images with masks, {checked.sizes}"
-    parts = [table(header, rows, numbers=(2, 3), caption=caption)]
-    for title, sentences in (
-        ("Please check", checked.ambiguous),
-        ("Mended", checked.mended),
-        ("Notes", checked.notes),
-    ):
-        if sentences:
-            items = "".join(f"<li>{escape(text)}</li>" for text in sentences)
-            parts.append(f'<div class="as-note"><b>{title}</b><ul>{items}</ul></div>')
-    if checked.skipped_count:
-        items = "".join(
-            f"<li>{escape(item.path)}: {escape(item.why)}</li>" for item in checked.skipped
-        )
-        files = "1 file" if checked.skipped_count == 1 else f"{checked.skipped_count:,} files"
-        parts.append(
-            f'<details class="as-note"><summary>{files} left out</summary>'
-            f"<ul>{items}</ul></details>"
-        )
-    return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>"
 
 
 def pill(status: str, shown: str | None = None) -> str:

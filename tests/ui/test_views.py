@@ -3,9 +3,9 @@ import re
 import pytest
 from ui_helpers import REPORT
 
-from autoseg.config import ClassInfo
-from autoseg.data.verdict import Verdict, VerdictRow
-from autoseg.ui import report_view, views
+from autoseg.data.formats import Skipped
+from autoseg.data.verdict import Verdict
+from autoseg.ui import data_view, report_view, views
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -23,11 +23,9 @@ def test_durations_read_as_people_say_them(seconds, text):
 
 
 def test_texts_from_outside_are_escaped():
-    row = VerdictRow(EVIL, 0.5, 3, EVIL, EVIL)
-    verdict = Verdict((row,), 3, EVIL, mended=(EVIL,), notes=(EVIL,))
-    classes = ClassInfo((EVIL, "b"), ((0, 0, 0), (255, 0, 0)))
+    verdict = Verdict((), 3, "", skipped=(Skipped(EVIL, EVIL),), skipped_count=1, notes=(EVIL,))
     shown = [
-        views.verdict(verdict, classes),
+        data_view.sentences(verdict),
         views.error(EVIL),
         views.note(EVIL),
         views.empty(EVIL, EVIL),
