@@ -58,9 +58,9 @@ class CorrectBar {
     this.close.hidden = state.tool !== "polygon";
     this.close.disabled = state.corners < 3;
     this.abandon.hidden = !state.corners;
-    const changed = correction ? correction.changed : 0;
+    const drawn = correction ? correction.changed : 0;
     const sent = correction?.saved && state.sent;
-    this.changed.textContent = sent ? T("Sent") : correction ? T("{area} px changed", { area: count(changed) }) : "";
+    this.changed.textContent = sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
     this.discard.hidden = !correction;
     this.add.disabled = state.sending;
     this.notice.hidden = !(data && state.restored);
