@@ -18,8 +18,10 @@ from autoseg.data.dataset import Progress, check_dataset, read_class_mask
 from autoseg.data.formats import Sample, find_samples
 from autoseg.data.images import write_index_png
 from autoseg.data.workers import parallel_map
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, RunError
 from autoseg.files import write_json, write_text
+from autoseg.image_roles import read_roles
+from autoseg.search.run_folder import RunFolder
 
 _MANIFEST = ".corrected.json"
 
@@ -90,6 +92,26 @@ def read_manifest(folder: Path) -> Manifest | None:
     """What a folder was made of; None: it is no corrected data set."""
     file = folder / _MANIFEST
     return from_dict(Manifest, read_json(file), str(file)) if file.is_file() else None
+
+
+def splits_in(run: RunFolder) -> dict[str, str]:
+    """Split of each sample of a data set in a run on it, or on an earlier build with corrections.
+
+    Raises:
+        RunError: It is not known.
+    """
+    roles, info = read_roles(run), run.info()
+    if roles is None or info is None:
+        raise RunError(
+            f"{run.name} does not say which images it learnt from: it has not begun yet, or an "
+            f"earlier autoseg made it. Search once more."
+        )
+    manifest = read_manifest(Path(info.source))
+    if manifest is None:
+        return roles.by_name()
+    originals = {name: origin.original for name, origin in manifest.samples.items()}
+    known = ((originals.get(name), split) for name, split in roles.by_name().items())
+    return {name: split for name, split in known if name is not None}
 
 
 def build_corrected(

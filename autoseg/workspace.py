@@ -1,239 +1,32 @@
-"""Where data sets, runs and pulled models live on disk."""
+"""Where data sets, corrections, runs and pulled models live on disk."""
 
 import itertools
 import os
 import shutil
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoseg.config import ClassInfo, SearchConfig, read_json
-from autoseg.corrected_data import Manifest, Source, build_corrected, read_manifest
+from autoseg.config import ClassInfo, SearchConfig
+from autoseg.corrected_data import Manifest, Source, build_corrected, read_manifest, splits_in
 from autoseg.corrections import Correction, Corrections, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
-from autoseg.data.packed import is_packed, locate, unpack
-from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import DatasetError, RunError, RunLockedError
-from autoseg.files import autoseg_home, write_json
-from autoseg.hub.origins import is_hub_dataset, origin_of
-from autoseg.image_roles import read_roles
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
-from autoseg.sources import local_source
+from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset, StoredDatasets, name_of_source
 from autoseg.text import clean_name
 
-if TYPE_CHECKING:
-    from autoseg.hub.connection import Connection
-
-SAMPLE_NAME = "sample"
-"""Name of the generated data set."""
+__all__ = ["SAMPLE_NAME", "StoredDataset", "Workspace"]
 
 
-@dataclass(frozen=True)
-class StoredDataset:
-    """A data set of the workspace."""
-
-    name: str
-    source: Path
-    """Its folder."""
-    owned: bool
-    """Whether the files lie in the workspace, or elsewhere and are only referred to."""
-
-
-class Workspace:
-    """Data sets in `datasets/` (what was last seen of them in `checks/`), runs in `runs/`, models
+class Workspace(StoredDatasets):
+    """Data sets in `datasets/`, their corrections in `corrections/`, runs in `runs/`, models
     pulled from the Hub in `models/`.
     """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or autoseg_home()).resolve()
-
-    # Data sets.
-
-    @property
-    def _datasets(self) -> Path:
-        return self.folder / "datasets"
-
-    def datasets(self) -> list[StoredDataset]:
-        """All data sets by name; those whose folder is gone are left out."""
-        found = []
-        for path in self._datasets.glob("[!.]*.json"):
-            reference = read_json(path)
-            source = self._datasets / str(reference.get("source"))
-            if source.is_dir():
-                owned = reference.get("owned") is True
-                found.append(StoredDataset(path.stem, source, owned))
-        renamed = {dataset.source for dataset in found}
-        for path in self._datasets.glob("[!.]*"):
-            if path.is_dir() and path not in renamed:
-                found.append(StoredDataset(path.name, path, owned=True))
-        return sorted(found, key=lambda dataset: dataset.name.lower())
-
-    def dataset(self, name: str) -> StoredDataset:
-        """The data set of that name.
-
-        Raises:
-            DatasetError: There is none.
-        """
-        datasets = self.datasets()
-        for dataset in datasets:
-            if dataset.name == name:
-                return dataset
-        known = ", ".join(dataset.name for dataset in datasets) or "none yet"
-        raise DatasetError(f"There is no data set {name!r}. There are: {known}.")
-
-    def add_dataset(self, source: Path, name: str | None = None) -> StoredDataset:
-        """Take in a zip or parquet files (unpacked into the workspace) or a folder (referred to
-        where it is).
-
-        A name that is taken gets a number. What holds no pairs of images and masks is refused
-        and leaves nothing behind.
-
-        Raises:
-            DatasetError: Neither a zip nor a folder, or nothing usable in it.
-        """
-        source = source.expanduser().resolve()
-        place = locate(source)
-        if not place.exists():
-            raise DatasetError(f"{place} does not exist.")
-        if place.is_dir() and not is_packed(source):
-            return self._refer(place, name or place.stem)
-        name = self._free_dataset_name(clean_name(name or place.stem))
-        aside = self._aside()
-        try:
-            unpacked = unpack(source, aside / "files")
-            find_samples(unpacked)
-            return self._move_in(unpacked, name)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    def add_hub_dataset(
-        self,
-        text: str,
-        *,
-        revision: str | None = None,
-        connection: "Connection | None" = None,
-        on_download: Progress | None = None,
-        use_cache: bool = True,
-    ) -> StoredDataset:
-        """Fetch a data set of the Hub and refer to its copy; the same commit is added once.
-
-        Args:
-            text: "owner/name" or "hf://owner/name" in any of its forms.
-            revision: Branch, tag or commit; None: as the text says, else the main branch.
-            connection: The Hub; None: the machine's own login.
-            on_download: Called with (bytes done, all bytes).
-            use_cache: Whether a copy in the cache will do where the Hub gives no answer.
-
-        Raises:
-            ConfigError: The text names no data set.
-            HubError: The Hub does not give it.
-            DatasetError: It holds no pairs of images and masks.
-        """
-        text = text.strip()
-        folder = local_source(
-            text if is_hub_dataset(text) else f"hf://{text}",
-            revision=revision,
-            connection=connection,
-            on_download=on_download,
-            use_cache=use_cache,
-        ).resolve()
-        for dataset in self.datasets():
-            if dataset.source == folder:
-                return dataset
-        return self._refer(folder, _name_of(folder))
-
-    def _refer(self, folder: Path, name: str) -> StoredDataset:
-        find_samples(folder)
-        name = self._free_dataset_name(clean_name(name))
-        reference = {"format_version": 1, "source": str(folder)}
-        write_json(self._datasets / f"{name}.json", reference)
-        return StoredDataset(name, folder, owned=False)
-
-    def add_sample(self) -> StoredDataset:
-        """The generated data set, made on the first call."""
-        for dataset in self.datasets():
-            if dataset.name == SAMPLE_NAME:
-                return dataset
-        aside = self._aside()
-        try:
-            return self._move_in(make_sample_dataset(aside / SAMPLE_NAME), SAMPLE_NAME)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    def delete_dataset(self, name: str) -> None:
-        """Forget a data set, and delete its files if they lie in the workspace.
-
-        Raises:
-            RunLockedError: A search is using it.
-        """
-        dataset = self.dataset(name)
-        for run in self.runs():
-            if self.is_busy(run) and self.source_of(run) == dataset.source:
-                raise RunLockedError(f"{run.name} is searching in {name}. Stop it first.")
-        if dataset.owned:
-            shutil.rmtree(dataset.source)
-        (self._datasets / f"{name}.json").unlink(missing_ok=True)
-        shutil.rmtree(self.check_folder(name), ignore_errors=True)
-        shutil.rmtree(self.folder / "corrections" / dataset.name, ignore_errors=True)
-
-    def rename_dataset(self, name: str, new_name: str) -> StoredDataset:
-        """Call a data set otherwise; its files stay where runs know them.
-
-        Raises:
-            DatasetError: There is none, the new name is taken, or another data set was made of it.
-            ConfigError: The new name is none.
-        """
-        dataset, wanted = self.dataset(name), clean_name(new_name)
-        if wanted == name:
-            return dataset
-        is_own = dataset.owned and dataset.source.name == wanted
-        if not is_own and self._free_dataset_name(wanted) != wanted:
-            raise DatasetError(f"There is a data set {wanted!r} already. Choose another name.")
-        for other in self.datasets():
-            manifest = read_manifest(other.source)
-            if manifest is not None and manifest.base == name:
-                raise DatasetError(
-                    f"{other.name} was made of {name} and knows it by that name. Remove "
-                    f"{other.name} first, or keep the name."
-                )
-        if not is_own:
-            place = dataset.source.name if dataset.owned else str(dataset.source)
-            reference = {"format_version": 1, "source": place, "owned": dataset.owned}
-            write_json(self._datasets / f"{wanted}.json", reference)
-        (self._datasets / f"{name}.json").unlink(missing_ok=True)
-        for kept in (self.folder / "checks", self.folder / "corrections"):
-            if (kept / name).is_dir():
-                shutil.rmtree(kept / wanted, ignore_errors=True)
-                os.replace(kept / name, kept / wanted)
-        return StoredDataset(wanted, dataset.source, dataset.owned)
-
-    def check_folder(self, name: str) -> Path:
-        """Where the page keeps what it showed of a data set: verdict and previews."""
-        return self.folder / "checks" / clean_name(name)
-
-    def _free_dataset_name(self, name: str) -> str:
-        files = self._datasets.glob("*")
-        taken = {path.stem if path.suffix == ".json" else path.name for path in files}
-        names = itertools.chain([name], (f"{name}-{k}" for k in itertools.count(2)))
-        return next(name for name in names if name not in taken)
-
-    def _aside(self) -> Path:
-        """A new folder of the same file system, for what is not whole yet."""
-        aside = self.folder / f".incoming-{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        return aside
-
-    def _move_in(self, folder: Path, name: str) -> StoredDataset:
-        self._datasets.mkdir(parents=True, exist_ok=True)
-        target = self._datasets / name
-        os.replace(folder, target)
-        return StoredDataset(name, target, owned=True)
 
     # Corrections.
 
@@ -308,7 +101,7 @@ class Workspace:
             base=base.name,
             folder=base.source,
             corrections=self.corrections(base.name),
-            splits=self._splits_of(splits_of, base) if splits_of is not None else None,
+            splits=splits_in(splits_of) if splits_of is not None else None,
             mapping=dict(info.config.mapping) if info is not None else {},
         )
         former = [
@@ -335,24 +128,18 @@ class Workspace:
                 return other, manifest
         return dataset, None
 
-    def _splits_of(self, run: RunFolder, base: StoredDataset) -> dict[str, str]:
-        """Split of each sample of `base` in a run on it, or on an earlier build with corrections.
+    def delete_dataset(self, name: str) -> None:
+        """Forget a data set, and delete its files if they lie in the workspace.
 
         Raises:
-            RunError: It is not known.
+            DatasetError: There is none.
+            RunLockedError: A search is using it.
         """
-        roles, source = read_roles(run), self.source_of(run)
-        if roles is None or source is None:
-            raise RunError(
-                f"{run.name} does not say which images it learnt from: it has not begun yet, or "
-                f"an earlier autoseg made it. Search once more."
-            )
-        manifest = read_manifest(source) if source.is_dir() else None
-        if manifest is None:
-            return roles.by_name()
-        origins = {name: origin.original for name, origin in manifest.samples.items()}
-        known = {origins.get(name): split for name, split in roles.by_name().items()}
-        return {name: split for name, split in known.items() if name is not None}
+        source = self.dataset(name).source
+        for run in self.runs():
+            if self.is_busy(run) and self.source_of(run) == source:
+                raise RunLockedError(f"{run.name} is searching in {name}. Stop it first.")
+        super().delete_dataset(name)
 
     # Runs.
 
@@ -407,7 +194,7 @@ class Workspace:
                 if info is not None and info.config == config:
                     return run.path
         names = {dataset.source: dataset.name for dataset in self.datasets()}
-        base = names.get(source) or clean_name(_name_of(source))
+        base = names.get(source) or clean_name(name_of_source(source))
         taken = {path.name for path in self._runs.glob("*")}
         number = next(k for k in itertools.count(1) if f"{base}-{k}" not in taken)
         return self._runs / f"{base}-{number}"
@@ -579,9 +366,3 @@ def _started_at(path: Path) -> float:
     """Unix time of a run's first record, in seconds."""
     files = [path / "search.json", path / "state.json"]
     return min(file.stat().st_mtime for file in files if file.is_file())
-
-
-def _name_of(source: Path) -> str:
-    """A name for a source: that of its repository, where it is of the Hub."""
-    origin = origin_of(source)
-    return origin.repo_id.rpartition("/")[2] if origin else locate(source).stem

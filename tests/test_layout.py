@@ -34,7 +34,7 @@ ROWS = [
     ("sources",),
     ("stages",),
     ("pipeline",),
-    ("search_process", "pulled_models"),
+    ("search_process", "pulled_models", "stored_datasets"),
     ("workspace",),
     ("api",),
     ("ui", "ui.*"),
