@@ -70,11 +70,9 @@ def page_of(
 
 
 def _note(index: ImageIndex, position: int, class_index: int | None, names: Sequence[str]) -> str:
-    split = index.samples[position].split or ""
     if class_index is None or class_index >= len(names):
-        return split
-    share = f"{100 * index.shares[position, class_index]:.1f} % {names[class_index]}"
-    return f"{split} · {share}" if split else share
+        return ""
+    return f"{100 * index.shares[position, class_index]:.1f} % {names[class_index]}"
 
 
 def draw_thumbnails(

@@ -167,7 +167,8 @@ def _connect_sources(
         )  # fmt: skip
 
     shown_on: dict[str, Any] = {
-        "api_visibility": "private", "show_progress_on": parts["status"], "outputs": outputs,
+        "outputs": outputs, "api_visibility": "private",
+        "show_progress_on": [parts["status"], parts["table"]],
     }  # fmt: skip
     parts["drop"].uploaded(on_upload, None, **shown_on)
     parts["sample"].click(on_sample, None, **shown_on)
@@ -198,7 +199,7 @@ def _connect_verdict(
 
     shown_on: dict[str, Any] = {
         "inputs": parts["datasets"], "outputs": outputs, "api_visibility": "private",
-        "show_progress_on": parts["status"],
+        "show_progress_on": [parts["status"], parts["table"]],
     }  # fmt: skip
     parts["check"].click(on_check, **shown_on)
     parts["table"].apply(on_apply, **shown_on)

@@ -9,6 +9,7 @@ from autoseg.data.mapping import NEAREST
 from autoseg.data.palette import default_palette, format_color
 from autoseg.data.verdict import Verdict, VerdictRow, format_share
 from autoseg.errors import ConfigError, FoundValue
+from autoseg.ui.data_sentences import said
 from autoseg.ui.previews import Check, Colors, Mapping, crop_of
 from autoseg.ui.texts import tr
 
@@ -29,7 +30,7 @@ def table(check: Check, folder: Path) -> dict[str, Any] | None:
         rows = _verdict_rows(check, folder)
         caption = tr(
             "{number} images with masks, {sizes}",
-            number=f"{check.verdict.pairs:,}", sizes=check.verdict.sizes,
+            number=f"{check.verdict.pairs:,}", sizes=said(check.verdict.sizes),
         )  # fmt: skip
     elif check.question:
         rows = _question_rows(check.question, folder)
@@ -96,7 +97,7 @@ def _row(
 ) -> Row:  # fmt: skip
     return {
         "key": key,
-        "raw": found.raw,
+        "raw": said(found.raw),
         "example": example,
         "name": name,
         "meaning": meaning,
@@ -104,7 +105,7 @@ def _row(
         "share": format_share(found.share),
         "part": found.share,
         "images": f"{found.images:,}",
-        "why": why,
+        "why": said(why),
     }
 
 
@@ -156,15 +157,15 @@ def sentences(verdict: Verdict) -> str:
         (tr("Notes"), verdict.notes),
     ):
         if texts:
-            items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+            items = "".join(f"<li>{escape(said(text))}</li>" for text in texts)
             parts.append(f'<div class="as-note"><b>{escape(title)}</b><ul>{items}</ul></div>')
     if verdict.skipped_count:
         items = "".join(
-            f"<li>{escape(item.path)}: {escape(item.why)}</li>" for item in verdict.skipped
+            f"<li>{escape(item.path)}: {escape(said(item.why))}</li>" for item in verdict.skipped
         )
         title = tr("Files left out: {number}", number=f"{verdict.skipped_count:,}")
         parts.append(
             f'<details class="as-note"><summary>{escape(title)}</summary>'
-            f'<ul class="as-tall">{items}</ul></details>'
+            f'<ul style="max-height:240px;overflow:auto">{items}</ul></details>'
         )
-    return '<div class="as-stack">' + "".join(parts) + "</div>" if parts else ""
+    return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>" if parts else ""
