@@ -35,7 +35,7 @@ from autoseg.training.hardware import choose_device
 START_S = 6.0
 """Until a search's process has loaded what it needs, roughly, in seconds."""
 
-READ_PIXELS_PER_S = 12e6
+READ_PIXELS_PER_S = 18e6
 """Images and masks that one core decodes for the check and again for the cache, in pixels."""
 
 CALIBRATION_STEPS = 8.0

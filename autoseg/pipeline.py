@@ -120,6 +120,7 @@ def _turn(
         journal.leave_if_paused()
         if stop:
             raise PausedError("The search was stopped before its turn. It can go on later.")
+        clock.begin_anew()  # What loading took was no time lost.
         journal.wait_for(names)
 
     with ExitStack() as stack:

@@ -2,18 +2,19 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from search_helpers import Room, config, finished_trials, search_room
+from search_helpers import Room, config, finished_trials, search_room, start
 
 from autoseg.bundle import load_bundle
-from autoseg.errors import ConfigError, PausedError
+from autoseg.errors import ConfigError, PausedError, RunError, RunLockedError
 from autoseg.pipeline import run_search
 from autoseg.search.devices import runs_in_line, turn_on
 from autoseg.search.run_folder import RunFolder
+from autoseg.workspace import Workspace
 
 CPU = torch.device("cpu")
 BUDGET_S = 20.0
@@ -95,20 +96,25 @@ def test_a_search_waits_until_its_device_is_free_and_no_time_counts(room, run):
                 time.sleep(0.02)
             time.sleep(3)
             seen.append(run.state())
+        while run.state().status == "queued":
+            time.sleep(0.02)
+        seen.append(run.state())
+        run.request_pause()
 
     held = threading.Event()
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
     started = time.monotonic()
-    run_search(room.photos, config(12.0, n_trials=1), run.path)
+    with pytest.raises(PausedError):
+        run_search(room.photos, config(60.0), run.path, started_at=started - 20)
     seconds = time.monotonic() - started
     holder.join()
-    assert seen[0].waits_for == "leaves-7" and "leaves-7" in seen[0].message
-    assert seen[0].elapsed_s < 1 and seen[0].is_live
-    state = run.state()
-    assert state.status == "done" and state.waits_for == "" and state.message != seen[0].message
-    assert state.elapsed_s < seconds - 3 + 0.5
+    queued, began = seen
+    assert queued.waits_for == "leaves-7" and "leaves-7" in queued.message
+    assert queued.elapsed_s == 0 and queued.is_live
+    assert began.status == "running" and (began.waits_for, began.message) == ("", "")
+    assert run.state().elapsed_s < seconds - 3  # Nor do the 20 s of loading count.
     assert runs_in_line(room.home, CPU) == ()
 
 
@@ -133,3 +139,52 @@ def test_a_device_that_is_not_there_is_told_in_the_run(room, run):
     with pytest.raises(ConfigError, match="cannot be used here"):
         run_search(room.photos, config(60.0, device="cuda:77"), run.path)
     assert run.state().status == "failed" and "cuda:77" in run.state().error
+
+
+@pytest.mark.slow
+def test_of_two_searches_of_the_page_the_second_waits_and_both_can_be_paused(room, monkeypatch):
+    """As the page does it: in processes of their own, seen through the runs' folders alone."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(room.cache))
+    workspace = Workspace(room.home)
+    first = workspace.start_search(room.photos, config(60.0), "first-1")
+    with pytest.raises(RunLockedError):
+        wait_for(lambda: workspace.is_busy(first))
+        workspace.start_search(room.photos, config(60.0), "first-1")
+    wait_for(lambda: runs_in_line(room.home, CPU) == ("first-1",))
+    second = workspace.start_search(room.photos, config(60.0), "second-1")
+    wait_for(lambda: second.state().status == "queued")
+    assert second.state().waits_for == "first-1"
+    workspace.pause_search(first)
+    wait_for(lambda: first.state().status == "paused" and second.state().status == "running")
+    assert second.state().elapsed_s < 5  # What loading took does not count.
+    workspace.pause_search(second)
+    wait_for(lambda: second.state().status == "paused")
+    for run in (first, second):
+        with pytest.raises(RunError, match="nothing to pause"):
+            workspace.pause_search(run)
+    # The same command goes on with the run that is paused.
+    assert workspace.name_run(room.photos, config(60.0)) in (first.path, second.path)
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_makes_room_for_the_one_that_waits(room, run, tmp_path):
+    """By kill -9, in the middle of its work."""
+    killed = RunFolder(tmp_path / "killed-1")
+    search = start(room, killed.path, 300.0)
+    wait_for(lambda: runs_in_line(room.home, CPU) == ("killed-1",))
+    thread = once(lambda: (state := run.state()) is not None and state.status == "queued",
+                  search.kill)  # fmt: skip
+    pause = once(lambda: finished_trials(run) >= 1, run.request_pause)
+    with pytest.raises(PausedError):
+        run_search(room.photos, config(60.0), run.path)
+    thread.join()
+    pause.join()
+    search.communicate()
+    assert finished_trials(run) >= 1
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 90) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -42,6 +42,10 @@ class Clock:
         """Time left for training, the reserve taken off; negative once it is used up."""
         return self.budget_s - self.reserve_s - self.elapsed()
 
+    def begin_anew(self) -> None:
+        """Count nothing of this attempt so far."""
+        self.started_at = time.monotonic() if self.stood_at is None else self.stood_at
+
     @contextmanager
     def standing(self) -> Iterator[None]:
         """Let no time pass inside this block."""

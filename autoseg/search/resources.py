@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,18 @@ class ResourceMeter:
         self._gpu_name = device_name(device) if device.type == "cuda" else ""
         self._nvml_handle = _nvml_handle(gpu_uuid(device))
         self._read_at = time.monotonic()
-        self._core_s = self._core_seconds()
+        self._core_s = self._core_seconds(self._processes())
 
     def read(self) -> Resources:
         """Measure now."""
-        now, core_s = time.monotonic(), self._core_seconds()
+        processes = self._processes()
+        now, core_s = time.monotonic(), self._core_seconds(processes)
         # Time of a child that ended may get lost.
         busy = max(0.0, core_s - self._core_s) / max(1e-3, now - self._read_at)
         self._read_at, self._core_s = now, core_s
         return Resources(
             updated_at=time.time(),
-            memory_bytes=sum(self._memory(process) for process in self._processes()),
+            memory_bytes=sum(self._memory(process) for process in processes),
             memory_total_bytes=psutil.virtual_memory().total,
             cpu_percent=round(min(100.0, 100 * busy / self._cores), 1),
             gpu=self._gpu(),
@@ -87,9 +89,9 @@ class ResourceMeter:
             return int(process.memory_info().rss)
         return 0
 
-    def _core_seconds(self) -> float:
+    def _core_seconds(self, processes: Sequence[psutil.Process]) -> float:
         total = 0.0
-        for process in self._processes():
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system

@@ -26,6 +26,22 @@ def test_the_clock_counts_earlier_attempts_and_keeps_the_reserve():
     assert Clock(100, time.monotonic() - 200).left() < 0
 
 
+def test_a_clock_that_stands_counts_nothing_and_then_runs_on():
+    clock = Clock(100, time.monotonic() - 10)
+    with clock.standing():
+        before = clock.elapsed()
+        time.sleep(0.2)
+        assert clock.elapsed() == before == pytest.approx(10, abs=0.1)
+    assert clock.elapsed() == pytest.approx(10, abs=0.1)
+    with clock.standing():
+        clock.begin_anew()
+        time.sleep(0.1)
+    assert clock.elapsed() == pytest.approx(0, abs=0.05)
+    clock.begin_anew()
+    time.sleep(0.2)
+    assert 0.2 <= clock.elapsed() < 1
+
+
 @pytest.mark.parametrize("spent", [0.0, 3.0, 50.0])
 @pytest.mark.parametrize("step_s", [0.01, 1.0, 40.0])
 @pytest.mark.parametrize("reserve_s", [3.0, 30.0])
