@@ -3,7 +3,6 @@
   const root = element.querySelector('.bs');
   const slider = root.querySelector('input[type=range]');
   const field = root.querySelector('input[type=text]');
-  const problem = root.querySelector('.bs-problem');
   const chinese = (document.documentElement.lang || '').startsWith('zh');
   const say = (text) => (chinese && props.zh[text]) || text;
   const unit = { s: 1, m: 60, h: 3600, d: 86400 };
@@ -35,11 +34,6 @@
     if (document.activeElement !== field) field.value = props.value || '';
     place(props.value);
   };
-  const complain = () => {
-    problem.textContent = props.problem || '';
-    problem.hidden = !props.problem;
-    field.setAttribute('aria-invalid', props.problem ? 'true' : 'false');
-  };
   const choose = (text) => {
     if (text !== props.value) props.value = text;
   };
@@ -68,7 +62,5 @@
   field.addEventListener('input', () => place(field.value));
   field.addEventListener('change', () => choose(field.value.trim()));
   watch('value', draw);
-  watch('problem', complain);
   draw();
-  complain();
 })();

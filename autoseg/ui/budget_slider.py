@@ -28,7 +28,6 @@ def _read(name: str) -> str:
 _HTML = (
     '<div class="bs"><div class="bs-head"><span class="bs-title"></span>'
     '<input type="text" autocomplete="off" spellcheck="false"></div>'
-    '<div class="bs-problem" role="alert" hidden></div>'
     '<input type="range" min="0" step="1"><div class="bs-marks" aria-hidden="true"></div>'
     '<div class="bs-info"></div></div>'
 )
@@ -37,8 +36,7 @@ _HTML = (
 def budget_slider(value: str, **options: Any) -> gr.HTML:
     """A component whose value is the text of a duration, as `config.parse_duration` reads it.
 
-    What is typed comes as it is; a reason why it cannot be used is shown below the field through
-    the property `problem`.
+    What is typed comes as it is.
 
     Args:
         value: At first, e.g. "1h30m".
@@ -53,7 +51,6 @@ def budget_slider(value: str, **options: Any) -> gr.HTML:
         apply_default_css=False,
         stops=list(STOPS),
         marked=list(_MARKED),
-        problem="",
         zh={text: chinese[text] for text in _TEXTS if text in chinese},
         **options,
     )

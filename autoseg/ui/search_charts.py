@@ -1,12 +1,13 @@
 """Charts of a run, as Gradio's native plots take them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from autoseg.search.run_folder import TrialRecord
-from autoseg.ui.search_views import frozen_depth, ranked
+from autoseg.ui.search_views import frozen_depth, ranked, short_name
 from autoseg.ui.style import SERIES_COLORS
 from autoseg.ui.texts import tr
 
@@ -40,9 +41,10 @@ def _plot(
         types[axes[0]] = "quantitative"
     value = {"columns": columns, "data": [list(row) for row in rows], "datatypes": types}
     scores = [float(row[1] or 0.0) for row in rows]
+    across = [] if names_on_x else [float(row[0] or 0.0) for row in rows]
     return dict(
         gr.update(
-            y_lim=_room(scores),
+            y_lim=_room(scores), x_lim=[0.0, _round_up(max(across))] if across else None,
             value={**value, "mark": mark} if rows else None,
             title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
         )
@@ -57,9 +59,27 @@ def _room(scores: Sequence[float]) -> list[float] | None:
     return [max(0.0, 5 * ((low - 1) // 5)), min(100.0, 5 * ((high + 1) // 5 + 1))]
 
 
+def _round_up(value: float) -> float:
+    """The next number of two digits, so that an axis ends on a mark and seldom changes."""
+    if value <= 0:
+        return 1.0
+    step = 10.0 ** math.floor(math.log10(value)) / 10
+    return math.ceil(value / (5 * step)) * 5 * step
+
+
 def series_color(k: int) -> str:
     """Colour of the k-th series."""
     return SERIES_COLORS[k % len(SERIES_COLORS)]
+
+
+def _trial_colors(numbers: Iterable[int]) -> dict[str, str]:
+    """Different colours for up to as many trials as there are, each trial's the same if it can."""
+    taken: dict[str, str] = {}
+    for number in sorted(numbers):
+        wanted = [series_color(number + k) for k in range(len(SERIES_COLORS))]
+        free = [color for color in wanted if color not in taken.values()]
+        taken[str(number)] = (free or wanted)[0]
+    return taken
 
 
 def _points(score: float) -> float:
@@ -69,13 +89,12 @@ def _points(score: float) -> float:
 def curves(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """Learning curves of the best trials."""
     drawn = [trial for trial in ranked(trials) if trial.curve][:MAX_CURVES]
-    names = {trial.number: str(trial.number) for trial in drawn}
     rows: list[Row] = [
-        (point.epochs, _points(point.score), names[trial.number])
+        (point.epochs, _points(point.score), str(trial.number))
         for trial in sorted(drawn, key=lambda trial: trial.number)
         for point in trial.curve
     ]
-    colors = {name: series_color(number) for number, name in names.items()}
+    colors = _trial_colors(trial.number for trial in drawn)
     axes = tr("Epochs"), tr("IoU per image (%)"), tr("Trial")
     return _plot("line", tr("Learning curves"), axes, rows, colors)
 
@@ -121,21 +140,16 @@ def _scored(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [trial for trial in trials if trial.score is not None and trial.status != "failed"]
 
 
-def _short(encoder_name: str) -> str:
-    """An encoder without the tag of its weights, which no legend has room for."""
-    return encoder_name.partition(".")[0]
-
-
 def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:
     """Score against the frozen depth, a point for each trial."""
     scored = sorted(_scored(trials), key=lambda trial: trial.recipe.frozen_depth)
-    encoders = sorted({_short(trial.recipe.encoder_name) for trial in scored})
+    encoders = sorted({short_name(trial.recipe.encoder_name) for trial in scored})
     colors = {name: series_color(k) for k, name in enumerate(encoders)}
     rows: list[Row] = [
         (
             frozen_depth(trial.recipe.frozen_depth),
             _points(trial.score or 0.0),
-            _short(trial.recipe.encoder_name),
+            short_name(trial.recipe.encoder_name),
             str(trial.number),
         )
         for trial in scored
@@ -166,7 +180,7 @@ def speed(trials: Iterable[TrialRecord]) -> dict[str, Any]:
             _points(trial.score or 0.0),
             best if trial.number in front else others,
             str(trial.number),
-            _short(trial.recipe.encoder_name),
+            short_name(trial.recipe.encoder_name),
         )
         for trial in _scored(records)
         if trial.latency_ms is not None

@@ -100,7 +100,7 @@ def _row(workspace: Workspace, run: RunFolder) -> list[str]:
         str(len(records)),
         views.duration(search_views.elapsed_s(state)),
         views.duration(state.budget_s),
-        escape(best.recipe.encoder_name) if best else "–",
+        escape(search_views.short_name(best.recipe.encoder_name)) if best else "–",
         search_views.milliseconds(best.latency_ms if best else None),
     ]
 

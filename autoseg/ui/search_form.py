@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.config import SearchConfig, parse_duration
+from autoseg.config import WINDOW_MULTIPLE, SearchConfig, parse_duration
 from autoseg.encoders import catalogue, families
 from autoseg.errors import ConfigError, RunError
 from autoseg.ui import previews
@@ -24,8 +24,8 @@ class Form:
     seed: float | None = 0
     device: str = "auto"
     encoders: Sequence[str] | None = ()
-    n_trials: float | None = None
-    max_side: float | None = None
+    n_trials: str | None = None
+    max_side: str | None = None
     flip: str = "auto"
     allow_noncommercial: bool = False
 
@@ -52,8 +52,8 @@ class Form:
             seed=int(self.seed or 0),
             device=self.device,
             encoders=tuple(self.encoders or ()),
-            n_trials=_whole(self.n_trials),
-            max_side=_whole(self.max_side),
+            n_trials=_whole(self.n_trials, 1),
+            max_side=_whole(self.max_side, WINDOW_MULTIPLE),
             flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]
             allow_noncommercial=self.allow_noncommercial,
             mapping=check.mapping if check else (),
@@ -65,8 +65,8 @@ class Form:
         checks: dict[str, Callable[[], object]] = {
             "dataset": self.chosen_dataset,
             "budget": lambda: parse_duration(self.budget or ""),
-            "n_trials": lambda: SearchConfig(1.0, n_trials=_whole(self.n_trials)),
-            "max_side": lambda: SearchConfig(1.0, max_side=_whole(self.max_side)),
+            "n_trials": lambda: _whole(self.n_trials, 1),
+            "max_side": lambda: _whole(self.max_side, WINDOW_MULTIPLE),
         }
         found = {}
         for name, check in checks.items():
@@ -77,8 +77,20 @@ class Form:
         return found
 
 
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)
+def _whole(text: str | None, least: int) -> int | None:
+    """The whole number in a field; None where it is empty.
+
+    Raises:
+        ConfigError: The text is no whole number, or a smaller one.
+    """
+    text = (text or "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(
+            tr("Write a whole number from {least} on, or leave it empty.", least=least)
+        )
+    return int(text)
 
 
 def fields() -> dict[str, Any]:
@@ -108,13 +120,14 @@ def _model_options() -> dict[str, Any]:
 
 
 def _limits() -> dict[str, Any]:
-    max_side = gr.Number(
-        label=label("Most pixels of the longer side"), precision=0, value=None,
-        info=label("Empty: from the data."), elem_id="max-side",
+    # An empty `gr.Number` in a closed accordion turns into 0 when it is opened.
+    max_side = gr.Textbox(
+        label=label("Most pixels of the longer side"), max_lines=1, elem_id="max-side",
+        placeholder=label("Empty: from the data"),
     )  # fmt: skip
-    n_trials = gr.Number(
-        label=label("Most trials"), precision=0, value=None,
-        info=label("Empty: as many as fit."), elem_id="n-trials",
+    n_trials = gr.Textbox(
+        label=label("Most trials"), max_lines=1, elem_id="n-trials",
+        placeholder=label("Empty: as many as fit"),
     )  # fmt: skip
     device = gr.Dropdown(
         label=label("Device"), value="auto",

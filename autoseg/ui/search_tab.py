@@ -6,7 +6,14 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from autoseg.ui import run_view, search_actions, search_charts, search_compare, search_form
+from autoseg.ui import (
+    run_view,
+    search_actions,
+    search_charts,
+    search_compare,
+    search_estimate,
+    search_form,
+)
 from autoseg.ui.run_view import Values
 from autoseg.ui.search_form import Form
 from autoseg.ui.search_views import CLOCK_JS
@@ -106,9 +113,24 @@ class _Wiring:
                 gr.validate(name not in problems, problems.get(name, "")) for name in self.fields
             ]
 
+        def holds(*given: Any) -> list[dict[str, Any]]:
+            # Nobody has to be told that a field is empty before having come to it.
+            problems = {k: v for k, v in form_of(given).problems().items() if k != "dataset"}
+            return [
+                gr.validate(name not in problems, problems.get(name, "")) for name in self.fields
+            ]
+
+        def on_change(*given: Any) -> str:
+            return search_estimate.expected(self.workspace, form_of(given))
+
         def on_start(*given: Any) -> Placed:
             return self.placed(search_actions.started(self.workspace, form_of(given)))
 
+        gr.on(
+            [field.change for field in self.fields.values()], on_change,
+            list(self.fields.values()), self.parts["estimate"], validator=holds,
+            trigger_mode="always_last", **self.private,
+        )  # fmt: skip
         self.parts["start"].click(
             on_start, list(self.fields.values()), self.outputs, validator=validated, **self.private
         )
@@ -182,8 +204,8 @@ def _run_panel() -> dict[str, Any]:
     return {
         "card": card,
         **_run_buttons(),
-        "pictures": html(visible=False, elem_id="pictures"),
         "report": html(visible=False, elem_id="report"),
+        "pictures": html(visible=False, elem_id="pictures"),
         **_charts(),
         "trials": html(visible=False, elem_id="trials"),
         **_log_and_manage(),

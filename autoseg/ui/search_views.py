@@ -16,8 +16,10 @@ LIVE = ("queued", "running")
 
 CLOCK_JS = """
 (() => {
-  const fill = () => element.querySelectorAll('time[data-at]').forEach((node) => {
-    const at = new Date(1000 * Number(node.dataset.at));
+  const fill = () => element.querySelectorAll('time').forEach((node) => {
+    const seconds = node.dataset.in ? Date.now() / 1000 + Number(node.dataset.in)
+      : Number(node.dataset.at);
+    const at = new Date(1000 * seconds);
     const day = at.toDateString() === new Date().toDateString() ? {} : {weekday: 'short'};
     node.textContent = at.toLocaleString(document.documentElement.lang || 'en',
       {hour: '2-digit', minute: '2-digit', ...day});
@@ -32,6 +34,11 @@ CLOCK_JS = """
 def clock(at: float) -> str:
     """A moment, in Unix seconds, that `CLOCK_JS` writes as the reader's time of day."""
     return f'<time data-at="{at:.0f}"></time>'
+
+
+def clock_in(seconds: float) -> str:
+    """A moment some seconds from now, as `clock`; the text stays the same while they do."""
+    return f'<time data-in="{seconds:.0f}"></time>'
 
 
 def run_card(
@@ -180,7 +187,7 @@ def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
         str(trial.number) + (star if is_best else ""),
         views.percent(trial.score),
         views.pill(trial.status, status_name(trial.status)),
-        escape(trial.recipe.encoder_name),
+        _encoder(trial.recipe.encoder_name),
         frozen_depth(trial.recipe.frozen_depth),
         f"{trial.recipe.decoder_lr:.1e}",
         f"{trial.curve[-1].epochs:.1f}" if trial.curve else "–",
@@ -188,6 +195,16 @@ def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
         milliseconds(trial.latency_ms),
         f'<div class="wide">{escape(ending(trial.reason))}</div>',
     )
+
+
+def _encoder(name: str) -> str:
+    """An encoder by its short name; the whole one, with the tag of its weights, when pointed at."""
+    return f'<span title="{escape(name)}">{escape(short_name(name))}</span>'
+
+
+def short_name(encoder_name: str) -> str:
+    """An encoder without the tag of its weights."""
+    return encoder_name.partition(".")[0]
 
 
 def frozen_depth(depth: int) -> str:
@@ -242,7 +259,7 @@ def front(records: Sequence[TrialRecord]) -> str:
 
 
 def pictures(values: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
-    """What the best model so far makes of validation images.
+    """What the best trial makes of validation images.
 
     Args:
         values: The search's record of them (`live/live.json`).
@@ -256,8 +273,7 @@ def pictures(values: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
     if not figures:
         return ""
     caption = tr(
-        "The best model so far (trial {number}, {score}) on validation images: "
-        "image, ground truth, prediction",
+        "The best trial ({number}, {score}) on validation images: image, ground truth, prediction",
         number=values.get("trial"),
         score=views.percent(values.get("score")),
     )

@@ -31,6 +31,11 @@ def test_curves_are_those_of_the_best_trials():
     assert {row[2] for row in rows} == {str(number) for number in range(12, 20)}
 
 
+def test_no_two_curves_share_a_colour():
+    update = search_charts.curves([trial(number) for number in (0, 8, 16, 3)])
+    assert len(set(update["color_map"].values())) == 4
+
+
 def test_the_best_score_only_rises_and_at_the_times_it_was_known():
     trials = [scored_at(0, (60, 0.5), (180, 0.4)), scored_at(1, (120, 0.3), (240, 0.7))]
     assert search_charts.best_by_time(trials) == [(1.0, 0.5), (4.0, 0.7)]

@@ -5,7 +5,7 @@ from autoseg.ui.search_form import Form
 
 
 def test_a_form_becomes_a_configuration(workspace):
-    form = Form("photos", "1h30m", seed=3.0, flip="none", n_trials=5.0, encoders=["resnet"])
+    form = Form("photos", "1h30m", seed=3.0, flip="none", n_trials=" 5 ", encoders=["resnet"])
     config = form.config(workspace)
     assert (config.budget_s, config.seed, config.flip, config.n_trials) == (5400, 3, "none", 5)
     assert config.encoders == ("resnet",)
@@ -23,8 +23,11 @@ def test_a_budget_that_is_none_is_refused(workspace, budget):
     ("changes", "field"),
     [
         ({"dataset": None}, "dataset"),
-        ({"n_trials": 0}, "n_trials"),
-        ({"max_side": 8.0}, "max_side"),
+        ({"n_trials": "0"}, "n_trials"),
+        ({"n_trials": "-1"}, "n_trials"),
+        ({"n_trials": "many"}, "n_trials"),
+        ({"max_side": "8"}, "max_side"),
+        ({"max_side": "1e3"}, "max_side"),
     ],
 )
 def test_an_error_belongs_to_its_field(changes, field):
@@ -33,4 +36,4 @@ def test_an_error_belongs_to_its_field(changes, field):
 
 
 def test_a_form_that_holds_has_no_problems():
-    assert Form("photos", "6m", n_trials=3.0, max_side=256.0).problems() == {}
+    assert Form("photos", "6m", n_trials="3", max_side="256").problems() == {}

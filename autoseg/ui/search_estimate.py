@@ -1,0 +1,64 @@
+"""What a search would do with its time, shown before it starts."""
+
+from html import escape
+
+from autoseg import estimate
+from autoseg.errors import AutosegError, DatasetError
+from autoseg.estimate import Estimate, Facts
+from autoseg.ui import views
+from autoseg.ui.search_form import Form
+from autoseg.ui.search_views import clock_in
+from autoseg.ui.texts import tr
+from autoseg.workspace import Workspace
+
+
+def expected(workspace: Workspace, form: Form) -> str:
+    """The estimate for a form, or why there is none; nothing while a field does not hold."""
+    if form.problems():
+        return ""
+    try:
+        facts = Facts.load(workspace.check_folder(form.chosen_dataset()) / "facts.npz")
+    except DatasetError:
+        return views.note(tr("Check this data set in the Data tab to see what to expect."))
+    try:
+        return card(estimate.estimate_search(facts, form.config(workspace), workspace.folder))
+    except AutosegError as error:
+        return views.error(error)
+
+
+def card(found: Estimate) -> str:
+    """An estimate in plain words."""
+    height, width = found.working_size
+    facts = {
+        tr("Trials"): _trials(found.trials_low, found.trials_high),
+        tr("Image size in pixels"): f"{width} × {height}",
+        tr("Memory"): tr("about {memory} GB", memory=f"{found.memory_bytes / 1e9:.1f}"),
+        tr("Done at about"): clock_in(found.ends_after_s),
+    }
+    cells = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items())
+    notes = "".join(f"<li>{escape(_note(text))}</li>" for text in found.notes)
+    below = f'<ul class="as-hints">{notes}</ul>' if notes else ""
+    return (
+        f'<section class="as-card as-flat" role="status"><b>{tr("What to expect")}</b>'
+        f'<dl class="as-facts">{cells}</dl>{below}</section>'
+    )
+
+
+def _trials(low: int, high: int) -> str:
+    return str(low) if low == high else tr("{low} to {high}", low=low, high=high)
+
+
+def _note(text: str) -> str:
+    """A sentence of the estimate in the reader's language."""
+    return {
+        estimate.ONE_RECIPE: tr(
+            "There is only time for one recipe. With more time several are compared."
+        ),
+        estimate.FROZEN_ONLY: tr(
+            "There is only time to train a decoder on the pretrained encoder as it is."
+        ),
+        estimate.GOES_ON: tr("The chosen model is trained on. No recipes are compared."),
+        estimate.WAITS: tr("Another search has the device. This one begins after it."),
+        estimate.FETCHES: tr("Weights that are not on this computer yet are fetched first."),
+        estimate.NO_ROOM: tr("This may need more memory than is free now."),
+    }.get(text, text)

@@ -1,0 +1,72 @@
+import re
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.context import LocalContext
+from test_views import text_of
+from workspace_helpers import make_photos
+
+from autoseg import estimate
+from autoseg.data.dataset import check_dataset
+from autoseg.estimate import Estimate, Facts
+from autoseg.ui import search_estimate
+from autoseg.ui.search_form import Form
+from autoseg.ui.texts import dictionary
+
+
+def found(**changes: object) -> Estimate:
+    known = {
+        "working_size": (384, 512), "trials_low": 3, "trials_high": 9, "epochs": 12.0,
+        "memory_bytes": 2_140_000_000, "ends_after_s": 360.0, "notes": (),
+    }  # fmt: skip
+    return Estimate(**{**known, **changes})
+
+
+def test_an_estimate_says_trials_size_memory_and_end():
+    html = search_estimate.card(found())
+    for expected in ("3 to 9", "512 × 384", "2.1 GB"):
+        assert expected in text_of(html)
+    assert re.search(r'data-in="360"', html)
+
+
+def test_one_number_of_trials_is_no_range():
+    text = text_of(search_estimate.card(found(trials_high=3)))
+    assert re.search(r"Trials\s+3\s+Image", text)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [value for name, value in vars(estimate).items() if name.isupper() and str(value)[-1:] == "."],
+)
+def test_every_note_of_an_estimate_is_said_in_chinese_too(note):
+    request = gr.Request(headers={"accept-language": "zh-CN"})
+    before = LocalContext.request.set(request)
+    try:
+        assert search_estimate._note(note) == dictionary("zh")[note]
+    finally:
+        LocalContext.request.reset(before)
+
+
+def test_a_data_set_that_was_not_checked_has_none_and_says_what_to_do(workspace):
+    make_photos(workspace.folder / "datasets" / "photos")
+    assert "Check this data set" in search_estimate.expected(workspace, Form("photos", "6m"))
+
+
+def test_a_form_that_does_not_hold_has_none(workspace):
+    assert search_estimate.expected(workspace, Form("photos", "soon")) == ""
+    assert search_estimate.expected(workspace, Form(None, "6m")) == ""
+
+
+def test_more_time_is_more_trials(workspace):
+    photos = make_photos(workspace.folder / "datasets" / "photos")
+    folder = workspace.check_folder("photos")
+    folder.mkdir(parents=True)
+    Facts.of(check_dataset(photos)).save(folder / "facts.npz")
+    trials = []
+    for budget in ("2m", "4h"):
+        form = Form("photos", budget, encoders=["test_resnet"])
+        text = text_of(search_estimate.expected(workspace, form))
+        (numbers,) = re.findall(r"Trials\s+(\d+)(?: to (\d+))?", text)
+        trials.append([int(number) for number in numbers if number])
+    assert np.mean(trials[0]) < np.mean(trials[1])
