@@ -57,7 +57,8 @@ def shown(workspace: Workspace, name: str | None) -> Values:
         return {**nothing, **table, "status": _html(views.error(check.problem))}
     notes = _html(data_view.sentences(check.verdict))
     pictures = _pictures(workspace, name, check)
-    return {**nothing, **table, "status": _html(""), "notes": notes, **pictures}
+    problem = _html(views.error(check.problem) if check.problem else "")
+    return {**nothing, **table, "status": problem, "notes": notes, **pictures}
 
 
 def _html(text: str) -> dict[str, Any]:

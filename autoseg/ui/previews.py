@@ -27,6 +27,7 @@ from autoseg.data.images import read_image, write_jpeg
 from autoseg.data.palette import with_colors
 from autoseg.data.verdict import Verdict
 from autoseg.errors import AmbiguousMasksError, ConfigError, DatasetError, FoundValue
+from autoseg.estimate import Facts
 from autoseg.files import write_json
 from autoseg.resizing import resize_image
 
@@ -54,7 +55,7 @@ class Check:
     colors: Colors = ()
     """Colours the user chose: (class, "#rrggbb")."""
     problem: str = ""
-    """Why it cannot be used."""
+    """Why it cannot be used; or, with a verdict, why not searched."""
     question: tuple[FoundValue, ...] = ()
     """Values whose meaning the user has to say."""
     format_version: int = FORMAT_VERSION
@@ -80,12 +81,18 @@ def save_check(
     dataset: CheckedDataset, folder: Path, mapping: Mapping = (), colors: Colors = ()
 ) -> Check:
     """Write the verdict, its pictures and the list of images, whole or not at all."""
-    verdict = dataset.verdict
-    check = Check(verdict, dataset.classes, dataset.mask_coding, mapping, colors)
+    verdict, facts, problem = dataset.verdict, None, ""
+    try:
+        facts = Facts.of(dataset)
+    except DatasetError as error:  # It can be read and looked at, but not divided for a search.
+        problem = str(error)
+    check = Check(verdict, dataset.classes, dataset.mask_coding, mapping, colors, problem)
     with _replacing_folder(folder) as aside:
         wanted = [(row.raw, row.example) for row in verdict.rows[:MAX_CROPS]]
         _draw_crops(dataset.samples, wanted, aside)
         _save_index(dataset, aside / "images.npz")
+        if facts is not None:
+            facts.save(aside / "facts.npz")  # For the estimate before a search.
         write_json(aside / "check.json", to_dict(check))
     return check
 

@@ -141,6 +141,8 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         ssr_mode=False,
         max_file_size=serving.max_upload,
         mcp_server=serving.mcp,
+        # Else Gradio asks itself for the page, and ends where a busy machine takes 3 s to answer.
+        _frontend=False,
         app_kwargs={"middleware": [Middleware(OnlyThisComputer)]} if access.local else None,
     )
 

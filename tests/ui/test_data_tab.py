@@ -6,6 +6,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from workspace_helpers import make_photos, make_zip
 
+from autoseg.estimate import Facts
 from autoseg.ui import data_actions, previews
 from autoseg.ui.access import Access
 
@@ -210,6 +211,13 @@ def test_what_the_user_says_of_mask_values_lasts(workspace, checked_photos):
     assert check.classes.names[1] == "tree"
 
 
+def test_a_check_leaves_what_the_estimate_before_a_search_needs(workspace, checked_photos):
+    facts = Facts.load(workspace.check_folder("photos") / "facts.npz")
+    assert len(facts.sizes) == 6 and facts.class_names[1] == "vegetation"
+    data_actions.applied(workspace, "photos", edited(checked_photos, _1={"name": "tree"}))
+    assert Facts.load(workspace.check_folder("photos") / "facts.npz").class_names[1] == "tree"
+
+
 def test_a_forgotten_answer_leaves_the_values_as_they_were_found(workspace, checked_photos):
     rows = edited(checked_photos, _1={"name": "tree", "color": "#123456"})
     assert data_actions.applied(workspace, "photos", rows)["table"]["forgettable"]
@@ -287,6 +295,16 @@ def test_an_answer_that_cannot_be_used_leaves_the_question(workspace, numbered):
     assert data_actions.shown(workspace, "cells")["table"] == asked["table"]
 
 
+def test_what_cannot_be_divided_for_a_search_is_shown_with_the_reason(workspace, photos):
+    """Six copies of one image cannot both be learnt from and tested on."""
+    first = sorted((photos / "images").iterdir())[0]
+    for path in (photos / "images").iterdir():
+        path.write_bytes(first.read_bytes())
+    values = data_actions.added(workspace, str(photos))
+    assert "No image is left for the" in status(values)
+    assert values["table"]["rows"] and values["gallery"]["total"] == 6
+
+
 def test_a_problem_is_still_shown_after_a_reload(workspace, photos, checked_photos):
     for mask in list((photos / "masks").iterdir())[2:]:
         mask.unlink()
@@ -299,11 +317,13 @@ def test_soft_edges_keep_their_nearest_class_when_classes_are_renamed(workspace,
     y, x = np.mgrid[:64, :80]
     for folder in ("images", "masks"):
         (tmp_path / "soft" / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
     for index in range(6):
         distance = np.hypot(y - 30, x - 30 - index)
         mask = np.clip(255 * (20 - distance), 0, 255).astype(np.uint8)
         Image.fromarray(mask).save(tmp_path / "soft" / "masks" / f"{index}.jpg")
-        Image.fromarray(mask[:, ::-1] // 2).save(tmp_path / "soft" / "images" / f"{index}.png")
+        image = rng.integers(0, 256, (64, 80, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "soft" / "images" / f"{index}.png")
     first = data_actions.added(workspace, str(tmp_path / "soft"))
     rows = edited(first, _255={"name": "disc"})
     values = data_actions.applied(workspace, "soft", rows)
