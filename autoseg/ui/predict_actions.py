@@ -260,8 +260,7 @@ def no_batch() -> Values:
 def _caption(result: Result) -> str:
     if result.info.uncertainty is None:
         return result.info.name
-    share = f"{100 * result.info.uncertainty:.0f}"
-    return tr("{name} · uncertainty {share} %", name=result.info.name, share=share)
+    return f"{100 * result.info.uncertainty:.0f} % · {result.info.name}"
 
 
 def chosen(

@@ -50,11 +50,11 @@ def _layout_given(access: Access) -> Parts:
     )  # fmt: skip
     with gr.Row():
         several = gr.UploadButton(
-            label("Several images"), file_count="multiple", file_types=["image"], size="md",
+            label("Several images"), file_count="multiple", file_types=["image"], size="sm",
             min_width=120, elem_id="several",
         )  # fmt: skip
         predict = gr.Button(
-            label("Predict again"), size="md", min_width=120, elem_id="predict",
+            label("Predict again"), size="sm", min_width=120, elem_id="predict",
         )  # fmt: skip
     gallery = gr.Gallery(
         label=label("Examples it has not learnt from"), columns=4, height="auto",
@@ -107,7 +107,7 @@ def _layout_teaching() -> Parts:
         label=label("Corrections"), columns=6, height=180, object_fit="cover",
         allow_preview=False, visible=False, buttons=[], elem_id="corrections",
     )  # fmt: skip
-    with gr.Row(elem_classes="as-signing"):
+    with gr.Row(elem_classes="as-ending"):
         remove = gr.Button(
             label("Remove the chosen one"), visible=False, interactive=False, size="md",
             elem_id="remove-correction",
@@ -137,8 +137,8 @@ def _layout_batch() -> Parts:
         ],
     )  # fmt: skip
     batch = gr.Gallery(
-        label=label("Predicted images"), columns=6, height=230, object_fit="cover",
-        allow_preview=False, buttons=[], elem_id="batch",
+        label=label("Predicted images: uncertainty and name"), columns=6, height=230,
+        object_fit="cover", allow_preview=False, buttons=[], elem_id="batch",
     )  # fmt: skip
     with gr.Accordion(label("Download all"), open=False):
         formats = gr.CheckboxGroup(

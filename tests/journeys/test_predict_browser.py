@@ -1,0 +1,217 @@
+"""The Predict tab in a real browser: images in, masks on the canvas, files and corrections out."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_process import App
+from PIL import Image
+from predict_helpers import finished_run
+from workspace_helpers import make_photos
+
+from autoseg.data.dataset import check_dataset
+from autoseg.predictor import Predictor
+from autoseg.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app over two runs of one data set, the second trained on from the first."""
+    home = tmp_path_factory.mktemp("home")
+    workspace = Workspace(home)
+    photos = workspace.add_dataset(make_photos(home / "photos", 8)).source
+    first = finished_run(workspace, "photos-1", photos)
+    finished_run(workspace, "photos-2", photos, seed=1, start_from=first.model)
+    app = App(home)
+    app.start()
+    yield app
+    app.end()
+
+
+@pytest.fixture
+def workspace(app) -> Workspace:
+    return Workspace(app.home)
+
+
+@pytest.fixture
+def photos(workspace) -> Path:
+    return workspace.dataset("photos").source
+
+
+@pytest.fixture
+def tab(app, page) -> Any:
+    """The tab with the older of the two models."""
+    return opened(page, app, "photos-1")
+
+
+def opened(page: Any, app: App, model: str | None = None) -> Any:
+    page.goto(app.url)
+    page.get_by_role("tab", name="Predict", exact=True).click()
+    page.wait_for_selector("#examples button")
+    if model:
+        choose(page, "#model", model)
+    return page
+
+
+def choose(page: Any, field: str, text: str) -> None:
+    """Choose from a list by typing the beginning of what it is called."""
+    box = page.locator(f"{field} input[role=combobox]")
+    box.click()
+    box.fill(text)
+    page.locator("[role=option]", has_text=text).first.click()
+
+
+def wait_for_canvas(page: Any, name: str = "") -> str:
+    """Wait until the canvas has painted a result (of an image of that name); the result's id."""
+    canvas = page.locator('#canvas .mc[data-status="ready"]')
+    canvas.wait_for()
+    if name:
+        page.locator("#canvas .mc", has_text=name).wait_for()
+    return canvas.get_attribute("data-result")
+
+
+def wait_for_another(page: Any, former: str) -> str:
+    page.locator(f'#canvas .mc[data-status="ready"]:not([data-result="{former}"])').wait_for()
+    return wait_for_canvas(page)
+
+
+def download(page: Any, output_format: str) -> Path:
+    page.locator("#canvas").get_by_role("button", name="Download").click()
+    with page.expect_download() as waited:
+        page.locator(f"#canvas [data-format={output_format}]").click()
+    file = waited.value.path()
+    named = file.with_name(waited.value.suggested_filename)
+    file.rename(named)
+    return named
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_an_example_s_mask_is_painted_and_can_be_downloaded(tab, workspace, photos):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    file = download(tab, "index")
+    wanted = Predictor.from_pretrained(workspace.run("photos-1").path).predict(
+        photos / "images" / f"{file.stem}.jpg"
+    )
+    assert np.array_equal(read(file), wanted.mask)
+    assert np.array_equal(read(download(tab, "confidence")), wanted.confidence_image())
+
+
+def test_an_example_is_compared_with_its_ground_truth(tab):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    assert not tab.get_by_role("button", name="Differences").is_visible()
+    choose(tab, "#compare", "Ground truth")
+    tab.get_by_role("button", name="Differences").click()
+    tab.get_by_role("button", name="Side by side").click()
+    assert tab.locator("#canvas").get_by_text("Ground truth").first.is_visible()
+
+
+def test_a_model_that_was_trained_on_shows_what_changed(app, page):
+    opened(page, app, "photos-2").locator("#examples button").first.click()
+    wait_for_canvas(page)
+    assert page.locator("#compare input").input_value() == ("Before the training went on: photos-1")
+    assert page.get_by_role("button", name="Differences").is_visible()
+
+
+def test_an_upload_is_predicted_at_once_and_again_by_another_model(tab, photos):
+    tab.set_input_files("#image input[type=file]", photos / "images" / "scene_001.jpg")
+    first = wait_for_canvas(tab, "scene_001")
+    choose(tab, "#model", "photos-2")
+    tab.click("#predict")
+    wait_for_another(tab, first)
+
+
+def test_a_pasted_image_is_predicted(tab, photos):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    png = Image.open(photos / "images" / "scene_002.jpg")
+    png.save(photos.parent / "pasted.png")
+    data = list((photos.parent / "pasted.png").read_bytes())
+    tab.evaluate(
+        """async (data) => navigator.clipboard.write([new ClipboardItem({
+            'image/png': new Blob([new Uint8Array(data)], {type: 'image/png'})})])""",
+        data,
+    )
+    tab.locator("#image").get_by_label("Paste from clipboard").click()
+    wait_for_canvas(tab)
+
+
+def test_several_images_become_a_gallery_and_a_zip(tab, workspace, photos):
+    files = sorted((photos / "images").iterdir())[:4]
+    with tab.expect_file_chooser() as asked:
+        tab.click("#several")
+    asked.value.set_files(files)
+    tab.locator("#batch .thumbnail-item").nth(3).wait_for()
+    first = wait_for_canvas(tab)
+    tab.locator("#batch .thumbnail-item").nth(2).click()
+    wait_for_another(tab, first)
+    tab.get_by_label("By name").check()
+    tab.locator("#batch .thumbnail-item").first.get_by_text("scene_000").wait_for()
+    tab.locator("#batch .thumbnail-item").nth(3).click()
+    wait_for_canvas(tab, "scene_003")
+    tab.get_by_role("button", name="Download all").click()
+    with tab.expect_download() as waited:
+        tab.click("#zip")
+    predictor = Predictor.from_pretrained(workspace.run("photos-1").path)
+    with zipfile.ZipFile(waited.value.path()) as archive:
+        assert len(archive.namelist()) == 5
+        for file in files:
+            with archive.open(f"{file.stem}.png") as mask, Image.open(mask) as image:
+                assert np.array_equal(np.asarray(image), predictor.predict(file).mask)
+
+
+def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, photos):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    name = download(tab, "index").stem
+    tab.get_by_role("button", name="Correct", exact=True).click()
+    tab.locator("#canvas canvas").first.focus()
+    for key in ("2", "Space", "ArrowRight", "Space"):
+        tab.keyboard.press(key)
+    tab.get_by_role("button", name="Add to the data set").click()
+    tab.locator("#message", has_text="is added to photos").wait_for()
+    (kept,) = workspace.corrections("photos").all()
+    assert kept.original == name
+    dataset = check_dataset(photos, max_workers=1)
+    own = Predictor.from_pretrained(workspace.run("photos-1").path)
+    before = own.predict(photos / "images" / f"{name}.jpg").mask
+    changed = kept.read_mask() != before
+    assert 0 < changed.sum() < before.size
+    assert set(kept.read_mask()[changed]) == {1} and len(dataset.classes.names) > 2
+    tab.reload()
+    tab.get_by_role("tab", name="Predict", exact=True).click()
+    tab.get_by_role("button", name="Teach the model: corrections").wait_for()
+    tab.locator("#corrections .thumbnail-item").click()
+    tab.locator("#remove-correction:not([disabled])").click()
+    tab.locator("#corrections-text", has_text="No corrections of photos yet").wait_for()
+    assert workspace.corrections("photos").all() == ()
+
+
+def test_what_cannot_be_done_is_said(tab, tmp_path):
+    (tmp_path / "broken.png").write_text("no image")
+    tab.set_input_files("#image input[type=file]", tmp_path / "broken.png")
+    tab.locator("#message [role=alert]", has_text="does not decode").wait_for()
+    box = tab.locator("#model input[role=combobox]")
+    box.fill("/nowhere/at/all")
+    box.press("Enter")
+    tab.locator("#examples button").first.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_tab_is_usable_on_a_phone_and_in_chinese(app, browser, theme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{app.url}?__theme={theme}")
+    page.get_by_role("tab", name="预测", exact=True).click()
+    page.locator("#examples button").first.click()
+    wait_for_canvas(page)
+    assert page.get_by_text("对比对象").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
