@@ -154,3 +154,11 @@ def test_a_small_doubtful_region_counts_as_much_as_a_large_sure_background():
     assert small == pytest.approx((0.01 + 0.5) / 2, abs=1e-3)
     assert Prediction(mask, sure, names, palette).uncertainty == pytest.approx(0.01, abs=1e-3)
     assert predicted(mask).uncertainty == 0.0
+
+
+def test_the_doubt_of_a_huge_image_is_told_from_some_of_its_pixels():
+    rng = np.random.default_rng(0)
+    mask = (rng.random((3000, 2000)) < 0.01).astype(np.uint8)
+    sure = np.where(mask == 1, 0.6, 0.9).astype(np.float16)
+    found = Prediction(mask, sure, ("background", "a"), ((0, 0, 0), (255, 0, 0))).uncertainty
+    assert found == pytest.approx((0.1 + 0.4) / 2, abs=1e-3)
