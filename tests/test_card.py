@@ -345,3 +345,15 @@ def test_the_recipe_in_the_card_is_complete(tmp_path):
     (stored,) = re.findall(r"```json\n(.*?)```", card, flags=re.DOTALL)
     assert json.loads(stored)["drop_path"] == 0.1
     assert "stays as it was pretrained" in card and "learning rate of the encoder" not in card
+
+
+def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
+    report = full_report(compared_with="former model")
+    report["default_recipe"] = report["model"]
+    report["search"]["winner"]["origin"] = "former model"
+    report["search"]["trials"] = {"complete": 1}
+    report["default_note"] = "The former model is the one that training started from."
+    card = render_card(make_info(), report)
+    assert "| former model |" in card and "Against the former model: +3.1" in card
+    assert "began with the recipe and the weights of a former model" in card
+    assert "default recipe" not in card
