@@ -25,6 +25,9 @@ MAX_IMAGES = 4
 BUDGET_SHARE = 0.02
 """Most of a run's time that drawing may take."""
 
+FIRST_SHARE = 0.25
+"""Most of that time that the first drawing may take."""
+
 _DRAWING_S = 0.03
 """Putting one picture together, roughly, in seconds: until it has been measured."""
 
@@ -59,6 +62,7 @@ class LivePictures:
         self._recipe_of = recipe_of
         self._left_s = BUDGET_SHARE * budget_s
         self._slowness = 1.0
+        self._count: int | None = None
         shown = run.json("live/live.json")
         self._best = float(shown["score"]) if shown else -1.0
 
@@ -75,9 +79,13 @@ class LivePictures:
             return
         recipe = self._recipe_of(number)
         each_s = _DRAWING_S + self._bench.plan.costs[recipe.encoder_name].validation_s
-        count = min(MAX_IMAGES, int(self._left_s / (self._slowness * each_s)))
-        if count < 1:
+        # The first draw says how many; it leaves time for some more.
+        share = FIRST_SHARE if self._count is None else 1.0
+        affordable = int(share * self._left_s / (self._slowness * each_s))
+        count = min(MAX_IMAGES, affordable) if self._count is None else self._count
+        if count < 1 or count > affordable:
             return
+        self._count = count
         started = time.monotonic()
         try:
             self._draw(number, recipe, weights, score, self._spread(count))
