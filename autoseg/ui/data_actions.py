@@ -54,11 +54,11 @@ def shown(workspace: Workspace, name: str | None) -> Values:
         return {**nothing, "status": _html(views.empty(title, advice))}
     table = {"table": data_view.table(check, folder)}
     if check.verdict is None:
-        return {**nothing, **table, "status": _html(views.error(check.problem))}
+        return {**nothing, **table, "status": _html(data_view.problem(check))}
     notes = _html(data_view.sentences(check.verdict))
     pictures = _pictures(workspace, name, check)
-    problem = _html(views.error(check.problem) if check.problem else "")
-    return {**nothing, **table, "status": problem, "notes": notes, **pictures}
+    problem = data_view.problem(check)
+    return {**nothing, **table, "status": _html(problem), "notes": notes, **pictures}
 
 
 def _html(text: str) -> dict[str, Any]:

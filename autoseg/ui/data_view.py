@@ -9,6 +9,7 @@ from autoseg.data.mapping import NEAREST
 from autoseg.data.palette import default_palette, format_color
 from autoseg.data.verdict import Verdict, VerdictRow, format_share
 from autoseg.errors import ConfigError, FoundValue
+from autoseg.ui import views
 from autoseg.ui.data_sentences import said
 from autoseg.ui.previews import Check, Colors, Mapping, crop_of
 from autoseg.ui.texts import tr
@@ -146,6 +147,14 @@ def _found(check: Check) -> dict[str, str]:
         return {}
     found = {row.raw: row.class_name for row in check.verdict.rows if _is_single(row.raw)}
     return {**found, REST: NEAREST} if check.coding.snap else found
+
+
+def problem(check: Check) -> str:
+    """Why a data set cannot be used or searched, or what has to be said of it; as HTML."""
+    if not check.question:
+        return views.error(check.problem) if check.problem else ""
+    title = escape(tr("One question."))
+    return f'<div class="as-note" role="alert"><b>{title}</b> {escape(check.problem)}</div>'
 
 
 def sentences(verdict: Verdict) -> str:

@@ -111,13 +111,16 @@ function bar(part) {
   return make("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
+// Nothing was decided yet where the user is asked.
+const hasReasons = () => rows.some((row) => row.why);
+
 function line(row) {
   const fields = row.key
     ? { name: nameField(row), color: colorField(row), meaning: meaningField(row) } : {};
   row.fields = fields;
   if (row.key) fields.name.disabled = fields.color.disabled = row.meaning !== "class";
-  const why = row.why ? cell(T("Why"), row.why) : cell(T("Why"));
-  why.classList.add("why");
+  const why = hasReasons() ? cell(T("Why"), row.why) : null;
+  why?.classList.add("why");
   return make(
     "tr", { role: "row" },
     cell(T("Example"), picture(row)),
@@ -149,8 +152,8 @@ function show() {
   isQuestion = value.question;
   const titles = [
     T("Example"), T("Value"), T("Class"), T("Colour"), T("Meaning"), T("Pixels"), T("Images"),
-    T("Why"),
   ];
+  if (hasReasons()) titles.push(T("Why"));
   if (rows.length) {
     const head = make("tr", { role: "row" });
     for (const title of titles) head.append(make("th", { scope: "col", role: "columnheader" }, title));
