@@ -3,6 +3,7 @@
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from autoseg.ui.access import Access
 from autoseg.ui.downloader import Downloader
@@ -16,6 +17,17 @@ Parts = dict[str, Any]
 
 TILES = (256, 384, 512, 768, 1024)
 """Sides of tiles that are offered, in pixels."""
+
+
+class ImageFile(gr.Image):
+    """An image whose file comes as it is: `read_image` says what is wrong with it."""
+
+    is_template = True
+    """For Gradio: the browser shows what it shows for the base class."""
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the uploaded file."""
+        return payload.path if payload is not None else None
 
 
 def layout(access: Access) -> Parts:
@@ -44,7 +56,7 @@ def _layout_given(access: Access) -> Parts:
         elem_id="model",
     )  # fmt: skip
     hint = html("", visible=False)
-    image = gr.Image(
+    image = ImageFile(
         label=label("Image"), type="filepath", image_mode=None, height=220, elem_id="image",
         sources=["upload", "clipboard", "webcam"],
     )  # fmt: skip
