@@ -7,16 +7,20 @@ import gradio as gr
 
 JS = """(() => {
   let last = null;
-  const save = () => {
+  const save = async () => {
     const value = props.value;
     if (!value || !value.file || value.id === last) return;
     last = value.id;
+    const answer = await fetch(value.file.url);
+    if (!answer.ok) throw new Error(`${value.name}: ${answer.status}`);
     const anchor = document.createElement("a");
-    anchor.href = value.file.url;
+    // Where the server names a file, its name would win over ours; a blob has none.
+    anchor.href = URL.createObjectURL(await answer.blob());
     anchor.download = value.name;
     element.append(anchor);
     anchor.click();
     anchor.remove();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 60000);
   };
   save();
   watch("value", save);

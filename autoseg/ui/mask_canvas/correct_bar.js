@@ -59,7 +59,7 @@ class CorrectBar {
     this.close.disabled = state.corners < 3;
     this.abandon.hidden = !state.corners;
     const drawn = correction ? correction.changed : 0;
-    const sent = correction?.saved && state.sent;
+    const sent = state.sent && (!correction || correction.saved);
     this.changed.textContent = sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
     this.discard.hidden = !correction;
     this.add.disabled = state.sending;

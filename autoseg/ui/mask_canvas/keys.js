@@ -10,7 +10,7 @@ class KeysHelp {
       ["+  −  0", T("Zoom in, zoom out, whole image")], ["← ↑ → ↓", T("Move the image; when correcting, move the brush")],
       ["Shift + ←", T("Move the reading cursor; when correcting, in large steps")], ["Enter", T("Select the region under the cursor; close a polygon")],
       ["Esc", T("Deselect, drop a polygon")], ["O", T("Areas or outlines")], ["C", T("Side by side")], ["F", T("Full screen")],
-      [T("Space"), T("Paint, fill or set a corner")], ["1 – 9,  L", T("Choose the class; L leaves out")],
+      [T("Space bar"), T("Paint, fill or set a corner")], ["1 – 9,  L", T("Choose the class; L leaves out")],
       ["B  E  P  G", T("Brush, eraser, polygon, fill region")], ["[  ]", T("Smaller or larger brush")], ["Ctrl + Z,  Ctrl + Y", T("Undo, redo")],
     ];
     const entries = rows.map(([keys, text]) => make("div", {}, make("dt", { text: keys }), make("dd", { text })));
@@ -94,7 +94,7 @@ class Keys {
   cursor() {
     const { data, state, view } = this.app;
     if (state.cursor) return state.cursor;
-    const [x, y] = view.toImage(view.width / 2, view.height / 2).map(Math.floor);
+    const [x, y] = view.toImage(view.width / 2, view.height / 2).map((at) => Math.floor(at + 1e-6));
     return this.held({ x, y }, data);
   }
 

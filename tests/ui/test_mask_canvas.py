@@ -1,0 +1,58 @@
+"""The Python side of the mask canvas and of the downloader."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import autoseg.ui
+from autoseg.ui.downloader import Downloader
+from autoseg.ui.mask_canvas import SCRIPTS, TEXTS, MaskCanvas
+from autoseg.ui.texts import dictionary
+
+
+@pytest.fixture
+def value(tmp_path):
+    for name in ("photo", "mask"):
+        Image.new("L", (4, 3)).save(tmp_path / f"{name}.png")
+    return {
+        "id": "a", "name": "photo", "image": tmp_path / "photo.png",
+        "classes": str(tmp_path / "mask.png"), "confidence": None, "other": None,
+        "names": ["background", "cell"], "palette": [[0, 0, 0], [255, 0, 0]],
+    }  # fmt: skip
+
+
+def test_paths_become_files_and_the_rest_is_left_as_it_is(value):
+    sent = MaskCanvas().postprocess(value)
+    assert Path(sent["image"]["path"]) == value["image"]
+    assert sent["classes"]["meta"] == {"_type": "gradio.FileData"}
+    assert sent["confidence"] is sent["other"] is None
+    assert {**sent, "image": 0, "classes": 0} == {**value, "image": 0, "classes": 0}
+
+
+def test_no_value_is_none():
+    assert MaskCanvas().postprocess(None) is None
+
+
+def test_its_events_can_be_listened_to():
+    canvas = MaskCanvas()
+    assert callable(canvas.corrected) and callable(canvas.export)
+    with pytest.raises(AttributeError):
+        _ = canvas.painted
+
+
+def test_every_script_of_the_folder_is_part_of_it():
+    folder = Path(autoseg.ui.__file__).parent / "mask_canvas"
+    assert {path.name for path in folder.glob("*.js")} == set(SCRIPTS)
+
+
+def test_every_text_of_the_script_has_its_chinese_and_goes_to_the_page():
+    assert TEXTS - set(dictionary("zh")) == set()
+    sent = MaskCanvas(empty="No data set yet.").props["texts"]["zh"]
+    assert TEXTS <= set(sent)
+
+
+def test_the_downloader_sends_a_file_with_its_name(value):
+    sent = Downloader().postprocess({"file": value["image"], "name": "掩码 1.png", "id": "7"})
+    assert sent["file"]["path"] == str(value["image"]) and sent["name"] == "掩码 1.png"
+    assert Downloader().postprocess(None) is None
