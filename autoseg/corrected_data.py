@@ -48,6 +48,8 @@ class Manifest:
     """Digest of all that went in: two builds of one state are alike."""
     samples: dict[str, Origin]
     """By the sample's name in this folder."""
+    mapping: dict[str, str] = field(default_factory=dict)
+    """What the mask values of that data set mean, where the user said so."""
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
     format_version: int = FORMAT_VERSION
@@ -114,6 +116,15 @@ def splits_in(run: RunFolder) -> dict[str, str]:
     return {name: split for name, split in known if name is not None}
 
 
+def mapping_in(run: RunFolder) -> dict[str, str]:
+    """What the mask values of the data set mean that a run's data set is or was made of."""
+    info = run.info()
+    manifest = read_manifest(Path(info.source)) if info is not None else None
+    if manifest is not None:
+        return manifest.mapping
+    return dict(info.config.mapping) if info is not None else {}
+
+
 def build_corrected(
     source: Source,
     into: Path,
@@ -160,7 +171,8 @@ def build_corrected(
         pairs, notes = _plan(source, samples, corrections)
         _write(pairs, into, ready, coding, classes, on_progress)
         origins = {pair.name: pair.origin for pair in pairs}
-        manifest = Manifest(source.base, masks, state, origins, notes)
+        mapping = dict(source.mapping)
+        manifest = Manifest(source.base, masks, state, origins, mapping, notes)
         write_json(into / _MANIFEST, to_dict(manifest))
     return into
 

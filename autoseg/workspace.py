@@ -3,13 +3,22 @@
 import itertools
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from autoseg.config import ClassInfo, SearchConfig
-from autoseg.corrected_data import Manifest, Source, build_corrected, read_manifest, splits_in
+from autoseg.corrected_data import (
+    Manifest,
+    Source,
+    build_corrected,
+    mapping_in,
+    read_manifest,
+    splits_in,
+)
 from autoseg.corrections import Correction, Corrections, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
@@ -21,6 +30,9 @@ from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset, StoredDatasets, 
 from autoseg.text import clean_name
 
 __all__ = ["SAMPLE_NAME", "StoredDataset", "Workspace"]
+
+UNUSED_AFTER_S = 3600.0
+"""A data set with corrections that no run was made from is kept that long, in seconds."""
 
 
 class Workspace(StoredDatasets):
@@ -95,29 +107,43 @@ class Workspace(StoredDatasets):
             DatasetError: There are no corrections, or their classes are not the data set's.
             RunError: It is not known how the run divided the data set.
         """
-        base, _ = self._corrected_base(dataset_name)
-        info = splits_of.info() if splits_of is not None else None
+        base, manifest = self._corrected_base(dataset_name)
+        corrections = self.corrections(base.name)
         source = Source(
             base=base.name,
             folder=base.source,
-            corrections=self.corrections(base.name),
+            corrections=corrections,
             splits=splits_in(splits_of) if splits_of is not None else None,
-            mapping=dict(info.config.mapping) if info is not None else {},
+            mapping=mapping_in(splits_of) if splits_of else manifest.mapping if manifest else {},
         )
-        former = [
-            dataset
-            for dataset in self.datasets()
-            if dataset.owned and (m := read_manifest(dataset.source)) and m.base == base.name
+        aside = corrections.folder / ".build"
+        corrections.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(corrections.folder / ".build.lock"):  # Two tabs may ask at once.
+            former = self._corrected_from(base)
+            built = build_corrected(source, aside, [d.source for d in former], on_progress)
+            if built != aside:
+                return next(dataset for dataset in former if dataset.source == built)
+            self._forget_unused(former)
+            name = self._free_dataset_name(clean_name(f"{base.name}-corrected"))
+            return self._move_in(aside, name)
+
+    def _corrected_from(self, base: StoredDataset) -> list[StoredDataset]:
+        """Data sets that were made of another and its corrections."""
+        manifests = [(dataset, read_manifest(dataset.source)) for dataset in self.datasets()]
+        return [
+            d for d, manifest in manifests if d.owned and manifest and manifest.base == base.name
         ]
-        aside = source.corrections.folder / ".build"
-        built = build_corrected(source, aside, [d.source for d in former], on_progress)
-        if built != aside:
-            return next(dataset for dataset in former if dataset.source == built)
+
+    def _forget_unused(self, datasets: list[StoredDataset]) -> None:
+        """Delete steps on the way that no run was made from.
+
+        A run says what it searches in once it has read it, so new ones stay in any case.
+        """
         used = {self.source_of(run) for run in self.runs()}
-        for dataset in former:  # Steps on the way that no run was made from.
-            if dataset.source not in used:
+        for dataset in datasets:
+            is_old = time.time() - dataset.source.stat().st_mtime > UNUSED_AFTER_S
+            if is_old and dataset.source not in used and None not in used:
                 self.delete_dataset(dataset.name)
-        return self._move_in(aside, self._free_dataset_name(clean_name(f"{base.name}-corrected")))
 
     def _corrected_base(self, dataset_name: str) -> tuple[StoredDataset, Manifest | None]:
         """The data set that corrections belong to, and how the named one was made of it."""

@@ -213,9 +213,9 @@ def test_more_corrections_make_a_new_data_set_and_a_run_keeps_its_own(workspace,
     samples = [sample.image_path for sample in photos.samples]
     workspace.add_correction("photos", "x", samples[0], painted(), CLASSES)
     first = workspace.with_corrections("photos", run)
+    os.utime(first.source, (0, 0))  # Long ago, and no run was made of it.
     workspace.add_correction("photos", "x", samples[1], painted(), CLASSES)
     second = workspace.with_corrections("photos", run)
-    # No run was made of the first one.
     assert (
         [d.name for d in workspace.datasets()] == ["photos", second.name] == ["photos", first.name]
     )
@@ -280,6 +280,11 @@ def test_a_mapping_of_the_run_decides_what_the_masks_say(workspace, tmp_path):
     before, after = masks_by_content(dataset), masks_by_content(again)
     same = [np.array_equal(before[key], after[key]) for key in before]
     assert sum(same) == len(dataset) - 1
+    # The next time too, though the run on the corrected data needed no mapping.
+    child, _ = searched(workspace, again, "child")
+    workspace.add_correction("odd", "x", dataset.samples[1].image_path, painted(1), classes)
+    third = workspace.with_corrections(workspace.dataset_of(child).name, child)
+    assert len(check_dataset(third.source)) == len(dataset)
 
 
 def test_without_corrections_or_with_other_classes_it_says_what_to_do(workspace, photos):
@@ -305,3 +310,13 @@ def test_corrections_go_with_their_data_set(workspace, photos):
     folder = workspace.corrections("photos").folder
     workspace.delete_dataset("photos")
     assert not folder.exists()
+
+
+def test_a_data_set_that_a_new_run_is_about_to_read_is_not_deleted(workspace, photos):
+    """The run says what it searches in only once it has read it; it may wait for the device."""
+    run, _ = searched(workspace, photos, "photos-1")
+    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    first = workspace.with_corrections("photos", run)
+    workspace.add_correction("photos", "x", photos.samples[1].image_path, painted(), CLASSES)
+    second = workspace.with_corrections("photos", run)
+    assert first.source.is_dir() and second.name == f"{first.name}-2"
