@@ -31,9 +31,12 @@ def no_data() -> str:
 
 
 def listed(workspace: Workspace, chosen: str | None = None) -> Values:
-    """The list of data sets with `chosen`, or else the first one, selected."""
+    """The list of data sets with `chosen`, or else the one last looked at, selected."""
     names = [dataset.name for dataset in workspace.datasets()]
-    value = chosen if chosen in names else next(iter(names), None)
+    value = chosen
+    if chosen not in names:
+        folders = {name: workspace.check_folder(name) for name in names}
+        value = max(names, key=lambda name: previews.seen_at(folders[name]), default=None)
     return {
         "datasets": gr.update(choices=names, value=value, visible=bool(names)),
         "manage": gr.update(visible=bool(names)),
@@ -59,6 +62,13 @@ def shown(workspace: Workspace, name: str | None) -> Values:
     pictures = _pictures(workspace, name, check)
     problem = data_view.problem(check)
     return {**nothing, **table, "status": _html(problem), "notes": notes, **pictures}
+
+
+def chosen(workspace: Workspace, name: str | None) -> Values:
+    """A data set of the list, which a reload then shows again."""
+    if name is not None:
+        previews.mark_seen(workspace.check_folder(name))
+    return shown(workspace, name)
 
 
 def _html(text: str) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def _connect_verdict(
     parts["table"].apply(on_apply, **shown_on)
     parts["table"].forget(on_forget, **shown_on)
     parts["datasets"].input(
-        lambda name: placed(shown(workspace, name)), parts["datasets"], outputs,
+        lambda name: placed(actions.chosen(workspace, name)), parts["datasets"], outputs,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
 

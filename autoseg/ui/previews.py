@@ -1,9 +1,10 @@
 """What the page keeps of a checked data set, so that a reload shows it again at once."""
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -134,6 +135,20 @@ def load_check(folder: Path) -> Check | None:
         return from_dict(Check, read_json(folder / "check.json"), "check.json")
     except ConfigError:
         return None
+
+
+def seen_at(folder: Path) -> float:
+    """Unix time at which a data set was last checked or chosen; 0 where it never was."""
+    try:
+        return (folder / "check.json").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def mark_seen(folder: Path) -> None:
+    """Note that a data set was chosen, so that a reload shows it again."""
+    with suppress(OSError):
+        os.utime(folder / "check.json")
 
 
 def crop_of(folder: Path, row: int) -> Path | None:

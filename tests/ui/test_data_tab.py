@@ -146,6 +146,16 @@ def test_what_the_hub_does_not_have_is_shown_as_it_stands(workspace, hub_of_this
     assert 'role="alert"' in status(values) and "Traceback" not in status(values)
 
 
+def test_a_reload_shows_the_data_set_that_was_last_looked_at(workspace, checked_photos, tmp_path):
+    assert data_actions.listed(workspace)["datasets"]["value"] == "photos"
+    data_actions.added(workspace, make_photos(tmp_path / "fields"))
+    data_actions.added(workspace, make_photos(tmp_path / "trees"))
+    assert data_actions.listed(workspace)["datasets"]["value"] == "trees"
+    data_actions.chosen(workspace, "fields")
+    assert data_actions.listed(workspace)["datasets"]["value"] == "fields"
+    assert data_actions.listed(workspace, "photos")["datasets"]["value"] == "photos"
+
+
 def test_a_removed_data_set_is_gone_after_a_question_that_says_what_goes(
     workspace, photos, tmp_path
 ):
