@@ -5,11 +5,19 @@ from html import escape
 from autoseg import estimate
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.estimate import Estimate, Facts
-from autoseg.ui import views
+from autoseg.ui import run_view, views
 from autoseg.ui.search_form import Form
 from autoseg.ui.search_views import clock_in
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
+
+
+def reason(workspace: Workspace, form: Form) -> str:
+    """Another text whenever the estimate may be another one."""
+    folder = workspace.check_folder(form.dataset) if form.dataset else None
+    file = folder / "facts.npz" if folder else None
+    known = file.stat().st_mtime_ns if file and file.is_file() else None
+    return repr((form, known, run_view.live_runs(workspace)))
 
 
 def expected(workspace: Workspace, form: Form) -> str:

@@ -1,6 +1,6 @@
 """Search tab: start a search, watch it, stop it. It shows what is on disk and keeps nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -101,30 +101,31 @@ class _Wiring:
         """Everything, for a page just opened."""
         return self.placed(search_actions.opened(self.workspace, name))
 
+    def form_of(self, given: Sequence[Any]) -> Form:
+        """The fields' values as they come from the page."""
+        return Form(**dict(zip(self.fields, given, strict=True)))
+
     def connect_form(self) -> None:
         """Starting, and what is wrong with the fields."""
 
-        def form_of(given: tuple[Any, ...]) -> Form:
-            return Form(**dict(zip(self.fields, given, strict=True)))
-
         def validated(*given: Any) -> list[dict[str, Any]]:
-            problems = form_of(given).problems()
+            problems = self.form_of(given).problems()
             return [
                 gr.validate(name not in problems, problems.get(name, "")) for name in self.fields
             ]
 
         def holds(*given: Any) -> list[dict[str, Any]]:
             # Nobody has to be told that a field is empty before having come to it.
-            problems = {k: v for k, v in form_of(given).problems().items() if k != "dataset"}
+            problems = {k: v for k, v in self.form_of(given).problems().items() if k != "dataset"}
             return [
                 gr.validate(name not in problems, problems.get(name, "")) for name in self.fields
             ]
 
         def on_change(*given: Any) -> str:
-            return search_estimate.expected(self.workspace, form_of(given))
+            return search_estimate.expected(self.workspace, self.form_of(given))
 
         def on_start(*given: Any) -> Placed:
-            return self.placed(search_actions.started(self.workspace, form_of(given)))
+            return self.placed(search_actions.started(self.workspace, self.form_of(given)))
 
         gr.on(
             [field.change for field in self.fields.values()], on_change,
@@ -186,15 +187,19 @@ class _Wiring:
     def connect_timer(self) -> None:
         """Look again, and send only what is new."""
 
-        def on_tick(name: str | None, seen: dict[str, str]) -> Placed:
+        def on_tick(name: str | None, seen: dict[str, str], *given: Any) -> Placed:
+            form = self.form_of(given)
+            reason = search_estimate.reason(self.workspace, form)
+            stamp = run_view.stamp(self.workspace, name) + reason
             live = bool(run_view.live_runs(self.workspace))
-            stamp = f"{live} {run_view.stamp(self.workspace, name)}"
             if not live and name and seen.get("stamp") == stamp:
                 return {self.seen: gr.skip()}
             values = search_actions.ticked(self.workspace, name)
-            return self.placed(values, {**seen, "stamp": stamp})
+            if seen.get("reason") != reason:
+                values["estimate"] = search_estimate.expected(self.workspace, form)
+            return self.placed(values, {**seen, "stamp": stamp, "reason": reason})
 
-        inputs = [self.parts["runs"], self.seen]
+        inputs = [self.parts["runs"], self.seen, *self.fields.values()]
         self.timer.tick(on_tick, inputs, self.outputs, queue=False, **self.private)
 
 

@@ -35,7 +35,7 @@ def test_what_cannot_be_done_is_said_on_the_page(app, page, tmp_path):
     assert "broken.zip" in page.inner_text("#verdict")
     page.get_by_role("tab", name="Search").click()
     page.click("#start")
-    page.wait_for_selector("#problem [role=alert]")
+    page.wait_for_selector("#dataset >> text=No data set is chosen")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -56,7 +56,7 @@ def test_from_an_empty_workspace_to_a_mask(app, page):
     """Reloads, a second tab and a restart of the app in mid-search lose nothing; Stop finishes."""
     make_sample(page, app)
     page.click("#use")
-    budget = page.locator("#budget input")
+    budget = page.locator("#budget input[type=text]")
     budget.fill("4m")
     budget.press("Enter")
     page.click("#start")
@@ -78,7 +78,7 @@ def test_from_an_empty_workspace_to_a_mask(app, page):
     page.wait_for_selector("#stop:disabled")
     page.wait_for_selector("#card >> text=done", timeout=180_000)
     page.wait_for_selector("#report table")
-    page.wait_for_selector("#curves canvas, #curves svg")
+    page.wait_for_selector("#curves svg.marks")
     page.reload()
     page.wait_for_selector("#report table")
 

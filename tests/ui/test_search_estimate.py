@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from gradio.context import LocalContext
 from test_views import text_of
+from ui_helpers import write_run
 from workspace_helpers import make_photos
 
 from autoseg import estimate
@@ -56,6 +57,20 @@ def test_a_data_set_that_was_not_checked_has_none_and_says_what_to_do(workspace)
 def test_a_form_that_does_not_hold_has_none(workspace):
     assert search_estimate.expected(workspace, Form("photos", "soon")) == ""
     assert search_estimate.expected(workspace, Form(None, "6m")) == ""
+
+
+def test_the_estimate_is_made_anew_when_anything_changed_that_it_depends_on(workspace):
+    form = Form("photos", "6m")
+    reasons = [search_estimate.reason(workspace, form)]
+    assert search_estimate.reason(workspace, form) == reasons[0]
+    reasons.append(search_estimate.reason(workspace, Form("photos", "7m")))
+    folder = workspace.check_folder("photos")
+    folder.mkdir(parents=True)
+    (folder / "facts.npz").touch()
+    reasons.append(search_estimate.reason(workspace, form))
+    write_run(workspace, "other", status="running")
+    reasons.append(search_estimate.reason(workspace, form))
+    assert len(set(reasons)) == 4
 
 
 def test_more_time_is_more_trials(workspace):
