@@ -265,7 +265,7 @@ def search(
     """Find and train the best model for a data set in the time given.
 
     Ctrl-C once finishes with the best so far; twice leaves at once. The same command goes on with
-    a run that was interrupted.
+    a run that was interrupted or paused. While another search has the device, it waits its turn.
     """
     config = SearchConfig(
         budget_s=parse_duration(budget),

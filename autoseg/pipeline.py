@@ -161,6 +161,7 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
         else:
             journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
         raise
+    run.clear_requests()  # One that came too late.
     journal.close("done", "The model is ready.")
     journal.drop_weights()
 
