@@ -144,21 +144,19 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_small_doubtful_region_counts_as_much_as_a_large_sure_background():
-    mask = np.zeros((100, 100), np.uint8)
-    sure = np.full(mask.shape, 0.99, np.float16)
-    doubtful = sure.copy()
-    mask[:2, :2], doubtful[:2, :2] = 2, 0.5
-    names, palette = ("background", "a", "b"), ((0, 0, 0), (255, 0, 0), (10, 200, 30))
-    small = Prediction(mask, doubtful, names, palette).uncertainty
-    assert small == pytest.approx((0.01 + 0.5) / 2, abs=1e-3)
-    assert Prediction(mask, sure, names, palette).uncertainty == pytest.approx(0.01, abs=1e-3)
-    assert predicted(mask).uncertainty == 0.0
-
-
-def test_the_doubt_of_a_huge_image_is_told_from_some_of_its_pixels():
+def test_uncertainty_is_the_share_of_pixels_that_are_expected_to_be_wrong():
     rng = np.random.default_rng(0)
-    mask = (rng.random((3000, 2000)) < 0.01).astype(np.uint8)
+    confidence = rng.uniform(0.5, 1, (200, 300)).astype(np.float16)
+    wrong = rng.random(confidence.shape) > confidence
+    names, palette = ("background", "a"), ((0, 0, 0), (255, 0, 0))
+    found = Prediction(wrong.astype(np.uint8), confidence, names, palette).uncertainty
+    assert found == pytest.approx(wrong.mean(), abs=0.01)
+    assert predicted(random_mask()).uncertainty == 0.0
+
+
+def test_the_uncertainty_of_a_huge_image_is_told_from_some_of_its_pixels():
+    rng = np.random.default_rng(0)
+    mask = (rng.random((3000, 2000)) < 0.1).astype(np.uint8)
     sure = np.where(mask == 1, 0.6, 0.9).astype(np.float16)
     found = Prediction(mask, sure, ("background", "a"), ((0, 0, 0), (255, 0, 0))).uncertainty
-    assert found == pytest.approx((0.1 + 0.4) / 2, abs=1e-3)
+    assert found == pytest.approx(0.9 * 0.1 + 0.1 * 0.4, abs=1e-3)

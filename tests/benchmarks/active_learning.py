@@ -1,7 +1,7 @@
 """Correct and teach: the most uncertain images against as many at random.
 
 A model learns from a few images. Then, in rounds, images of the pool get their ground truth, as if
-a person had corrected them, and the model trains on: once with the images whose
+a person had corrected them, and the model trains on: once with the images of a batch whose
 `Prediction.uncertainty` is highest, once with as many at random. Both go on from the same first
 model, with the same seeds and equally many training windows, so with equal time, whatever else the
 machine does meanwhile. Scores are those of the test split at working size.
@@ -57,6 +57,8 @@ class Setting:
     rounds: int
     first_windows: int
     windows: int
+    gallery: int
+    """Images among which the most uncertain are sought, as in one batch of the Predict tab."""
 
     def split(self, name: str) -> np.ndarray:
         """Images of a given split."""
@@ -85,9 +87,10 @@ class Setting:
         return Prediction(found.mask, found.confidence, classes.names, classes.palette).uncertainty
 
     def pick_uncertain(self, trial: Trial, left: np.ndarray, rng: np.random.Generator) -> list[int]:
-        """The images of which the model is least sure."""
-        doubts = np.asarray([self.uncertainty(trial, int(i)) for i in left])
-        return [int(i) for i in left[np.argsort(-doubts, kind="stable")[: self.add]]]
+        """The images of a batch of which the model is least sure."""
+        batch = rng.choice(left, min(self.gallery, len(left)), replace=False)
+        doubts = np.asarray([self.uncertainty(trial, int(i)) for i in batch])
+        return [int(i) for i in batch[np.argsort(-doubts, kind="stable")[: self.add]]]
 
     def pick_random(self, trial: Trial, left: np.ndarray, rng: np.random.Generator) -> list[int]:
         """Any images."""
@@ -191,6 +194,7 @@ def make_setting(args: argparse.Namespace) -> Setting:
         rounds=args.rounds,
         first_windows=args.first_windows,
         windows=args.windows,
+        gallery=args.gallery,
     )
 
 
@@ -203,9 +207,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
     parser.add_argument("--start", type=int, default=20, help="images at the beginning")
     parser.add_argument("--add", type=int, default=10, help="images corrected per round")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--gallery", type=int, default=100, help="images looked at per round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--first-windows", type=int, default=800, help="of the first model")
-    parser.add_argument("--windows", type=int, default=400, help="of every round")
+    parser.add_argument("--windows", type=int, default=300, help="of every round")
     parser.add_argument("--scale", type=float, default=0.1875, help="of the working size")
     parser.add_argument("--encoder", default="tf_efficientnet_lite0.in1k")
     parser.add_argument("--threads", type=int, default=1)
