@@ -107,7 +107,7 @@ def _manager() -> dict[str, Any]:
     ) as manage:
         new_name = gr.Textbox(label=label("Name"), max_length=64, elem_id="new-name")
         rename = gr.Button(label("Rename"), size="md", elem_id="rename")
-        remove = gr.Button(label("Remove ..."), size="md", elem_id="remove")
+        remove = gr.Button(label("Remove…"), size="md", elem_id="remove")
         with gr.Column(visible=False, elem_id="sure") as sure:
             question = html(visible=False)
             gr.Markdown(label("Models already found stay as they are."))
