@@ -194,6 +194,29 @@ def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, 
     assert workspace.corrections("photos").all() == ()
 
 
+@pytest.mark.slow
+def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, workspace):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    tab.get_by_role("button", name="Correct", exact=True).click()
+    tab.locator("#canvas canvas").first.focus()
+    for key in ("2", "Space", "ArrowRight", "Space"):
+        tab.keyboard.press(key)
+    tab.get_by_role("button", name="Add to the data set").click()
+    tab.locator("#message", has_text="is added to photos").wait_for()
+    tab.locator("#teach-budget input").fill("45s")
+    tab.click("#train")
+    card = tab.locator("#card", has_text="photos-corrected-1")
+    card.locator(".as-pill", has_text="done").wait_for(timeout=300_000)
+    run = workspace.named_run("photos-corrected-1")
+    assert run.info().config.start_from == str(workspace.named_run("photos-1").model)
+    tab.click("#try")
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    assert tab.locator("#compare input").input_value() == "Before the training went on: photos-1"
+    tab.get_by_role("button", name="Differences").click()
+
+
 def test_what_cannot_be_done_is_said(tab, tmp_path):
     (tmp_path / "broken.png").write_text("no image")
     tab.set_input_files("#image input[type=file]", tmp_path / "broken.png")
