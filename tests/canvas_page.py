@@ -124,6 +124,8 @@ def _serve(folder: Path, port: int) -> None:
 
     with gr.Blocks(analytics_enabled=False) as page:
         with gr.Row():
+            hide = gr.Button("hide", elem_id="hide")
+            unhide = gr.Button("unhide", elem_id="unhide")
             buttons = {name: gr.Button(name, elem_id=f"show-{name}") for name in [*values, "none"]}
         with gr.Tabs():
             with gr.Tab("First"):
@@ -136,6 +138,8 @@ def _serve(folder: Path, port: int) -> None:
             value = values.get(name)
             outputs = [first, second, third]
             button.click(lambda value=value: [value] * 3, None, outputs, queue=False)
+        hide.click(lambda: gr.update(visible=False), None, first, queue=False)
+        unhide.click(lambda: gr.update(visible=True), None, first, queue=False)
         first.corrected(corrected, None, None)
         first.export(export, None, saved)
     page.launch(

@@ -214,6 +214,29 @@ def test_unsaved_corrections_are_there_when_the_image_comes_back(canvas, served)
     assert np.array_equal(sent(canvas, served), MASK)
 
 
+def test_a_correction_that_could_not_be_sent_is_kept(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.route("**/upload*", lambda route: route.abort())
+    canvas.button("Add to the data set").click()
+    canvas.root.get_by_text("Not sent. Try again.").wait_for()
+    canvas.page.unroute("**/upload*")
+    canvas.show("next").show("plain")
+    canvas.button("Go on").click()
+    wanted = np.where(stroke((30, 5), (30, 5), 7), 1, MASK)
+    assert np.array_equal(sent(canvas, served), wanted)
+
+
+def test_a_canvas_taken_off_the_page_keeps_its_unsaved_corrections(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.click("#hide")
+    canvas.root.wait_for(state="detached")
+    canvas.page.click("#unhide")
+    canvas.root.and_(canvas.page.locator("[data-status=ready]")).wait_for()
+    canvas.button("Go on").click()
+    wanted = np.where(stroke((30, 5), (30, 5), 7), 1, MASK)
+    assert np.array_equal(sent(canvas, served), wanted)
+
+
 def test_discard_brings_the_models_mask_back(canvas, served):
     canvas.drag((30, 5), (30, 5))
     canvas.button("Discard").first.click()

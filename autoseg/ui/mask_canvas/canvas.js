@@ -1,5 +1,5 @@
 // The component: one state, the parts that show it, and what they may do to it.
-const FRESH = { region: null, cursor: null, corners: 0, threshold: 0.5, correction: null, restored: false, sent: false };
+const FRESH = { region: null, cursor: null, corners: 0, threshold: 0.5, correction: null, restored: false, sent: "" };
 
 class MaskCanvas {
   constructor(root) {
@@ -328,32 +328,35 @@ class MaskCanvas {
     const { correction } = this.state;
     if (!finished) return this.redraw(true);
     if (correction) keepDraft(this.data.id, correction);
-    this.update({ correction, region: null, restored: false });
+    this.update({ correction, region: null, restored: false, sent: correction?.saved ? this.state.sent : "" });
     this.countSoon();
   }
 
   discard() {
     DRAFTS.delete(this.data.id);
-    this.update({ correction: null, restored: false, sent: false, region: null });
+    this.update({ correction: null, restored: false, sent: "", region: null });
     this.countSoon();
   }
 
   async submit() {
     const { data } = this;
     const mask = this.mask();
-    const { correction } = this.state;
-    this.update({ sending: true });
+    const correction = this.state.correction || new Correction(data.width, data.height, mask, data.model);
+    const changed = correction.changed;
+    correction.saved = true; // Until the next stroke, which may come while this is on its way.
+    this.update({ sending: true, sent: "" });
+    let sent = "yes";
     try {
       const blob = await writeGrey(data.width, data.height, mask);
-      const sent = await upload(new File([blob], "mask.png", { type: "image/png" }));
-      const changed = correction ? correction.changed : new Correction(data.width, data.height, mask, data.model).changed;
-      trigger("corrected", { id: data.id, mask: { path: sent.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
-      if (correction) correction.saved = true;
-      DRAFTS.delete(data.id);
-      this.update({ sent: true });
-    } finally {
-      this.update({ sending: false });
+      const file = await upload(new File([blob], "mask.png", { type: "image/png" }));
+      trigger("corrected", { id: data.id, mask: { path: file.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
+    } catch (error) {
+      console.warn(error);
+      sent = "failed";
+      correction.saved = correction.past.length === 0;
     }
+    keepDraft(data.id, correction);
+    this.update(this.data === data ? { sending: false, sent } : { sending: false });
   }
 
   requestExport(format) {

@@ -26,6 +26,7 @@ class ClassTable {
       ...(data.confidence ? [[T("Confidence"), ""]] : []), ...(data.other ? [[T("IoU"), ""]] : []),
     ];
     this.head.replaceChildren(...titles.map(([text, kind]) => make("th", { scope: "col" }, make("span", { class: kind, text }))));
+    this.node.parentElement.classList.toggle("wide", Boolean(data.confidence && data.other));
     this.rows = new Map();
     for (const index of [...data.names.keys(), IGNORED]) this.rows.set(index, this.row(index));
     this.body.replaceChildren(...[...this.rows.values()].map((row) => row.node));

@@ -59,8 +59,10 @@ class CorrectBar {
     this.close.disabled = state.corners < 3;
     this.abandon.hidden = !state.corners;
     const drawn = correction ? correction.changed : 0;
-    const sent = state.sent && (!correction || correction.saved);
-    this.changed.textContent = sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
+    const sent = state.sent === "yes" && (!correction || correction.saved);
+    const failed = state.sent === "failed";
+    this.changed.classList.toggle("mc-bad", failed);
+    this.changed.textContent = failed ? T("Not sent. Try again.") : sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
     this.discard.hidden = !correction;
     this.add.disabled = state.sending;
     this.notice.hidden = !(data && state.restored);

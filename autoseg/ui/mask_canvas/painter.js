@@ -95,7 +95,7 @@ class Painter {
   paintOutlines({ left, right, top, bottom }, table) {
     const { width } = this.canvas;
     const { words, codes } = this;
-    const thick = Math.max(1, Math.round(1.4 * this.ratio));
+    const thick = Math.max(1, Math.round(2 * this.ratio));
     for (let y = top; y < bottom; y++) {
       const up = (Math.max(top, y - thick) - y) * width;
       const down = (Math.min(bottom - 1, y + thick) - y) * width;

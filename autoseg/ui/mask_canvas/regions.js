@@ -19,21 +19,21 @@ function thresholdedMask(model, confidence, least, width, height) {
 }
 
 /** Pixels of each class, mean confidence in it, and its intersection over union with `other`.
- *  @param {{size, mask, model, confidence, other}} scene
  */
-function statistics({ width, height, mask, model, confidence, other }) {
+function statistics({ width, height, mask, model, confidence, other, names }) {
   const areas = new Uint32Array(256);
   for (let i = 0; i < mask.length; i++) areas[mask[i]]++;
   return {
     areas,
     total: mask.length,
-    confidences: confidence && meanConfidences(width, height, mask, model, confidence),
+    confidences: confidence && meanConfidences(width, height, mask, model, confidence, names.length === 2),
     agreement: other && agreement(mask, other),
   };
 }
 
-/** Mean confidence by class, over the cells of the confidence map, or null where it has none. */
-function meanConfidences(width, height, mask, model, confidence) {
+/** Mean confidence by class, over the cells of the confidence map, or null where it has none.
+ *  What the model gives a class that is not its own choice is known where there are two. */
+function meanConfidences(width, height, mask, model, confidence, twoClasses) {
   const sums = new Float64Array(256);
   const cells = new Uint32Array(256);
   const same = confidence.width === width && confidence.height === height;
@@ -42,6 +42,7 @@ function meanConfidences(width, height, mask, model, confidence) {
     for (let x = 0; x < confidence.width; x++) {
       const i = base + (same ? x : Math.floor(((x + 0.5) * width) / confidence.width));
       const value = confidence.data[y * confidence.width + x];
+      if (mask[i] !== model[i] && !twoClasses) continue;
       sums[mask[i]] += mask[i] === model[i] ? value : 255 - value;
       cells[mask[i]]++;
     }
