@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from autoseg.config import Geometry, Recipe
+from autoseg.errors import PausedError
 from autoseg.search.budget import Clock
 from autoseg.search.journal import HEARTBEAT_S, KEPT_WEIGHTS, Journal
+from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
 from autoseg.training.trainer import Evaluation
 
@@ -110,3 +112,29 @@ def test_closing_writes_the_last_word(run, status):
     assert (state.phase == "finished") == (status == "done")
     time.sleep(HEARTBEAT_S + 0.3)
     assert run.state() == state  # Nothing beats any more.
+
+
+def test_who_waits_for_a_device_says_for_whom_and_beats(journal, run):
+    journal.wait_for(["leaves-1", "leaves-2"])
+    queued = run.state()
+    assert queued.status == "queued" and queued.waits_for == "leaves-1" and queued.is_live
+    assert "leaves-1" in queued.message and "1 more" in queued.message
+    time.sleep(HEARTBEAT_S + 0.5)
+    assert run.state().updated_at > queued.updated_at
+    assert run.json("resources.json") is None  # It takes nothing yet.
+    journal.begin(ResourceMeter(torch.device("cpu")))
+    began = run.state()
+    assert (began.status, began.message, began.waits_for) == ("running", "", "")
+    time.sleep(HEARTBEAT_S + 0.5)
+    assert run.json("resources.json")["updated_at"] == pytest.approx(time.time(), abs=HEARTBEAT_S)
+
+
+def test_a_request_to_pause_is_heard_where_work_reports_its_progress(journal, run):
+    journal.progress(1, 4)
+    run.request_pause()
+    for report in (lambda: journal.progress(2, 4), lambda: journal.enter("searching")):
+        with pytest.raises(PausedError, match="goes on"):
+            report()
+    assert run.state().phase == "checking data"
+    journal.close("paused", "later")
+    assert run.state().status == "paused" and run.state().progress == 0.25

@@ -11,6 +11,7 @@ from autoseg.config import MAX_FROZEN_DEPTH, Geometry
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
+from autoseg.errors import PausedError
 from autoseg.metrics import iou, macro_imagewise
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
@@ -198,3 +199,25 @@ def test_memory_that_runs_out_outside_a_step_ends_the_trial_and_not_the_search(
     first, *others = loop.journal.trials.values()
     assert first.status == "failed" and "out of memory" in first.reason
     assert [t.status for t in others] == ["complete", "complete"]
+
+
+def test_a_paused_trial_is_set_aside_and_tried_again(make_loop):
+    def keep_going() -> bool:
+        ended = [trial.status != "running" for trial in loop.journal.trials.values()]
+        if len(ended) >= 3 and not ended[-1]:
+            raise PausedError("paused")
+        return True
+
+    loop = make_loop(max_trials=3, keep_going=keep_going)
+    with pytest.raises(PausedError):
+        loop.run()
+    *kept, paused = loop.journal.trials.values()
+    assert paused.status == "failed" and "paused" in paused.reason
+    again = make_loop(max_trials=3)
+    again.run()
+    trials = again.journal.trials
+    assert [trials[t.number] for t in kept] == kept
+    assert trials[paused.number].reason == paused.reason
+    retried = trials[paused.number + 1]
+    assert retried.recipe.frozen_depth == paused.recipe.frozen_depth
+    assert retried.status in ("complete", "pruned")

@@ -154,6 +154,23 @@ def test_a_request_to_stop_is_seen_and_forgotten(run):
     assert not run.stop_requested()
 
 
+def test_a_request_to_pause_is_another_one(run):
+    run.path.mkdir()
+    run.request_pause()
+    assert run.pause_requested() and not run.stop_requested()
+    run.request_stop()
+    run.clear_requests()
+    assert not run.pause_requested() and not run.stop_requested()
+
+
+def test_a_queued_search_that_went_silent_is_interrupted_and_waits_for_nobody(run):
+    queued = replace(state(), status="queued", waits_for="leaves-1")
+    run.write_state(queued)
+    assert run.state() == queued and run.state().is_live
+    run.write_state(replace(queued, updated_at=time.time() - STALE_AFTER_S - 1))
+    assert run.state().status == "interrupted" and run.state().waits_for == ""
+
+
 def test_a_request_made_after_the_start_is_kept(run):
     """The page's Stop, clicked while the search's process was loading, was forgotten by it."""
     run.path.mkdir()
