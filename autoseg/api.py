@@ -58,6 +58,7 @@ def search(
         HubError: The Hub does not give the data set.
         ConfigError: An argument does not hold, or the budget is too small.
         RunError: The run's folder cannot be used.
+        PausedError: Somebody asked the search to leave at once and to go on later.
     """
     started_at = time.monotonic()
     config = SearchConfig(

@@ -56,7 +56,7 @@ def run(source: Path, config: SearchConfig, folder: Path, started_at: float) -> 
                 source, config, folder, started_at=started_at, on_start=requests.append
             )
     except PausedError as error:
-        console.print(f"{error} The same command goes on with it.")
+        console.print(f"{error} Give the same command for that.")
         return
     _print_result(console, result)
 

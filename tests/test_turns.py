@@ -9,6 +9,7 @@ import pytest
 import torch
 from search_helpers import Room, config, finished_trials, search_room, start
 
+from autoseg import console
 from autoseg.bundle import load_bundle
 from autoseg.errors import ConfigError, PausedError, RunError, RunLockedError
 from autoseg.pipeline import run_search
@@ -135,6 +136,20 @@ def test_who_waits_can_be_told_to_leave_the_line(room, run, ask):
     state = run.state()
     assert state.status == "paused" and state.waits_for == ""
     assert not run.stop_requested() and not run.pause_requested()
+
+
+def test_the_command_line_says_that_it_waits_and_how_to_go_on(room, run, capsys):
+    def pause() -> None:
+        time.sleep(2 / console.REFRESH_PER_S)
+        run.request_pause()
+
+    with turn_on(room.home, CPU, "leaves-7"):
+        thread = once(lambda: (state := run.state()) and state.status == "queued", pause)
+        console.run(room.photos, config(60.0), run.path, time.monotonic())
+        thread.join()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Waits for leaves-7" in printed
+    assert printed.endswith("It goes on where it stood. Give the same command for that.")
 
 
 def test_a_device_that_is_not_there_is_told_in_the_run(room, run):
