@@ -23,7 +23,7 @@ from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder
 from autoseg.workspace import Workspace
 
-PARENT_S, CHILD_S = 20.0, 14.0
+PARENT_S, CHILD_S = 25.0, 20.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -193,3 +193,17 @@ def test_corrections_are_trained_on_in_a_process_of_its_own(room, parent):
     assert report["compared_with"] == "former model" and report["n_images"] == 11
     assert any("1 corrected images of the test split" in note for note in report["data"]["notes"])
     assert report["untouched"] is True
+
+
+@pytest.mark.slow
+def test_a_model_of_few_images_is_trained_on_without_a_test_split(tmp_path):
+    """Its folds are of no use: the model has learnt from all but the first of them."""
+    folder = make_photos(tmp_path / "few", 24)
+    first = run_search(folder, config(45.0), tmp_path / "first")
+    asked = config(30.0, start_from=str(first.run.model))
+    report = run_search(folder, asked, tmp_path / "second").report
+    assert report["split"] == "validation" and report["untouched"] is False
+    assert report["compared_with"] == "former model" and report["difference"] is not None
+    before, after = (RunFolder(tmp_path / name).json("splits.json") for name in ("first", "second"))
+    assert after["val"] == before["val"] and after["train"] == before["train"]
+    assert before["folds"] and not after["folds"]

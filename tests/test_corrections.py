@@ -320,3 +320,15 @@ def test_a_data_set_that_a_new_run_is_about_to_read_is_not_deleted(workspace, ph
     workspace.add_correction("photos", "x", photos.samples[1].image_path, painted(), CLASSES)
     second = workspace.with_corrections("photos", run)
     assert first.source.is_dir() and second.name == f"{first.name}-2"
+
+
+def test_what_a_killed_build_left_is_no_part_of_the_next(workspace, photos):
+    run, _ = searched(workspace, photos, "photos-1")
+    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    left = workspace.corrections("photos").folder / ".build" / "train" / "images"
+    left.mkdir(parents=True)
+    (left / "half.jpg").write_bytes(b"half")
+    assert [dataset.name for dataset in workspace.datasets()] == ["photos"]
+    made = workspace.with_corrections("photos", run)
+    assert len(check_dataset(made.source)) == 12 and not list(made.source.rglob("half*"))
+    assert not left.exists()
