@@ -275,14 +275,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
 
 
-def live_runs(workspace: Workspace) -> list[str]:
-    """Names of the runs that are being searched, then of those that wait."""
-    found = []
+def live_runs(workspace: Workspace) -> list[tuple[str, str, str]]:
+    """Name, status and phase of the runs that are being searched or wait."""
+    found: list[tuple[str, str, str]] = []
     for run in workspace.runs():
         try:
             state = run.state()
         except RunError:
             continue
         if state is not None and state.status in LIVE:
-            found.append((state.status != "running", run.name))
-    return [name for _, name in sorted(found)]
+            found.append((run.name, state.status, state.phase))
+    return found

@@ -24,7 +24,7 @@ def _plot(
     mark: str, title: str, axes: tuple[str, str, str], rows: Sequence[Row],
     colors: Mapping[str, str], extra: Sequence[str] = (), names_on_x: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """A plot's update; empty where there are no rows.
+    """A plot's update.
 
     Args:
         mark: "line" or "point".
@@ -45,7 +45,8 @@ def _plot(
     return dict(
         gr.update(
             y_lim=_room(scores), x_lim=[0.0, _round_up(max(across))] if across else None,
-            value={**value, "mark": mark} if rows else None,
+            # Never None: Gradio's script fails where a plot loses its value as it is drawn.
+            value={**value, "mark": mark},
             title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
         )
     )  # fmt: skip

@@ -79,6 +79,18 @@ def test_a_search_is_seen_as_it_grows_and_nothing_moves(app, page):
     second.close()
 
 
+def test_charts_empty_and_fill_again_from_run_to_run(app, page):
+    """Plots whose value was taken away while they were drawn left errors of Gradio's script."""
+    write_live_run(app.home, "full", 5)
+    write_live_run(app.home, "fresh", 0)
+    open_search(page, app)
+    for name, n_points in (("full", 5), ("fresh", 0), ("full", 5), ("fresh", 0)):
+        page.locator("#runs").get_by_text(name).click()
+        page.wait_for_selector(f"#card >> text={name}")
+        points = page.locator("#speed svg.marks .mark-symbol.role-mark path")
+        wait_for(page, lambda: points.count() == n_points)  # noqa: B023 - called within the loop
+
+
 def test_new_pictures_take_the_place_of_old_ones(app, page):
     run = write_live_run(app.home, "sample-1", 1)
     write_pictures(run, 0, [(200, 40, 40)])

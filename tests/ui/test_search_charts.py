@@ -49,7 +49,7 @@ def test_runs_are_drawn_in_colours_of_their_own():
 
 
 def test_scores_from_before_times_were_noted_draw_nothing():
-    assert search_charts.progress({"old": [trial(0)]}, until_min=3.0)["value"] is None
+    assert search_charts.progress({"old": [trial(0)]}, until_min=3.0)["value"]["data"] == []
 
 
 def test_the_front_is_what_no_other_trial_beats():
@@ -81,4 +81,4 @@ def test_no_point_lies_on_the_edge_of_a_chart_unless_scores_end_there(scores):
 
 def test_charts_of_nothing_are_empty():
     for update in (search_charts.curves([]), search_charts.speed([]), search_charts.depth([])):
-        assert update["value"] is None
+        assert update["value"]["data"] == [] and rows_of(update) == []

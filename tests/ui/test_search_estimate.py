@@ -68,9 +68,10 @@ def test_the_estimate_is_made_anew_when_anything_changed_that_it_depends_on(work
     folder.mkdir(parents=True)
     (folder / "facts.npz").touch()
     reasons.append(search_estimate.reason(workspace, form))
-    write_run(workspace, "other", status="running")
-    reasons.append(search_estimate.reason(workspace, form))
-    assert len(set(reasons)) == 4
+    for status in ("queued", "running", "paused"):
+        write_run(workspace, "other", status=status)
+        reasons.append(search_estimate.reason(workspace, form))
+    assert len(set(reasons)) == 5 and reasons[-1] == reasons[2]
 
 
 def test_more_time_is_more_trials(workspace):
