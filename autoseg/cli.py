@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from autoseg import __version__, cli_hub
+from autoseg.cli_app import start_app
 from autoseg.config import FlipName, SearchConfig, parse_duration, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 
@@ -371,32 +372,4 @@ def export(
 
 for command in (cli_hub.push, cli_hub.pull, cli_hub.deploy):
     app.command()(command)
-
-
-@app.command(name="app")
-def start_app(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port (else the first free from 7860).")] = None,
-    share: Annotated[bool, typer.Option("--share", help="Also make a public link.")] = False,
-    auth: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            envvar="AUTOSEG_AUTH",
-            show_envvar=False,
-            help="Who may open the page; repeatable. Better in AUTOSEG_AUTH, spaces between.",
-        ),
-    ] = None,
-    allow: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Folder that may be named on the page; repeatable."),
-    ] = None,
-    max_upload: Annotated[str, typer.Option(help="Largest file taken, such as 500mb.")] = "8gb",
-    mcp: Annotated[
-        bool, typer.Option("--mcp", help="Let assistants use it as tools (extra mcp).")
-    ] = False,
-) -> None:
-    """Open the app in the browser."""
-    from autoseg.ui.serving import Serving, serve  # noqa: PLC0415 - gradio
-
-    serve(Serving(host, port, share, tuple(auth or ()), tuple(allow or ()), max_upload, mcp))
+app.command(name="app")(start_app)

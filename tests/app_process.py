@@ -45,14 +45,14 @@ class App:
                 stdout=log,
                 stderr=log,
             )
-        for _ in range(600):
+        for _ in range(1800):
             assert self.process.poll() is None, (self.home / "app.log").read_text()
             try:
                 with urllib.request.urlopen(self.url, timeout=5):
                     return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
-        raise AssertionError("The app did not answer within a minute.")
+        raise AssertionError("The app did not answer within three minutes.")
 
     def end(self) -> None:
         assert self.process is not None

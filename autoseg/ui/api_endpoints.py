@@ -1,6 +1,7 @@
 """The page's API: six named endpoints of plain values, for `gradio_client` and for assistants."""
 
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -21,6 +22,9 @@ from autoseg.ui.access import Access
 from autoseg.ui.predict_models import find_model, load
 from autoseg.ui.results import class_rows, new_folder
 from autoseg.workspace import SAMPLE_NAME, StoredDataset, Workspace
+
+_QUEUED = ("check", "search")
+"""Endpoints that wait for their turn in Gradio's queue; the others read, or take turns here."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +50,7 @@ class Api:
         self.workspace = workspace
         self.access = access
         self.results = results
+        self.turn = threading.Lock()
 
     def check(
         self, file: str | None = None, dataset: str = "", mapping: dict[str, str] | None = None
@@ -177,7 +182,8 @@ class Api:
         name = model.strip() or self._newest_model()
         predictor = load(find_model(self.workspace, Access(), name))
         pixels = read_image(Path(image))
-        prediction = predictor.predict(pixels, flip=bool(flip))
+        with self.turn:
+            prediction = predictor.predict(pixels, flip=bool(flip))
         folder = new_folder(self.results)
         mask, overlay = folder / "mask.png", folder / "overlay.jpg"
         prediction.save_index_png(mask)
@@ -314,4 +320,6 @@ def build(workspace: Workspace, access: Access) -> None:
     )
     for function, inputs, outputs in endpoints:
         never = gr.Button(visible=False)  # Programs call it; nothing on the page does.
-        never.click(told(function), inputs, outputs, api_name=function.__name__)
+        # Of a queued event with several values, assistants would get one text.
+        queue = function.__name__ in _QUEUED
+        never.click(told(function), inputs, outputs, api_name=function.__name__, queue=queue)

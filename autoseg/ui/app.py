@@ -17,8 +17,19 @@ SCRIPT = """() => {
     if (event.target.closest && event.target.closest('[role="tab"]')) window.autosegTab = true;
   };
   for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, mark, true);
+  let waiting = false;
+  const name = () => {
+    waiting = false;
+    for (const part of document.querySelectorAll('div.empty[aria-label]:not([role])'))
+      part.setAttribute('role', 'img');
+  };
+  new MutationObserver(() => {
+    if (!waiting) { waiting = true; requestAnimationFrame(name); }
+  }).observe(document.body, {childList: true, subtree: true});
 }"""
-"""Notes in the browser whether its user has chosen a tab."""
+"""Notes in the browser whether its user has chosen a tab, and gives Gradio's empty plots, which
+have a name, the role without which screen readers may not say it.
+"""
 
 _SHOW_FIRST = """(first) => window.autosegTab || !first
   ? {__type__: 'update'} : {__type__: 'update', selected: first}"""
@@ -108,9 +119,7 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
         if access.sharing:
             page.load(share.open_page, None, share.outputs, queue=False, **private)
-            share_page.select(
-                share.list_models, share.models, share.models, queue=False, **private
-            )
+            share_page.select(share.list_models, share.models, share.models, queue=False, **private)
             share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
         data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
         search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -116,11 +115,7 @@ def serve(serving: Serving) -> None:
     if text := warning(serving, access, workspace):
         print(text, file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, _leave)
-    # What is uploaded is for this server alone, not for each Gradio app of the machine, and goes
-    # when it ends.
-    with tempfile.TemporaryDirectory(prefix="autoseg-app-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        _launch(app.build(workspace, access), serving, access)
+    _launch(app.build(workspace, access), serving, access)
 
 
 def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:

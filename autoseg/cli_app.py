@@ -1,0 +1,51 @@
+"""The command that starts the app."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+@contextlib.contextmanager
+def _own_uploads() -> Iterator[None]:
+    """A folder for what is sent to this server, which goes with it.
+
+    Gradio would put it where every Gradio app of the machine serves files from, and reads the
+    place as it is imported.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoseg-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
+
+
+def start_app(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port (else the first free from 7860).")] = None,
+    share: Annotated[bool, typer.Option("--share", help="Also make a public link.")] = False,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar="AUTOSEG_AUTH",
+            show_envvar=False,
+            help="Who may open the page; repeatable. Better in AUTOSEG_AUTH, spaces between.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Folder that may be named on the page; repeatable."),
+    ] = None,
+    max_upload: Annotated[str, typer.Option(help="Largest file taken, such as 500mb.")] = "8gb",
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Let assistants use it as tools (extra mcp).")
+    ] = False,
+) -> None:
+    """Open the app in the browser."""
+    with _own_uploads():
+        from autoseg.ui.serving import Serving, serve  # noqa: PLC0415 - gradio
+
+        serve(Serving(host, port, share, tuple(auth or ()), tuple(allow or ()), max_upload, mcp))
