@@ -214,6 +214,25 @@ def test_unsaved_corrections_are_there_when_the_image_comes_back(canvas, served)
     assert np.array_equal(sent(canvas, served), MASK)
 
 
+@pytest.mark.parametrize("width", [390, 640, 800, 1000, 1280])
+@pytest.mark.parametrize("tool", ["b", "p"])
+def test_the_stage_stays_where_it_is_while_one_draws(served, browser, width, tool):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    canvas = open_page(served, page).show("plain")
+    canvas.button("Correct").click()
+    page.keyboard.press(tool)
+    before = canvas.stage.bounding_box()
+    for place in ((30, 5), (20, 20), (35, 25)):
+        canvas.click(*place)
+        assert canvas.stage.bounding_box() == before
+    canvas.stage.press("Enter")
+    canvas.button("Add to the data set").click()
+    canvas.root.get_by_text("Sent", exact=True).wait_for()
+    assert canvas.stage.bounding_box() == before
+    served.events()
+    page.close()
+
+
 def test_a_correction_that_could_not_be_sent_is_kept(canvas, served):
     canvas.drag((30, 5), (30, 5))
     canvas.page.route("**/upload*", lambda route: route.abort())

@@ -57,13 +57,14 @@ class CorrectBar {
     this.redo.disabled = !correction?.future.length;
     this.close.hidden = state.tool !== "polygon";
     this.close.disabled = state.corners < 3;
-    this.abandon.hidden = !state.corners;
+    this.abandon.hidden = state.tool !== "polygon"; // Never hidden by a stroke: the stage would jump.
+    this.abandon.disabled = !state.corners;
     const drawn = correction ? correction.changed : 0;
     const sent = state.sent === "yes" && (!correction || correction.saved);
     const failed = state.sent === "failed";
     this.changed.classList.toggle("mc-bad", failed);
     this.changed.textContent = failed ? T("Not sent. Try again.") : sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
-    this.discard.hidden = !correction;
+    this.discard.disabled = !correction;
     this.add.disabled = state.sending;
     this.notice.hidden = !(data && state.restored);
     if (state.restored && !this.notice.children.length) {
