@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoseg.card_text import count
 from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
 from autoseg.corrections import Correction, Corrections
 from autoseg.data.coding import MaskCoding
@@ -271,12 +272,12 @@ def _free(stem: str, split: str | None, taken: set[str]) -> str:
 
 
 def _notes(corrections: Sequence[Correction], moved: Mapping[str, int]) -> list[str]:
-    notes = [f"{len(corrections)} masks were corrected or added by hand and are in train."]
-    for split, count in moved.items():
-        if count:
+    notes = [f"Corrected or added by hand, and in train: {count(len(corrections), 'mask')}."]
+    for split, number in moved.items():
+        if number:
             notes.append(
-                f"{count} corrected images of the {split} split moved to train, so that nothing is "
-                f"judged on an image that was learnt from."
+                f"{count(number, 'corrected image')} of the {split} split moved to train, so that "
+                f"nothing is judged on an image that was learnt from."
             )
     return notes
 

@@ -191,7 +191,7 @@ def test_corrections_are_trained_on_in_a_process_of_its_own(room, parent):
     assert run.state().status == "done", run.state().error
     report = run.json("report/report.json")
     assert report["compared_with"] == "former model" and report["n_images"] == 11
-    assert any("1 corrected images of the test split" in note for note in report["data"]["notes"])
+    assert any("1 corrected image of the test split" in note for note in report["data"]["notes"])
     assert report["untouched"] is True
 
 

@@ -195,7 +195,7 @@ def test_a_corrected_test_image_moves_to_train_and_it_is_said(workspace, tmp_pat
     test = {again.contents[i] for i in divided.test}
     assert test == {dataset.contents[i] for i in splits.test[1:]}
     assert any(
-        "1 corrected images of the test split" in note for note in read_manifest(made.source).notes
+        "1 corrected image of the test split" in note for note in read_manifest(made.source).notes
     )
 
 
