@@ -9,7 +9,7 @@ from typing import Any, get_args
 from autoseg.search.run_folder import Phase, RunState, TrialRecord
 from autoseg.ui import views
 from autoseg.ui.texts import tr
-from autoseg.ui.words import ending, parameter_name, phase_name, status_name
+from autoseg.ui.words import ending, message, parameter_name, phase_name, status_name
 
 LIVE = ("queued", "running")
 """Statuses of a run that a process works on, or waits with."""
@@ -67,7 +67,7 @@ def run_card(
     if state.error:
         parts.append(views.error(state.error))
     elif state.message:
-        parts.append(views.note(state.message))
+        parts.append(views.note(message(state)))
     return f'<div class="as-card">{"".join(parts)}</div>'
 
 
@@ -189,7 +189,7 @@ def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
         views.pill(trial.status, status_name(trial.status)),
         _encoder(trial.recipe.encoder_name),
         frozen_depth(trial.recipe.frozen_depth),
-        f"{trial.recipe.decoder_lr:.1e}",
+        f"{trial.recipe.decoder_lr:.2g}",
         f"{trial.curve[-1].epochs:.1f}" if trial.curve else "–",
         views.duration(trial.seconds),
         milliseconds(trial.latency_ms),

@@ -2,6 +2,7 @@
 
 import re
 
+from autoseg.search.run_folder import RunState
 from autoseg.ui.texts import tr
 
 _RUNG = re.compile(
@@ -51,5 +52,23 @@ def ending(reason: str) -> str:
         "ran to its end": tr("ran to its end"),
         "stopped on request": tr("stopped on request"),
         "the time of the search was up": tr("the time of the search was up"),
+        "trained to the end of the time": tr("trained to the end of the time"),
         "interrupted; tried again as a new trial": tr("interrupted; tried again as a new trial"),
+        "paused; tried again as a new trial": tr("paused; tried again as a new trial"),
     }.get(reason, reason)
+
+
+def message(state: RunState) -> str:
+    """What the search says of itself; what is not known stays as it stands."""
+    if state.waits_for:
+        return tr("Waits for {run}: one search at a time has the device.", run=state.waits_for)
+    return {
+        "Starting.": tr("Starting."),
+        "Starting again.": tr("Starting again."),
+        "The model is ready.": tr("The model is ready."),
+        "The search failed.": tr("The search failed."),
+        "The search was interrupted.": tr("The search was interrupted."),
+        "The search is paused. It goes on where it stood.": tr(
+            "The search is paused. It goes on where it stood."
+        ),
+    }.get(state.message, state.message)

@@ -1,0 +1,47 @@
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+from ui_helpers import trial
+
+from autoseg.search.run_folder import RunState
+from autoseg.ui import words
+
+
+@pytest.fixture
+def chinese_reader():
+    before = LocalContext.request.set(gr.Request(headers={"accept-language": "zh-CN"}))
+    yield
+    LocalContext.request.reset(before)
+
+
+def state(message: str, **changes: object) -> RunState:
+    return RunState("running", "searching", 60, 1, 1, 1, message=message, **changes)
+
+
+def test_why_a_trial_was_pruned_is_said_with_its_numbers(chinese_reader):
+    reason = "scored 45.7 after 25 % of its length: not among the best third at that point"
+    said = words.ending(reason)
+    assert "45.7" in said and "25" in said and "scored" not in said
+
+
+def test_for_which_run_another_waits_is_said(chinese_reader):
+    said = words.message(state("Waits for sample-1: one …", waits_for="sample-1"))
+    assert "sample-1" in said and "Waits" not in said
+
+
+def test_what_nobody_translated_stays_as_it_stands(chinese_reader):
+    assert words.ending("CUDA out of memory") == "CUDA out of memory"
+    assert words.message(state("Something else.")) == "Something else."
+    assert words.parameter_name("novel") == "novel"
+    assert words.status_name("novel") == "novel"
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "paused", "interrupted", "done", "failed"])
+def test_every_status_has_a_word(chinese_reader, status):
+    assert not words.status_name(status).isascii()
+
+
+def test_every_parameter_of_the_search_has_a_plain_name(chinese_reader):
+    known = set(vars(trial(0).recipe)) - {"geometry", "flip", "train_norm", "batch_size", "epochs"}
+    names = {name.removesuffix("_name") for name in known}
+    assert all(not words.parameter_name(name).isascii() for name in names)
