@@ -38,7 +38,7 @@ class ChosenModel:
 
 
 def model_choices(workspace: Workspace) -> Choices:
-    """Finished runs, the newest first, with their scores; then models pulled from the Hub.
+    """Finished runs, the newest first, with their validation scores; then models pulled from the Hub.
 
     The value of a run is its name, that of a pulled model "owner/name".
     """
@@ -49,10 +49,7 @@ def model_choices(workspace: Workspace) -> Choices:
         except RunError:
             continue
         score = state.best_score if state else None
-        told = run.name
-        if score is not None:
-            told = tr("{run} · {score} % on validation images", run=run.name,
-                      score=f"{100 * score:.1f}")  # fmt: skip
+        told = run.name if score is None else f"{run.name} · IoU {100 * score:.1f} %"
         choices.append((told, run.name))
     return choices + [
         (tr("{model} · from the Hub", model=model.repo_id), model.repo_id)

@@ -34,7 +34,25 @@ TEACHING = (
 )  # fmt: skip
 """Components that show corrections."""
 
+_TO_THE_CANVAS = """() => {
+  if (innerWidth < 700)
+    document.querySelector('#canvas')?.scrollIntoView({block: 'start', behavior: 'smooth'});
+}"""
+"""On a phone the canvas is below what was tapped."""
+
 _PROGRESS = gr.Progress()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user chose to compare a model with; it does not hold for another model."""
+
+    model: str | None = None
+    compare: str | None = None
+
+    def of(self, model: str | None) -> str | None:
+        """The choice; None where there is none for this model."""
+        return self.compare if model == self.model else None
 
 
 def opened(desk: Desk, wanted: str | None = None) -> Values:
@@ -92,7 +110,7 @@ def build(workspace: Workspace, access: Access) -> PredictTab:
     scratch = Path(tempfile.mkdtemp(prefix="autoseg-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     desk = Desk(workspace, access, ResultStore(scratch / "results"))
-    parts = layout(access)
+    parts = {**layout(access), "wish": gr.State(Wish())}
     outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
@@ -122,57 +140,66 @@ def _progress(step: str) -> Callable[[int, int], None]:
 def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
     """What a user gives, and the predictions that follow from it."""
     outputs = list(parts.values())
-    how = [parts["model"], parts["flip"], parts["tile"], parts["compare"]]
+    how = [parts["model"], parts["flip"], parts["tile"], parts["wish"]]
 
-    def on_image(
-        image: str | None, name: str | None, flip: bool, tile: int, compare: str | None
-    ) -> Placed:
+    def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
         given = [actions.uploaded(image)] if image else []
-        values = actions.predicted(desk, name, given, _options(flip, tile), compare)
+        values = actions.predicted(desk, name, given, _options(flip, tile), wish.of(name))
         return placed({**values, "given": given})
 
     def on_images(
-        files: list[str] | None, name: str | None, flip: bool, tile: int, compare: str | None,
+        files: list[str] | None, name: str | None, flip: bool, tile: int, wish: Wish,
         order: str,
     ) -> Iterator[Placed]:  # fmt: skip
         given = [actions.uploaded(file) for file in files or ()]
         yield placed({"given": given, "image": None})
         for values in actions.predicted_batch(
-            desk, name, given, _options(flip, tile), compare, order, _progress(tr("Predicting"))
+            desk,
+            name,
+            given,
+            _options(flip, tile),
+            wish.of(name),
+            order,
+            _progress(tr("Predicting")),
         ):
             yield placed(values)
 
     def on_example(
-        name: str | None, flip: bool, tile: int, compare: str | None, event: gr.SelectData
+        name: str | None, flip: bool, tile: int, wish: Wish, event: gr.SelectData
     ) -> Placed:
         try:
             given = [actions.example_given(desk, name, event.index)]
         except AutosegError as error:
             return placed({"message": gr.update(value=views.error(error), visible=True)})
-        values = actions.predicted(desk, name, given, _options(flip, tile), compare)
+        values = actions.predicted(desk, name, given, _options(flip, tile), wish.of(name))
         return placed({**values, "given": given, "image": None})
 
     def on_again(
-        given: list[Given], name: str | None, flip: bool, tile: int, compare: str | None,
+        given: list[Given], name: str | None, flip: bool, tile: int, wish: Wish,
         order: str,
     ) -> Iterator[Placed]:  # fmt: skip
         options = _options(flip, tile)
         if len(given) > 1:
             told = _progress(tr("Predicting"))
-            for values in actions.predicted_batch(desk, name, given, options, compare, order, told):
+            for values in actions.predicted_batch(
+                desk, name, given, options, wish.of(name), order, told
+            ):
                 yield placed(values)
         else:
-            yield placed(actions.predicted(desk, name, given, options, compare))
+            yield placed(actions.predicted(desk, name, given, options, wish.of(name)))
 
     def on_model(name: str | None) -> Placed:
-        # What suits another model to be compared with is found anew.
-        return placed({**about_model(desk, name), "compare": gr.update(value=None)})
+        return placed(about_model(desk, name))
 
     private: dict[str, Any] = {"api_visibility": "private"}
     shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
-    parts["image"].input(on_image, [parts["image"], *how], outputs, **shown)
-    parts["several"].upload(on_images, [parts["several"], *how, parts["order"]], outputs, **shown)
-    parts["examples"].select(on_example, how, outputs, **shown)
+    several = [parts["several"], *how, parts["order"]]
+    for given in (
+        parts["image"].input(on_image, [parts["image"], *how], outputs, **shown),
+        parts["several"].upload(on_images, several, outputs, **shown),
+        parts["examples"].select(on_example, how, outputs, **shown),
+    ):
+        given.then(None, None, None, js=_TO_THE_CANVAS, **private)
     again = [parts["given"], *how, parts["order"]]
     parts["predict"].click(on_again, again, outputs, **shown)
     parts["model"].input(
@@ -183,25 +210,36 @@ def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
 def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
     """Which result the canvas shows, and beside what."""
     outputs = list(parts.values())
-    options = [parts["flip"], parts["tile"], parts["compare"]]
+    options = [parts["flip"], parts["tile"]]
 
     def on_chosen(
-        ids: list[str], flip: bool, tile: int, compare: str | None, event: gr.SelectData
+        ids: list[str], compare: str | None, flip: bool, tile: int, event: gr.SelectData
     ) -> Placed:
         return placed(actions.chosen(desk, ids, event.index, _options(flip, tile), compare))
 
-    def on_compare(result_id: str, flip: bool, tile: int, compare: str | None) -> Placed:
-        return placed(actions.shown_again(desk, result_id, _options(flip, tile), compare))
+    def on_compare(
+        result_id: str, compare: str | None, flip: bool, tile: int, name: str | None
+    ) -> Placed:
+        values = actions.shown_again(desk, result_id, _options(flip, tile), compare)
+        return placed({**values, "wish": Wish(name, compare)})
 
     def on_order(ids: list[str], order: str) -> Placed:
         return placed(actions.sorted_batch(desk, ids, order))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     parts["batch"].select(
-        on_chosen, [parts["ids"], *options], outputs, concurrency_id="model", **private
+        on_chosen,
+        [parts["ids"], parts["compare"], *options],
+        outputs,
+        concurrency_id="model",
+        **private,
     )
     parts["compare"].input(
-        on_compare, [parts["shown"], *options], outputs, concurrency_id="model", **private
+        on_compare,
+        [parts["shown"], parts["compare"], *options, parts["model"]],
+        outputs,
+        concurrency_id="model",
+        **private,
     )
     parts["order"].input(on_order, [parts["ids"], parts["order"]], outputs, queue=False, **private)
 

@@ -45,6 +45,13 @@ def test_an_empty_workspace_says_what_to_do(desk):
     assert not values["examples"]["visible"]
 
 
+def test_a_choice_to_compare_with_does_not_hold_for_another_model():
+    wish = predict_tab.Wish("photos-1", "nothing")
+    assert wish.of("photos-1") == "nothing"
+    assert wish.of("photos-2") is None
+    assert predict_tab.Wish().of("photos-1") is None
+
+
 def test_no_event_of_the_tab_is_part_of_the_api(workspace):
     with gr.Blocks() as page:
         predict_tab.build(workspace, Access())
