@@ -25,7 +25,7 @@ MAX_IMAGES = 4
 BUDGET_SHARE = 0.02
 """Most of a run's time that drawing may take."""
 
-FIRST_SHARE = 0.25
+FIRST_SHARE = 0.5
 """Most of that time that the first drawing may take."""
 
 _DRAWING_S = 0.03
