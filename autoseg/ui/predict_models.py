@@ -38,7 +38,7 @@ class ChosenModel:
 
 
 def model_choices(workspace: Workspace) -> Choices:
-    """Finished runs, the newest first, with their validation scores; then models pulled from the Hub.
+    """Finished runs, the newest first, with validation scores; then models pulled from the Hub.
 
     The value of a run is its name, that of a pulled model "owner/name".
     """
