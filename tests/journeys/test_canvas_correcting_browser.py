@@ -21,6 +21,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanvasPage]:
     classes = {"names": NAMES, "palette": PALETTE}
     values = {
         "plain": write_value(folder, "plain", MASK, **classes),
+        "compared": write_value(
+            folder, "compared", MASK, other=MASK[:, ::-1].copy(), id="plain", **classes
+        ),
         "next": write_value(folder, "next", MASK[::-1].copy(), **classes),
     }
     with CanvasPage(folder, values) as page:
@@ -221,14 +224,15 @@ def test_the_stage_stays_where_it_is_while_one_draws(served, browser, width, too
     canvas = open_page(served, page).show("plain")
     canvas.button("Correct").click()
     page.keyboard.press(tool)
-    before = canvas.stage.bounding_box()
+    below = "stage => [stage.getBoundingClientRect().top + scrollY, stage.clientHeight]"
+    before = canvas.stage.evaluate(below)
     for place in ((30, 5), (20, 20), (35, 25)):
         canvas.click(*place)
-        assert canvas.stage.bounding_box() == before
+        assert canvas.stage.evaluate(below) == before
     canvas.stage.press("Enter")
     canvas.button("Add to the data set").click()
     canvas.root.get_by_text("Sent", exact=True).wait_for()
-    assert canvas.stage.bounding_box() == before
+    assert canvas.stage.evaluate(below) == before
     served.events()
     page.close()
 
@@ -252,6 +256,17 @@ def test_a_canvas_taken_off_the_page_keeps_its_unsaved_corrections(canvas, serve
     canvas.page.click("#unhide")
     canvas.root.and_(canvas.page.locator("[data-status=ready]")).wait_for()
     canvas.button("Go on").click()
+    wanted = np.where(stroke((30, 5), (30, 5), 7), 1, MASK)
+    assert np.array_equal(sent(canvas, served), wanted)
+
+
+def test_another_mask_to_compare_with_leaves_the_correction_as_it_is(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.click("#show-compared")
+    canvas.button("Differences").wait_for()
+    assert not canvas.root.get_by_text("You have unsaved corrections").is_visible()
+    canvas.drag((30, 30), (30, 30))
+    canvas.page.keyboard.press("Control+z")
     wanted = np.where(stroke((30, 5), (30, 5), 7), 1, MASK)
     assert np.array_equal(sent(canvas, served), wanted)
 

@@ -13,7 +13,7 @@ class MaskCanvas {
     this.tools = new Tools(this);
     this.build();
     this.painter = new Painter(this.canvas);
-    this.gestures = new Gestures(this.canvas, this.meanings());
+    this.gestures = new Gestures(this.canvas, meanings(this));
     this.keys = new Keys(this);
     this.watchSize();
     this.update({});
@@ -163,46 +163,6 @@ class MaskCanvas {
   }
 
   // What can be done
-
-  meanings() {
-    const pixel = (x, y) => this.data && this.view.pixelAt(x, y);
-    const near = (x, y) => {
-      const [column, row] = this.view.toImage(x, y).map(Math.floor);
-      return { x: column, y: row };
-    };
-    const correcting = () => this.state.mode === "correct";
-    return {
-      hover: (x, y) => this.hover(x, y),
-      leave: () => this.leave(),
-      press: (x, y) => {
-        if (this.state.cursor) this.update({ cursor: null });
-        if (!this.data || !correcting() || !this.tools.strokes) return false;
-        this.tools.press(near(x, y));
-        return true;
-      },
-      stroke: (x, y) => this.tools.drag(near(x, y)),
-      lift: () => this.tools.lift(),
-      cancel: () => this.tools.cancel(),
-      tap: (x, y, touch) => {
-        const [column, row] = this.view.toImage(x, y);
-        if (correcting() && this.data && (pixel(x, y) || this.state.tool === "polygon")) this.tools.tap(pixel(x, y), { x: column, y: row });
-        else if (!correcting()) this.select(pixel(x, y));
-        if (touch) this.hints.hover(x, y);
-      },
-      twice: (x, y) => {
-        if (!this.data) return;
-        if (correcting()) return this.state.tool === "polygon" && this.tools.close();
-        this.moveView((view) => (view.fitted ? view.zoom(3, x, y) : view.fit()));
-      },
-      pan: (dx, dy) => this.moveView((view) => view.pan(dx, dy)),
-      zoom: (factor, x, y) => {
-        if (!this.data) return false;
-        const before = this.view.scale;
-        this.moveView((view) => view.zoom(factor, x, y));
-        return this.view.scale !== before;
-      },
-    };
-  }
 
   hover(x, y) {
     this.marks.pointer = [x, y];
@@ -387,13 +347,15 @@ class MaskCanvas {
     this.data = data;
     this.tools.points = [];
     if (!data) return this.update({ ...FRESH, status: "empty" });
-    const draft = DRAFTS.get(data.id);
-    const kept = draft && draft.mask.length === data.model.length ? draft : null;
-    const sameNames = former && former.names.join("\n") === data.names.join("\n");
     const { state } = this;
+    const again = former?.id === data.id; // The same result with something else to compare it with.
+    const draft = (again && state.correction) || DRAFTS.get(data.id);
+    const kept = draft && draft.mask.length === data.model.length && sameBytes(draft.model, data.model) ? draft : null;
+    const sameNames = former && former.names.join("\n") === data.names.join("\n");
     const known = { mask: true, confidence: data.confidence, differences: data.other };
     this.update({
-      ...FRESH, status: "ready", data: data.id, statistics: null, correction: kept, restored: Boolean(kept),
+      ...FRESH, status: "ready", data: data.id, statistics: null, correction: kept, restored: Boolean(kept && !again),
+      threshold: again ? state.threshold : FRESH.threshold, sent: again ? state.sent : "",
       hidden: sameNames ? state.hidden : new Set(), paint: sameNames ? state.paint : Math.min(1, data.names.length - 1),
       colors: chosenColors.of(data.names, data.palette), mode: data.editable ? state.mode : "view",
       layer: known[state.layer] ? state.layer : "mask", split: Boolean(state.split && data.other),
@@ -405,23 +367,6 @@ class MaskCanvas {
     this.countSoon(20);
     data.photo.makeHalves().then(() => this.redraw(false), () => {});
   }
-}
-
-/** A value's files, all at once, as arrays of one size. */
-async function readValue(value) {
-  const grey = (file) => (file ? readGrey(file) : null);
-  const files = [Photo.read(value.image), readGrey(value.classes), grey(value.confidence), grey(value.other)];
-  const [photo, classes, confidence, other] = await Promise.all(files);
-  const { width, height } = classes;
-  const names = value.names;
-  const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
-  return {
-    id: value.id, name: value.name || "", width, height, photo, model: classes.data, confidence,
-    other: other && resized(other, width, height), otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
-    ownName: value.own_name ? T(value.own_name) : T("Prediction"), names, palette, seconds: value.seconds ?? null,
-    editable: value.editable ?? props.editable, twoClasses: names.length === 2 && Boolean(confidence),
-    hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
-  };
 }
 
 const app = new MaskCanvas(element.querySelector(".mc"));

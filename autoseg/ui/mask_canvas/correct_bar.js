@@ -21,7 +21,7 @@ class CorrectBar {
     this.node = make(
       "div", { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
       this.tools.node, this.chips, this.size.node, this.undo, this.redo, this.close, this.abandon,
-      make("span", { class: "mc-space" }), this.changed, this.discard, this.add,
+      make("div", { class: "mc-actions" }, this.changed, this.discard, this.add),
     );
     this.notice = make("div", { class: "mc-notice", role: "status", hidden: true });
   }

@@ -1,0 +1,17 @@
+// Values as Python sends them, as what the canvas works with.
+/** A value's files, all at once, as arrays of one size. */
+async function readValue(value) {
+  const grey = (file) => (file ? readGrey(file) : null);
+  const files = [Photo.read(value.image), readGrey(value.classes), grey(value.confidence), grey(value.other)];
+  const [photo, classes, confidence, other] = await Promise.all(files);
+  const { width, height } = classes;
+  const names = value.names;
+  const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
+  return {
+    id: value.id, name: value.name || "", width, height, photo, model: classes.data, confidence,
+    other: other && resized(other, width, height), otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
+    ownName: value.own_name ? T(value.own_name) : T("Prediction"), names, palette, seconds: value.seconds ?? null,
+    editable: value.editable ?? props.editable, twoClasses: names.length === 2 && Boolean(confidence),
+    hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
+  };
+}
