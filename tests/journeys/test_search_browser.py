@@ -11,6 +11,7 @@ from live_runs import beat, live_trial, write_importances, write_live_run, write
 
 from autoseg.data.sample import make_sample_dataset
 from autoseg.files import write_json
+from autoseg.workspace import Workspace
 
 CHARTS = ("progress", "curves", "depth", "speed")
 
@@ -196,6 +197,39 @@ def test_runs_are_compared_in_a_table_and_a_chart(app, page):
     assert "sample-1" in text and "sample-2" in text and "59.0 %" in text
     legend = page.locator("#compare-chart svg.marks").text_content()
     assert "sample-1" in legend and "sample-2" in legend
+
+
+@pytest.mark.slow
+def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
+    Workspace(app.home).add_sample()
+    open_search(page, app)
+    page.wait_for_function("document.querySelector('#dataset input').value === 'sample'")
+    page.fill("#budget input[type=text]", "3m")
+    page.click("#start")
+    page.wait_for_selector("#card >> text=sample-1")
+    page.wait_for_selector("#pictures img", timeout=150_000)
+    page.click("#pause")
+    page.wait_for_selector("#resume")
+    resting = page.inner_text("#card")
+    page.wait_for_timeout(5_000)
+    assert page.inner_text("#card") == resting
+    page.reload()
+    page.click("#resume")
+    page.wait_for_selector("#card >> text=running")
+    page.wait_for_selector("#trials >> text=running", timeout=150_000)
+
+    page.fill("#budget input[type=text]", "2m")
+    page.click("#start")
+    page.wait_for_selector("#card >> text=Waits for sample-1", timeout=120_000)
+    page.click("#pause")
+    page.wait_for_selector("#resume", timeout=30_000)
+
+    page.locator("#runs").get_by_text("sample-1").click()
+    page.click("#stop")
+    page.wait_for_selector("#try", timeout=180_000)
+    page.wait_for_selector("#report table")
+    page.click("#share-run")
+    page.wait_for_function("document.querySelector('#push-run input').value === 'sample-1'")
 
 
 @pytest.mark.slow
