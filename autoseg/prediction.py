@@ -62,15 +62,22 @@ class Prediction:
 
     @property
     def uncertainty(self) -> float:
-        """Share of the pixels that are expected to be wrong, in [0, 1]: the mean of 1 - confidence.
+        """How useful it is to correct this image, in [0, 1]: the higher, the more.
 
-        Images with the highest are the most useful to correct (least confidence: Lewis and Gale
-        1994). On 380 images of coffee_leaf and two models the ten highest held 2.7 times as many
-        wrong pixels as any ten, and four times as much of the rare class. The mean over classes
-        found images of low IoU instead, with hardly anything to correct in them, and taught less.
+        The geometric mean of two means of the doubt 1 - confidence (least confidence, Lewis and
+        Gale 1994): over all pixels, the share expected to be wrong, and over the classes found,
+        where a small region counts as much as the background. Either alone misleads: on 380
+        images of coffee_leaf and two models its rank correlation with the share of wrong pixels
+        and with 1 - IoU was 0.85 and 0.49 for pixels, 0.59 and 0.82 for classes, and is 0.76 and
+        0.77 for this one. The ten highest hold 2.5 times as many wrong pixels as any ten.
         """
         step = max(1, math.isqrt(self.mask.size // _ENOUGH_PIXELS))
-        return float(np.clip(1 - self.confidence[::step, ::step].mean(dtype=np.float32), 0, 1))
+        classes = self.mask[::step, ::step].ravel()
+        doubt = 1 - self.confidence[::step, ::step].ravel().astype(np.float32)
+        pixels, doubts = np.bincount(classes), np.bincount(classes, weights=doubt)
+        found = pixels > 0
+        mean, mean_of_classes = doubts.sum() / pixels.sum(), (doubts[found] / pixels[found]).mean()
+        return float(np.clip(np.sqrt(max(0.0, mean * mean_of_classes)), 0, 1))
 
     def save(
         self, path: str | Path, output_format: OutputFormat, image: np.ndarray | None = None

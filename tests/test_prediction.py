@@ -144,19 +144,28 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_uncertainty_is_the_share_of_pixels_that_are_expected_to_be_wrong():
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0.5, 1, (200, 300)).astype(np.float16)
-    wrong = rng.random(confidence.shape) > confidence
-    names, palette = ("background", "a"), ((0, 0, 0), (255, 0, 0))
-    found = Prediction(wrong.astype(np.uint8), confidence, names, palette).uncertainty
-    assert found == pytest.approx(wrong.mean(), abs=0.01)
-    assert predicted(random_mask()).uncertainty == 0.0
+def uncertainty(mask: np.ndarray, confidence: np.ndarray) -> float:
+    names, palette = ("background", "a", "b"), ((0, 0, 0), (255, 0, 0), (10, 200, 30))
+    return Prediction(mask, confidence.astype(np.float16), names, palette).uncertainty
+
+
+def test_much_to_correct_comes_before_little_and_a_doubtful_region_before_a_sure_one():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:10, :10] = 1
+    few, many, all_sure = (np.full(mask.shape, 0.99) for _ in range(3))
+    few[mask == 1] = 0.5
+    many[mask == 1] = 0.5
+    many[50:] = 0.6
+    found = [uncertainty(mask, confidence) for confidence in (all_sure, few, many)]
+    assert found == sorted(found) and found[0] == pytest.approx(0.01, abs=1e-3)
+    assert found[1] == pytest.approx(
+        np.sqrt((0.01 * 0.99 + 0.5 * 0.01) * (0.01 + 0.5) / 2), abs=1e-3
+    )
+    assert uncertainty(mask, np.ones(mask.shape)) == 0.0
 
 
 def test_the_uncertainty_of_a_huge_image_is_told_from_some_of_its_pixels():
     rng = np.random.default_rng(0)
     mask = (rng.random((3000, 2000)) < 0.1).astype(np.uint8)
-    sure = np.where(mask == 1, 0.6, 0.9).astype(np.float16)
-    found = Prediction(mask, sure, ("background", "a"), ((0, 0, 0), (255, 0, 0))).uncertainty
-    assert found == pytest.approx(0.9 * 0.1 + 0.1 * 0.4, abs=1e-3)
+    sure = np.where(mask == 1, 0.6, 0.9)
+    assert uncertainty(mask, sure) == pytest.approx(np.sqrt(0.13 * 0.25), abs=1e-3)
