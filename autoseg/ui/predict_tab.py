@@ -143,7 +143,9 @@ def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
     how = [parts["model"], parts["flip"], parts["tile"], parts["wish"]]
 
     def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
-        given = [actions.uploaded(image)] if image else []
+        if not image:  # Also said before something is pasted.
+            return placed({"given": []})
+        given = [actions.uploaded(image)]
         values = actions.predicted(desk, name, given, _options(flip, tile), wish.of(name))
         return placed({**values, "given": given})
 
@@ -193,11 +195,12 @@ def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
 
     private: dict[str, Any] = {"api_visibility": "private"}
     shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
+    last = {"trigger_mode": "always_last"}  # What is given while another is predicted counts.
     several = [parts["several"], *how, parts["order"]]
     for given in (
-        parts["image"].input(on_image, [parts["image"], *how], outputs, **shown),
+        parts["image"].input(on_image, [parts["image"], *how], outputs, **last, **shown),
         parts["several"].upload(on_images, several, outputs, **shown),
-        parts["examples"].select(on_example, how, outputs, **shown),
+        parts["examples"].select(on_example, how, outputs, **last, **shown),
     ):
         given.then(None, None, None, js=_TO_THE_CANVAS, **private)
     again = [parts["given"], *how, parts["order"]]
@@ -227,11 +230,13 @@ def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed
         return placed(actions.sorted_batch(desk, ids, order))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    last = {"trigger_mode": "always_last"}  # A click while another is answered counts.
     parts["batch"].select(
         on_chosen,
         [parts["ids"], parts["compare"], *options],
         outputs,
         concurrency_id="model",
+        **last,
         **private,
     )
     parts["compare"].input(
@@ -239,6 +244,7 @@ def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed
         [parts["shown"], parts["compare"], *options, parts["model"]],
         outputs,
         concurrency_id="model",
+        **last,
         **private,
     )
     parts["order"].input(on_order, [parts["ids"], parts["order"]], outputs, queue=False, **private)
