@@ -78,6 +78,9 @@ def field(tmp_path: Path) -> Path:
         made = make_photos(tmp_path / split, n_images=count)
         shutil.copytree(made, folder / split, ignore=shutil.ignore_patterns("classes.txt"))
         shutil.copy(made / "classes.txt", folder)
+    for kind in ("images", "masks"):
+        first = sorted((folder / "train" / kind).iterdir())[0]
+        first.rename(first.with_name(f"Blätter 叶{first.suffix}"))
     (folder / "notes.docx").write_bytes(b"x" * 1000)
     (folder / ".hidden.png").write_bytes(b"x")
     return folder
@@ -137,7 +140,7 @@ def test_an_upload_can_be_cancelled(app, page, tmp_path):
     with big.open("wb") as file:
         file.truncate(400 * 2**20)
     open_page(page, app)
-    page.route("**/upload", lambda route: page.wait_for_timeout(2000))
+    page.route("**/upload", lambda route: None)  # The server never answers.
     upload_files(page, big)
     page.click("#upload .going button")
     page.wait_for_selector("#upload .status >> text=cancelled")
@@ -292,3 +295,27 @@ def test_real_data_sets_are_taken_as_folders(app, page, name, classes, images):
     page.locator("#gallery .tile").nth(7).click()
     chosen = page.locator("#gallery .tile").nth(7).get_attribute("title")
     page.wait_for_selector(f"#data-canvas >> text={chosen}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(app, browser, tmp_path, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+    def serious() -> list[tuple[str, list[str]]]:
+        found = axe.Axe().run(page).response["violations"]
+        bad = [item for item in found if item["impact"] in ("serious", "critical")]
+        return [(item["id"], [node["html"] for node in item["nodes"]]) for item in bad]
+
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{app.url}?__theme={theme}")
+    upload_folder(page, numbered_cells(tmp_path / "cells"))
+    page.wait_for_selector("#verdict-table table")
+    page.click("#verdict-table .main")
+    assert serious() == []
+    page.click("#sample")
+    page.wait_for_selector("#gallery img")
+    assert serious() == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
