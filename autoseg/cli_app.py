@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -12,13 +15,21 @@ import typer
 
 @contextlib.contextmanager
 def _own_uploads() -> Iterator[None]:
-    """A folder for what is sent to this server, which goes with it.
+    """A folder for what is temporary of this server, which goes with it, and uploads in it.
 
-    Gradio would put it where every Gradio app of the machine serves files from, and reads the
-    place as it is imported.
+    Gradio would put uploads where every Gradio app of the machine serves files from, and reads
+    the place as it is imported.
     """
     with tempfile.TemporaryDirectory(prefix="autoseg-app-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        tempfile.tempdir = folder
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            """End at once: Python would first wait for threads, as long as they please."""
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(128 + number)
+
+        signal.signal(signal.SIGTERM, leave)
         yield
 
 

@@ -3,11 +3,9 @@
 import importlib.util
 import os
 import re
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -114,7 +112,6 @@ def serve(serving: Serving) -> None:
         _need_mcp()
     if text := warning(serving, access, workspace):
         print(text, file=sys.stderr, flush=True)
-    signal.signal(signal.SIGTERM, _leave)
     _launch(app.build(workspace, access), serving, access)
 
 
@@ -147,9 +144,3 @@ def _need_mcp() -> None:
         raise ConfigError(
             'The MCP server needs the package mcp: pip install "autoseg-search[mcp]".'
         )
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End as after Ctrl-C, so that what is temporary is removed."""
-    del number, frame
-    sys.exit(0)

@@ -75,14 +75,21 @@ def test_a_tab_that_was_chosen_early_stays(browser, app):
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(120_000)
-    held = []
+    held, let_go = [], []
+
+    def late(route) -> None:
+        if let_go:
+            route.continue_()
+        else:
+            held.append(route)
+
     for address in ("**/gradio_api/run/**", "**/gradio_api/queue/join**"):
-        page.route(address, held.append)
+        page.route(address, late)
     page.goto(app.url)
     tab(page, "Predict").click()
     page.wait_for_timeout(500)
-    page.unroute_all()
     assert held
+    let_go.append(True)
     for route in held:
         route.continue_()
     page.wait_for_function("document.querySelector('#model input').value.includes('photos-1')")
