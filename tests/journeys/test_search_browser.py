@@ -204,10 +204,10 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     Workspace(app.home).add_sample()
     open_search(page, app)
     page.wait_for_function("document.querySelector('#dataset input').value === 'sample'")
-    page.fill("#budget input[type=text]", "3m")
+    page.fill("#budget input[type=text]", "6m")
     page.click("#start")
     page.wait_for_selector("#card >> text=sample-1")
-    page.wait_for_selector("#pictures img", timeout=150_000)
+    page.wait_for_selector("#pictures img", timeout=240_000)
     page.click("#pause")
     page.wait_for_selector("#resume")
     resting = page.inner_text("#card")
@@ -216,7 +216,8 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     page.reload()
     page.click("#resume")
     page.wait_for_selector("#card >> text=running")
-    page.wait_for_selector("#trials >> text=running", timeout=150_000)
+    at_work = "!document.querySelector('#card').innerText.includes('Starting')"
+    page.wait_for_function(at_work, timeout=120_000)
 
     page.fill("#budget input[type=text]", "2m")
     page.click("#start")
