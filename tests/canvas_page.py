@@ -62,7 +62,7 @@ class CanvasPage:
         """What the canvases sent since the last call; waits for the first."""
         file = self.folder / "events.jsonl"
         for _ in range(200):
-            if file.exists():
+            if file.exists() and file.read_text().endswith("\n"):
                 break
             time.sleep(0.05)
         lines = file.read_text().splitlines()
