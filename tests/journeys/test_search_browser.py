@@ -223,7 +223,7 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     page.click("#start")
     page.wait_for_selector("#card >> text=Waits for sample-1", timeout=120_000)
     page.click("#pause")
-    page.wait_for_selector("#resume", timeout=30_000)
+    page.wait_for_selector("#card .as-pill >> text=paused")
 
     page.locator("#runs").get_by_text("sample-1").click()
     page.click("#stop")
