@@ -21,7 +21,7 @@ from autoseg.workspace import Workspace
 MAX_UPLOAD = "8gb"
 """Largest file that the page takes, unless told otherwise."""
 
-QUEUE_REST_S = 0.02
+QUEUE_REST_S = 0.05
 """How often the idle queue looks for work, in seconds.
 
 Gradio's own 0.001 keeps an idle server busy (tests/benchmarks/app_idle.py has the numbers).
@@ -117,6 +117,7 @@ def serve(serving: Serving) -> None:
 
 def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
     page._queue.sleep_when_free = QUEUE_REST_S
+    page._queue.progress_update_sleep_when_free = 0.25
     page.launch(
         server_name="0.0.0.0" if serving.on_space else serving.host,
         server_port=serving.port,
