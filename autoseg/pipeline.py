@@ -16,7 +16,7 @@ from autoseg.search.budget import Clock
 from autoseg.search.devices import turn_on
 from autoseg.search.journal import Journal
 from autoseg.search.resources import ResourceMeter
-from autoseg.search.run_folder import RunFolder
+from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.stages import Stages, StopRequest
 from autoseg.training.hardware import choose_device
 
@@ -72,6 +72,7 @@ def run_search(
             # Whoever starts a search may stop it while its process is still loading.
             run.clear_requests(asked_before=time.time() - clock.elapsed())
             sweep_parts(run.path)
+            _note_request(run, source, config)
             stop = StopRequest(run)
             on_start(stop)
             before = run.state()
@@ -102,6 +103,13 @@ def _refuse_foreign(run: RunFolder) -> None:
                 f"{run.path} holds other files and no run. Name a folder that is empty or does "
                 f"not exist yet."
             )
+
+
+def _note_request(run: RunFolder, source: Path, config: SearchConfig) -> None:
+    """Record what is asked of a run that has not read its data yet, for whoever goes on with it."""
+    info = run.info()
+    if info is None or not info.data_fingerprint:
+        run.write_info(RunInfo(config, str(source.absolute()), "", {}))
 
 
 @contextmanager
@@ -189,7 +197,7 @@ def _check_resumable(run: RunFolder, source: Path, config: SearchConfig) -> Sear
         RunError: The run asks for something else than `config`, or is a finished one of other data.
     """
     info, state = run.info(), run.state()
-    if info is None:
+    if info is None or not info.data_fingerprint:
         return None
     asked, stored = to_dict(config), to_dict(info.config)
     # More time is welcome, and another machine may have another device.

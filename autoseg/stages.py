@@ -152,7 +152,8 @@ class Stages:
             workdir=self.run.path / "data",
         )
         info = self.run.info()
-        if info is not None and info.data_fingerprint != dataset.fingerprint:
+        known = info.data_fingerprint if info is not None else ""
+        if known and known != dataset.fingerprint:
             raise RunError(
                 f"The data set in {self.source} has changed since {self.run.name} began. Its "
                 f"trials cannot be compared with new ones: start a new run."

@@ -136,6 +136,8 @@ def test_who_waits_can_be_told_to_leave_the_line(room, run, ask):
     state = run.state()
     assert state.status == "paused" and state.waits_for == ""
     assert not run.stop_requested() and not run.pause_requested()
+    info = run.info()  # What the page needs to go on with it.
+    assert info is not None and (info.config, info.source) == (config(60.0), str(room.photos))
 
 
 def test_the_command_line_says_that_it_waits_and_how_to_go_on(room, run, capsys):

@@ -35,7 +35,7 @@ class RunInfo:
     source: str
     """Data set as given: folder or zip."""
     data_fingerprint: str
-    """Content of the data set; a resumed run must find the same."""
+    """Content of the data set; a resumed run must find the same. Empty until it has been read."""
     versions: dict[str, str]
     """Versions of autoseg and the libraries that decide the result."""
     format_version: int = FORMAT_VERSION
