@@ -1,8 +1,5 @@
 """Where data sets, corrections, runs and pulled models live on disk."""
 
-import itertools
-import os
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +19,12 @@ from autoseg.corrected_data import (
 from autoseg.corrections import Correction, Corrections, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
-from autoseg.errors import DatasetError, RunError, RunLockedError
+from autoseg.errors import RunError, RunLockedError
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
-from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset, StoredDatasets, name_of_source
+from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset
+from autoseg.stored_runs import StoredRuns
 from autoseg.text import clean_name
 
 __all__ = ["SAMPLE_NAME", "StoredDataset", "Workspace"]
@@ -35,7 +33,7 @@ UNUSED_AFTER_S = 3600.0
 """A data set with corrections that no run was made from is kept that long, in seconds."""
 
 
-class Workspace(StoredDatasets):
+class Workspace(StoredRuns):
     """Data sets in `datasets/`, their corrections in `corrections/`, runs in `runs/`, models
     pulled from the Hub in `models/`.
     """
@@ -167,133 +165,6 @@ class Workspace(StoredDatasets):
                 raise RunLockedError(f"{run.name} is searching in {name}. Stop it first.")
         super().delete_dataset(name)
 
-    # Runs.
-
-    @property
-    def _runs(self) -> Path:
-        return self.folder / "runs"
-
-    def runs(self) -> list[RunFolder]:
-        """All runs, the newest first."""
-        started = {
-            path: _started_at(path)
-            for path in self._runs.glob("[!.]*")
-            if (path / "search.json").is_file() or (path / "state.json").is_file()
-        }
-        return [RunFolder(path) for path in sorted(started, key=started.__getitem__, reverse=True)]
-
-    def named_run(self, name: str) -> RunFolder:
-        """The run of that name, inside the workspace.
-
-        Raises:
-            RunError: There is none.
-        """
-        for run in self.runs():
-            if run.name == name:
-                return run
-        known = ", ".join(run.name for run in self.runs()) or "none yet"
-        raise RunError(f"There is no run {name!r}. There are: {known}.")
-
-    def run(self, name_or_folder: str | Path) -> RunFolder:
-        """A run by name or by folder, whether it exists or not.
-
-        A text with a slash, and any `Path`, is a folder; any other text is a name.
-
-        Raises:
-            RunError: The text can be neither.
-        """
-        text = str(name_or_folder)
-        if isinstance(name_or_folder, Path) or "/" in text or os.sep in text or text[:1] in ".~":
-            return RunFolder(Path(text).expanduser().resolve())
-        if text != clean_name(text):
-            raise RunError(f"{text!r} is no name for a run; {clean_name(text)!r} would be one.")
-        return RunFolder(self._runs / text)
-
-    def name_run(self, source: Path, config: SearchConfig) -> Path:
-        """Folder for a search: that of the newest interrupted run with the same source and
-        configuration, so that the same command resumes, else a new one.
-        """
-        source = source.expanduser().resolve()
-        for run in self.runs():
-            if self.source_of(run) == source and self._is_interrupted(run):
-                info = run.info()
-                if info is not None and info.config == config:
-                    return run.path
-        names = {dataset.source: dataset.name for dataset in self.datasets()}
-        base = names.get(source) or clean_name(name_of_source(source))
-        taken = {path.name for path in self._runs.glob("*")}
-        number = next(k for k in itertools.count(1) if f"{base}-{k}" not in taken)
-        return self._runs / f"{base}-{number}"
-
-    def dataset_of(self, run: RunFolder) -> StoredDataset:
-        """The data set that a run searched in; one from elsewhere is taken in.
-
-        Raises:
-            DatasetError: It is no longer there.
-        """
-        source = self.source_of(run)
-        if source is None:
-            raise DatasetError(f"{run.name} does not say which data set it searched in.")
-        for dataset in self.datasets():
-            if dataset.source == source:
-                return dataset
-        return self.add_dataset(source)
-
-    def source_of(self, run: RunFolder) -> Path | None:
-        """Folder or zip that a run searches in; None where its records do not say."""
-        try:
-            info = run.info()
-        except RunError:
-            return None
-        return Path(info.source).expanduser().resolve() if info else None
-
-    def is_busy(self, run: RunFolder) -> bool:
-        """Whether a process holds the run at this moment."""
-        if not run.path.is_dir():
-            return False
-        try:
-            with run.locked():
-                return False
-        except RunLockedError:
-            return True
-
-    def _is_interrupted(self, run: RunFolder) -> bool:
-        """Also right after a kill, when the last record is too fresh to look stale, and after an
-        error that came when there were trials to go on from.
-        """
-        state = run.state()
-        if state is None or state.status == "done":
-            return False
-        if state.status == "failed" and not run.trials():
-            return False
-        return not self.is_busy(run)
-
-    def rename_run(self, run: RunFolder, name: str) -> RunFolder:
-        """Give a run another name.
-
-        Raises:
-            RunError: The name is taken, or the run is being searched.
-        """
-        target = self._runs / clean_name(name)
-        if target.exists():
-            raise RunError(f"There is a run {target.name!r} already. Choose another name.")
-        self._refuse_if_busy(run)
-        os.replace(run.path, target)
-        return RunFolder(target)
-
-    def delete_run(self, run: RunFolder) -> None:
-        """Delete a run with its model and report.
-
-        Raises:
-            RunLockedError: It is being searched.
-        """
-        self._refuse_if_busy(run)
-        shutil.rmtree(run.path)
-
-    def _refuse_if_busy(self, run: RunFolder) -> None:
-        if self.is_busy(run):
-            raise RunLockedError(f"{run.name} is being searched. Stop it first.")
-
     # Models.
 
     @property
@@ -386,9 +257,3 @@ class Workspace(StoredDatasets):
         if state is None or not state.is_live:
             raise RunError(f"{run.name} is not being searched, so there is nothing to pause.")
         run.request_pause()
-
-
-def _started_at(path: Path) -> float:
-    """Unix time of a run's first record, in seconds."""
-    files = [path / "search.json", path / "state.json"]
-    return min(file.stat().st_mtime for file in files if file.is_file())

@@ -34,7 +34,7 @@ ROWS = [
     ("sources",),
     ("stages",),
     ("pipeline",),
-    ("search_process", "pulled_models", "stored_datasets"),
+    ("search_process", "pulled_models", "stored_datasets", "stored_runs"),
     ("workspace",),
     ("api",),
     ("ui", "ui.*"),
