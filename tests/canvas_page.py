@@ -100,7 +100,7 @@ def _serve(folder: Path, port: int) -> None:
 
     from autoseg.ui import style  # noqa: PLC0415
     from autoseg.ui.downloader import Downloader  # noqa: PLC0415
-    from autoseg.ui.mask_canvas import MaskCanvas  # noqa: PLC0415
+    from autoseg.ui.mask_canvas import MaskCanvas, answer_to  # noqa: PLC0415
     from autoseg.ui.texts import translations  # noqa: PLC0415
 
     values = json.loads((folder / "values.json").read_text())
@@ -115,8 +115,11 @@ def _serve(folder: Path, port: int) -> None:
         with events.open("a") as file:
             file.write(json.dumps({"event": kind, **data}) + "\n")
 
-    def corrected(event: gr.EventData) -> None:
+    def corrected(event: gr.EventData) -> dict[str, Any]:
         note("corrected", event)
+        if (folder / "slow").exists():
+            time.sleep(1)
+        return answer_to(event._data, "The disk is full." if (folder / "full").exists() else "")
 
     def export(event: gr.EventData) -> dict[str, str]:
         note("export", event)
@@ -140,7 +143,7 @@ def _serve(folder: Path, port: int) -> None:
             button.click(lambda value=value: [value] * 3, None, outputs, queue=False)
         hide.click(lambda: gr.update(visible=False), None, first, queue=False)
         unhide.click(lambda: gr.update(visible=True), None, first, queue=False)
-        first.corrected(corrected, None, None)
+        first.corrected(corrected, None, first)
         first.export(export, None, saved)
     page.launch(
         server_port=port, i18n=translations(), theme=style.theme(), css=style.CSS,

@@ -45,8 +45,9 @@ class MaskCanvas(gr.HTML):
 
     Events:
         corrected: "Add to the data set" was pressed. The event's data is
-            `{"id": str, "mask": {"path": str, ...}, "changed_px": int}`; the mask is an 8-bit grey
-            PNG of class indices at the size of `classes`, 255 where the pixel is left out.
+            `{"id": str, "key": str, "mask": {"path": str, ...}, "changed_px": int}`; the mask is an
+            8-bit grey PNG of class indices at the size of `classes`, 255 where the pixel is left
+            out. The listener must return `answer_to(data)`: until then the drawing is unsaved.
         export: A download was chosen: `{"id": str, "format": str, "threshold": float | None}`,
             format one of index, color, overlay, coco, polygons, confidence.
     """
@@ -58,6 +59,7 @@ class MaskCanvas(gr.HTML):
         editable: bool = False,
         downloads: bool = True,
         empty: str = "",
+        answer: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         """Make a canvas.
@@ -69,6 +71,7 @@ class MaskCanvas(gr.HTML):
             editable: Whether masks can be corrected, where the value does not say.
             downloads: Whether there is a menu that sends `export`.
             empty: English text where there is no value yet; Chinese comes from the locales.
+            answer: What became of a mask that was sent, see `answer_to`.
             kwargs: As `gr.HTML` takes them: elem_id, visible, ...
         """
         super().__init__(
@@ -80,6 +83,7 @@ class MaskCanvas(gr.HTML):
             editable=editable,
             downloads=downloads,
             empty=empty,
+            answer=answer,
             texts=_texts(empty),
             **kwargs,
         )
@@ -98,6 +102,16 @@ class MaskCanvas(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         """What the value is."""
         return {"type": "object"}
+
+
+def answer_to(said: Mapping[str, Any], problem: str = "") -> dict[str, Any]:
+    """Update of a canvas that tells it what became of the mask it sent.
+
+    Args:
+        said: Data of its event "corrected".
+        problem: Why the mask is not kept; "": it is.
+    """
+    return dict(gr.update(answer={"key": str(said.get("key", ""))[:200], "problem": problem}))
 
 
 def _texts(empty: str) -> dict[str, dict[str, str]]:

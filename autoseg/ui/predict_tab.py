@@ -269,7 +269,7 @@ def _connect_downloads(desk: Desk, parts: Parts, placed: Callable[[Values], Plac
 
 def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> Dependency:
     """Corrections in, a training with them out; the event that starts it."""
-    outputs = [parts[name] for name in ("message", "started", *TEACHING)]
+    outputs = [parts[name] for name in ("message", "started", "canvas", *TEACHING)]
 
     def on_corrected(event: gr.EventData) -> Placed:
         return placed(teach.corrected(desk, event._data or {}))

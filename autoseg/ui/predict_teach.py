@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from autoseg.config import ClassInfo, parse_duration
 from autoseg.corrections import Correction
 from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, DatasetError, PredictionError, RunError
 from autoseg.ui import views
+from autoseg.ui.mask_canvas import answer_to
 from autoseg.ui.predict_actions import Desk, Values, problem
 from autoseg.ui.predict_models import dataset_of, find_model
 from autoseg.ui.result_files import draw_thumbnail, read_index_png
+from autoseg.ui.served import uploaded_path
 from autoseg.ui.texts import tr
 
 
@@ -24,7 +25,7 @@ def corrected(desk: Desk, said: dict[str, Any]) -> Values:
 
     Args:
         desk: What to work with.
-        said: What the page sent: `id` of the result, and `mask` as an uploaded file.
+        said: What the page sent: `id` of the result, `mask` as an uploaded file, and `key`.
     """
     try:
         result = desk.results.get(said.get("id"))
@@ -38,31 +39,18 @@ def corrected(desk: Desk, said: dict[str, Any]) -> Values:
             info.dataset,
             info.name,
             result.image,
-            read_index_png(_uploaded(said.get("mask"))),
+            read_index_png(uploaded_path(said.get("mask"))),
             info.classes,
             info.original or None,
         )
     except AutosegError as error:
-        return problem(error)
+        return {**problem(error), "canvas": answer_to(said, str(error))}
     text = tr("The mask of {image} is added to {dataset}.", image=info.name, dataset=info.dataset)
     return {
         "message": gr.update(value=views.note(text), visible=True),
+        "canvas": answer_to(said),
         **listed(desk, info.dataset),
     }
-
-
-def _uploaded(file: object) -> Path:
-    """The path of a file that this page was sent, and of no other.
-
-    Raises:
-        PredictionError: It is none.
-    """
-    named = file.get("path") if isinstance(file, dict) else None
-    if isinstance(named, str):
-        path = Path(named).resolve()
-        if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file():
-            return path
-    raise PredictionError("The mask did not arrive. Add it again.")
 
 
 def shown_corrections(desk: Desk, name: str | None) -> Values:

@@ -26,6 +26,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanvasPage]:
         ),
         "next": write_value(folder, "next", MASK[::-1].copy(), **classes),
     }
+    for number in range(7):
+        values[f"many{number}"] = write_value(folder, f"many{number}", MASK, **classes)
     with CanvasPage(folder, values) as page:
         yield page
 
@@ -277,3 +279,89 @@ def test_discard_brings_the_models_mask_back(canvas, served):
     canvas.show("next").show("plain")
     assert not canvas.root.get_by_text("You have unsaved corrections").is_visible()
     assert np.array_equal(sent(canvas, served), MASK)
+
+
+def test_a_mask_that_the_server_refuses_stays_unsaved(canvas, served):
+    """Once the upload alone made it count as saved, and the next image lost the drawing."""
+    canvas.drag((30, 5), (30, 5))
+    (served.folder / "full").touch()
+    canvas.button("Add to the data set").click()
+    canvas.root.get_by_text("Not added.", exact=True).wait_for()
+    assert canvas.root.locator(".mc-changed").get_attribute("title") == "The disk is full."
+    (served.folder / "full").unlink()
+    served.events()
+    canvas.show("next").show("plain")
+    canvas.button("Go on").click()
+    wanted = np.where(stroke((30, 5), (30, 5), 7), 1, MASK)
+    assert np.array_equal(sent(canvas, served), wanted)
+
+
+def test_what_is_drawn_before_the_server_answers_stays_unsaved(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    (served.folder / "slow").touch()
+    canvas.button("Add to the data set").click()
+    canvas.drag((30, 30), (30, 30))
+    canvas.page.locator(
+        "button.mc-button:not([disabled])", has_text="Add to the data set"
+    ).wait_for()
+    (served.folder / "slow").unlink()
+    served.events()
+    canvas.show("next").show("plain")
+    canvas.button("Go on").click()
+    both = stroke((30, 5), (30, 5), 7) | stroke((30, 30), (30, 30), 7)
+    assert np.array_equal(sent(canvas, served), np.where(both, 1, MASK))
+
+
+def test_the_answer_is_understood_when_another_image_is_shown_by_then(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    (served.folder / "slow").touch()
+    canvas.button("Add to the data set").click()
+    canvas.page.wait_for_function("autosegUnanswered.size === 1")
+    canvas.show("next")
+    canvas.page.wait_for_function("autosegUnanswered.size === 0")
+    (served.folder / "slow").unlink()
+    served.events()
+    assert not canvas.root.get_by_text("Sent", exact=True).is_visible()
+    canvas.show("plain")
+    assert not canvas.root.get_by_text("You have unsaved corrections").is_visible()
+
+
+def test_seven_images_keep_their_unsaved_corrections(canvas, served):
+    """There was once room for five, and the sixth took the place of the first without a word."""
+    for number in range(7):
+        canvas.show(f"many{number}")
+        canvas.drag((30, 5), (30, 5))
+    canvas.show("many0")
+    assert canvas.root.get_by_text("You have unsaved corrections").is_visible()
+
+
+def test_drawings_that_fill_the_memory_are_kept_and_the_user_is_told(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.evaluate("autosegDrafts.set('large', { bytes: 2e9, forgetSteps() { } })")
+    warning = canvas.root.locator(".mc-many")
+    assert not warning.is_visible()
+    canvas.drag((30, 20), (30, 20))
+    assert warning.inner_text().startswith("2 images have unsaved corrections")
+    canvas.show("next").show("plain")
+    canvas.button("Go on").click()
+    canvas.page.evaluate("autosegDrafts.delete('large')")
+    both = stroke((30, 5), (30, 5), 7) | stroke((30, 20), (30, 20), 7)
+    assert np.array_equal(sent(canvas, served), np.where(both, 1, MASK))
+
+
+def test_the_browser_asks_before_it_leaves_unsaved_corrections(canvas, served):
+    asked = []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    canvas.page.on("dialog", stay)
+    canvas.drag((30, 5), (30, 5))
+    assert np.count_nonzero(sent(canvas, served) != MASK)
+    canvas.page.reload()
+    assert asked == []
+    canvas.show("plain").button("Correct").click()
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.reload()
+    assert asked == ["beforeunload"]

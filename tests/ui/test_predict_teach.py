@@ -45,7 +45,12 @@ def predict_example(desk) -> str:
 def sent(folder: Path, mask: np.ndarray, result_id: str) -> dict:
     """The event of a canvas after its mask was uploaded."""
     Image.fromarray(mask).save(folder / "mask.png")
-    return {"id": result_id, "mask": {"path": str(folder / "mask.png")}, "changed_px": 9}
+    return {
+        "id": result_id,
+        "key": "k1",
+        "mask": {"path": str(folder / "mask.png")},
+        "changed_px": 9,
+    }
 
 
 def drawn(shape: tuple[int, int] = (48, 64)) -> np.ndarray:
@@ -63,6 +68,7 @@ def test_a_corrected_example_is_kept_for_its_pair(desk, run, uploads):
     assert np.array_equal(kept.read_mask(), drawn())
     assert "1 corrected mask" in values["corrections_text"]
     assert values["train"]["interactive"]
+    assert values["canvas"]["answer"] == {"key": "k1", "problem": ""}
     assert [caption for _, caption in values["corrections"]["value"]] == [kept.name]
 
 
@@ -80,6 +86,7 @@ def test_a_corrected_upload_is_a_new_image(desk, run, uploads, tmp_path):
 def test_a_mask_that_does_not_fit_is_refused(desk, run, uploads, mask):
     values = teach.corrected(desk, sent(uploads, mask, predict_example(desk)))
     assert "Not possible" in values["message"]["value"]
+    assert values["canvas"]["answer"]["key"] == "k1" and values["canvas"]["answer"]["problem"]
     assert desk.workspace.corrections("photos").all() == ()
 
 

@@ -1,5 +1,5 @@
 // The component: one state, the parts that show it, and what they may do to it.
-const FRESH = { region: null, cursor: null, corners: 0, threshold: 0.5, correction: null, restored: false, sent: "" };
+const FRESH = { region: null, cursor: null, corners: 0, threshold: 0.5, correction: null, restored: false, sent: "", problem: "" };
 
 class MaskCanvas {
   constructor(root) {
@@ -32,7 +32,7 @@ class MaskCanvas {
     this.time = make("span");
     this.stage = make(
       "div", { class: "mc-stage" }, this.canvas, this.marks.node, this.compare.line, this.compare.left, this.compare.right,
-      this.hints.chip, this.hints.region, this.bar.corner, this.correctBar.notice, this.help.node,
+      this.hints.chip, this.hints.region, this.bar.corner, this.correctBar.notice, this.correctBar.many, this.help.node,
     );
     this.side = make("div", { class: "mc-panel" }, this.bar.sliders, this.compare.legend, this.table.node);
     this.work = make(
@@ -50,7 +50,7 @@ class MaskCanvas {
     if (changed.has("threshold")) this.countSoon();
     for (const part of this.parts) part.sync(changed);
     this.showStatus(changed);
-    const unpainted = ["opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses", "sending", "sent"];
+    const unpainted = ["opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses", "sending", "sent", "problem"];
     this.redraw([...changed].some((key) => !unpainted.includes(key)));
   }
 
@@ -298,25 +298,50 @@ class MaskCanvas {
     this.countSoon();
   }
 
+  /** Send the mask; it counts as saved once the server has answered that it is kept. */
   async submit() {
     const { data } = this;
     const mask = this.mask();
     const correction = this.state.correction || new Correction(data.width, data.height, mask, data.model);
-    const changed = correction.changed;
-    correction.saved = true; // Until the next stroke, which may come while this is on its way.
+    const { changed, edits } = correction;
+    const key = `${data.id} ${Date.now()} ${Math.random()}`;
     this.update({ sending: true, sent: "" });
-    let sent = "yes";
     try {
       const blob = await writeGrey(data.width, data.height, mask);
       const file = await upload(new File([blob], "mask.png", { type: "image/png" }));
-      trigger("corrected", { id: data.id, mask: { path: file.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
+      UNANSWERED.set(key, { id: data.id, correction, edits });
+      trigger("corrected", { id: data.id, key, mask: { path: file.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
+      setTimeout(() => this.isAwaited(key) && this.showSent(data.id, "failed"), ANSWER_MS);
+      this.awaited = key;
     } catch (error) {
       console.warn(error);
-      sent = "failed";
-      correction.saved = correction.past.length === 0;
+      this.showSent(data.id, "failed");
     }
-    keepDraft(data.id, correction);
-    this.update(this.data === data ? { sending: false, sent } : { sending: false });
+  }
+
+  isAwaited(key) {
+    return this.awaited === key && UNANSWERED.has(key);
+  }
+
+  /** The server's word on a mask that was sent; what was drawn since then is still unsaved. */
+  answered() {
+    const { answer } = props;
+    const sent = UNANSWERED.get(answer?.key);
+    if (!sent) return;
+    UNANSWERED.delete(answer.key);
+    const { id, correction, edits } = sent;
+    const isKept = !answer.problem;
+    if (isKept && correction.edits === edits) {
+      correction.saved = true;
+      if (DRAFTS.get(id) === correction) DRAFTS.delete(id);
+    }
+    this.showSent(id, isKept ? "yes" : "refused", answer.problem || "");
+  }
+
+  showSent(id, sent, problem = "") {
+    const isShown = this.data?.id === id;
+    const restored = isShown && sent === "yes" ? DRAFTS.has(id) && this.state.restored : this.state.restored;
+    this.update({ sending: false, restored, ...(isShown ? { sent, problem } : {}) });
   }
 
   requestExport(format) {
@@ -355,7 +380,8 @@ class MaskCanvas {
     const known = { mask: true, confidence: data.confidence, differences: data.other };
     this.update({
       ...FRESH, status: "ready", data: data.id, statistics: null, correction: kept, restored: Boolean(kept && !again),
-      threshold: again ? state.threshold : FRESH.threshold, sent: again ? state.sent : "",
+      threshold: again ? state.threshold : FRESH.threshold,
+      sent: again ? state.sent : "", problem: again ? state.problem : "",
       hidden: sameNames ? state.hidden : new Set(), paint: sameNames ? state.paint : Math.min(1, data.names.length - 1),
       colors: chosenColors.of(data.names, data.palette), mode: data.editable ? state.mode : "view",
       layer: known[state.layer] ? state.layer : "mask", split: Boolean(state.split && data.other),
@@ -371,4 +397,6 @@ class MaskCanvas {
 
 const app = new MaskCanvas(element.querySelector(".mc"));
 app.load();
+app.answered();
 watch("value", () => app.load());
+watch("answer", () => app.answered());

@@ -24,6 +24,7 @@ class CorrectBar {
       make("div", { class: "mc-actions" }, this.changed, this.discard, this.add),
     );
     this.notice = make("div", { class: "mc-notice", role: "status", hidden: true });
+    this.many = make("div", { class: "mc-notice mc-many", role: "status", hidden: true });
   }
 
   /** The classes at hand where the table is too far from the stage: on a phone. */
@@ -61,9 +62,10 @@ class CorrectBar {
     this.abandon.disabled = !state.corners;
     const drawn = correction ? correction.changed : 0;
     const sent = state.sent === "yes" && (!correction || correction.saved);
-    const failed = state.sent === "failed";
-    this.changed.classList.toggle("mc-bad", failed);
-    this.changed.textContent = failed ? T("Not sent. Try again.") : sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "";
+    const wrong = { failed: T("Not sent. Try again."), refused: T("Not added.") }[state.sent];
+    this.changed.classList.toggle("mc-bad", Boolean(wrong));
+    this.changed.title = state.problem;
+    this.changed.textContent = wrong || (sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "");
     this.discard.disabled = !correction;
     this.add.disabled = state.sending;
     this.notice.hidden = !(data && state.restored);
@@ -74,5 +76,7 @@ class CorrectBar {
         button(null, T("Discard"), () => this.app.discard(), { text: T("Discard") }),
       );
     }
+    this.many.hidden = !data || state.mode !== "correct" || draftBytes() <= MOST_DRAFT_BYTES;
+    this.many.textContent = T("{count} images have unsaved corrections, which fill the browser's memory. Add or discard some.", { count: DRAFTS.size });
   }
 }

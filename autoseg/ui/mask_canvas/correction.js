@@ -8,7 +8,8 @@ class Correction {
     Object.assign(this, { width, height, start, model, mask: start.slice(), past: [], future: [] });
     this.tilesAcross = Math.ceil(width / TILE);
     this.open = null; // Tiles of the step being made, as they were before it.
-    this.saved = true;
+    this.saved = true; // The server keeps it as it stands, or nothing was drawn.
+    this.edits = 0;
     this.changed = this.countChanged();
   }
 
@@ -75,10 +76,9 @@ class Correction {
     if (!step.size) return;
     this.past.push(step);
     this.future = [];
-    this.saved = false;
+    this.edited();
     let bytes = 0;
-    const size = (kept) => [...kept.values()].reduce((sum, copy) => sum + copy.length, 0);
-    const tooOld = this.past.findLastIndex((kept) => (bytes += size(kept)) > MOST_STEP_BYTES);
+    const tooOld = this.past.findLastIndex((kept) => (bytes += stepBytes(kept)) > MOST_STEP_BYTES);
     if (tooOld > 0) this.past.splice(0, tooOld);
   }
 
@@ -101,7 +101,22 @@ class Correction {
     const now = new Map([...step.keys()].map((tile) => [tile, this.readTile(tile)]));
     for (const [tile, copy] of step) this.writeTile(tile, copy);
     to.push(now);
+    this.edited();
+  }
+
+  edited() {
     this.saved = false;
+    this.edits += 1;
+  }
+
+  /** Memory that it takes beside the model's own mask. */
+  get bytes() {
+    const steps = [...this.past, ...this.future].reduce((sum, step) => sum + stepBytes(step), 0);
+    return 2 * this.mask.length + steps;
+  }
+
+  forgetSteps() {
+    [this.past, this.future] = [[], []];
   }
 
   /** A stroke of a round brush from the middle of one pixel to that of another. */
@@ -173,12 +188,30 @@ function crossingsAt(points, y) {
   return found.sort((a, b) => a - b);
 }
 
-/** Unsaved corrections by result, also of canvases that were taken off the page; the newest five. */
+const stepBytes = (step) => [...step.values()].reduce((sum, copy) => sum + copy.length, 0);
+
+/** Unsaved corrections by result, also of canvases that were taken off the page, the newest last. */
 const DRAFTS = (globalThis.autosegDrafts ??= new Map());
 
+/** Masks that were sent, by the key of the sending, until the server has answered. */
+const UNANSWERED = (globalThis.autosegUnanswered ??= new Map());
+const ANSWER_MS = 60000;
+
+const MOST_DRAFT_BYTES = 1e9;
+const draftBytes = () => [...DRAFTS.values()].reduce((sum, draft) => sum + draft.bytes, 0);
+
+/** A drawing is never dropped for room: the steps of the others are, and then a notice asks. */
 function keepDraft(id, correction) {
   DRAFTS.delete(id);
   if (correction.saved) return;
   DRAFTS.set(id, correction);
-  if (DRAFTS.size > 5) DRAFTS.delete(DRAFTS.keys().next().value);
+  for (const draft of DRAFTS.values()) {
+    if (draftBytes() <= MOST_DRAFT_BYTES) return;
+    if (draft !== correction) draft.forgetSteps();
+  }
+}
+
+if (!globalThis.autosegLeaving) {
+  globalThis.autosegLeaving = true;
+  addEventListener("beforeunload", (event) => DRAFTS.size && event.preventDefault());
 }
