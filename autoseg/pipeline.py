@@ -16,7 +16,7 @@ from autoseg.search.budget import Clock
 from autoseg.search.devices import turn_on
 from autoseg.search.journal import Journal
 from autoseg.search.resources import ResourceMeter
-from autoseg.search.run_folder import RunFolder, RunInfo
+from autoseg.search.run_folder import RunFolder
 from autoseg.stages import Stages, StopRequest
 from autoseg.training.hardware import choose_device
 
@@ -72,7 +72,7 @@ def run_search(
             # Whoever starts a search may stop it while its process is still loading.
             run.clear_requests(asked_before=time.time() - clock.elapsed())
             sweep_parts(run.path)
-            _note_request(run, source, config)
+            run.note_request(config, source)
             stop = StopRequest(run)
             on_start(stop)
             before = run.state()
@@ -103,13 +103,6 @@ def _refuse_foreign(run: RunFolder) -> None:
                 f"{run.path} holds other files and no run. Name a folder that is empty or does "
                 f"not exist yet."
             )
-
-
-def _note_request(run: RunFolder, source: Path, config: SearchConfig) -> None:
-    """Record what is asked of a run that has not read its data yet, for whoever goes on with it."""
-    info = run.info()
-    if info is None or not info.data_fingerprint:
-        run.write_info(RunInfo(config, str(source.absolute()), "", {}))
 
 
 @contextmanager

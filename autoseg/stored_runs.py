@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from autoseg.config import SearchConfig
@@ -65,11 +66,27 @@ class StoredRuns(StoredDatasets):
                 info = run.info()
                 if info is not None and info.config == config:
                     return run.path
+        return next(self._free_runs(source))
+
+    def _new_run(self, source: Path) -> RunFolder:
+        """A run that nobody else has, however many start one at this moment."""
+        for path in self._free_runs(source.expanduser().resolve()):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError:
+                pass  # `RunFolder.locked` says why.
+            return RunFolder(path)
+        raise AssertionError("there is no last number")
+
+    def _free_runs(self, source: Path) -> Iterator[Path]:
+        """Folders that new runs may have, each number once."""
         names = {dataset.source: dataset.name for dataset in self.datasets()}
         base = names.get(source) or clean_name(name_of_source(source))
-        taken = {path.name for path in self._runs.glob("*")}
-        number = next(k for k in itertools.count(1) if f"{base}-{k}" not in taken)
-        return self._runs / f"{base}-{number}"
+        for number in itertools.count(1):
+            if not (self._runs / f"{base}-{number}").exists():
+                yield self._runs / f"{base}-{number}"
 
     def dataset_of(self, run: RunFolder) -> StoredDataset:
         """The data set that a run searched in; one from elsewhere is taken in.
@@ -94,7 +111,20 @@ class StoredRuns(StoredDatasets):
         return Path(info.source).expanduser().resolve() if info else None
 
     def is_busy(self, run: RunFolder) -> bool:
-        """Whether a process holds the run at this moment."""
+        """Whether a process holds the run, or one was started that has not come to hold it yet.
+
+        What was killed counts as busy until its last record is stale.
+        """
+        if self.is_held(run):
+            return True
+        try:
+            state = run.state()
+        except RunError:
+            return False
+        return state is not None and state.is_live
+
+    def is_held(self, run: RunFolder) -> bool:
+        """Whether a process holds the run's lock at this moment."""
         if not run.path.is_dir():
             return False
         try:
@@ -112,7 +142,7 @@ class StoredRuns(StoredDatasets):
             return False
         if state.status == "failed" and not run.trials():
             return False
-        return not self.is_busy(run)
+        return not self.is_held(run)
 
     def rename_run(self, run: RunFolder, name: str) -> RunFolder:
         """Give a run another name.

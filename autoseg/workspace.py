@@ -191,15 +191,16 @@ class Workspace(StoredRuns):
         Args:
             source: Folder or zip.
             config: What to search.
-            name: Name of the run; None: `name_run`. An interrupted or paused run goes on.
+            name: Name of the run; an interrupted or paused one goes on. None: a new run.
 
         Raises:
             RunLockedError: The run is being searched already.
             RunError: The run is finished.
         """
-        run = self.run(name) if name else RunFolder(self.name_run(source, config))
+        run = self.run(name) if name else self._new_run(source)
         with run.locked():
             run.clear_requests()
+            run.note_request(config, source)
             run.write_state(starting(run, config))
         spawn(source, config, run, home=self.folder)
         return run

@@ -167,7 +167,7 @@ def test_of_two_searches_of_the_page_the_second_waits_and_both_can_be_paused(roo
     workspace = Workspace(room.home)
     first = workspace.start_search(room.photos, config(60.0), "first-1")
     with pytest.raises(RunLockedError):
-        wait_for(lambda: workspace.is_busy(first))
+        wait_for(lambda: workspace.is_held(first))
         workspace.start_search(room.photos, config(60.0), "first-1")
     wait_for(lambda: runs_in_line(room.home, CPU) == ("first-1",))
     second = workspace.start_search(room.photos, config(60.0), "second-1")

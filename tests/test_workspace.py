@@ -2,6 +2,8 @@ import dataclasses
 import os
 import time
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -137,6 +139,41 @@ def test_a_run_that_is_searched_is_left_alone(workspace, photos):
             workspace.delete_run(run)
         with pytest.raises(RunLockedError):
             workspace.rename_run(run, "other")
+
+
+@pytest.fixture
+def searches_end(tmp_path: Path) -> Iterator[None]:
+    """No search that a test started is left behind."""
+    yield
+    for child in psutil.Process().children():
+        if str(tmp_path) in " ".join(child.cmdline()):
+            child.kill()
+
+
+def test_a_search_that_has_just_begun_is_left_alone(workspace, photos, searches_end):
+    """Its process takes seconds to load, and until it held the run everything could go."""
+    dataset = workspace.add_dataset(photos)
+    run = workspace.start_search(dataset.source, CONFIG)
+    assert not workspace.is_held(run), "the process is still loading"
+    with pytest.raises(RunLockedError):
+        workspace.delete_run(run)
+    with pytest.raises(RunLockedError):
+        workspace.rename_run(run, "other")
+    with pytest.raises(RunLockedError):
+        workspace.delete_dataset(dataset.name)
+    assert run.path.is_dir() and workspace.dataset(dataset.name) == dataset
+
+
+def test_a_start_without_a_name_is_a_new_run_beside_a_paused_one(workspace, photos, searches_end):
+    paused = write_records(workspace, "photos-1", photos, CONFIG, "paused")
+    assert workspace.start_search(photos, CONFIG).name == "photos-2"
+    assert paused.state().status == "paused"
+
+
+def test_searches_that_begin_at_one_moment_get_a_run_each(workspace, photos):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: workspace._new_run(photos), range(24)))
+    assert {run.name for run in runs} == {f"photos-{k}" for k in range(1, 25)}
 
 
 def test_a_finished_run_is_not_started_again(workspace, photos):

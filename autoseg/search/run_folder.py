@@ -229,6 +229,15 @@ class RunFolder:
         """Record what the run searches."""
         write_json(self.path / "search.json", to_dict(info))
 
+    def note_request(self, config: SearchConfig, source: Path) -> None:
+        """Record what is asked of a run that has not read its data yet.
+
+        Whoever goes on with it needs it, and so does who asks which data set is in use.
+        """
+        info = self.info()
+        if info is None or not info.data_fingerprint:
+            self.write_info(RunInfo(config, str(source.expanduser().absolute()), "", {}))
+
     def write_state(self, state: RunState) -> None:
         """Record where the run stands."""
         write_json(self.path / "state.json", to_dict(state))
