@@ -1,9 +1,10 @@
 """Training on from a former model: what it is, what it has seen, and who may judge the new one."""
 
+import filecmp
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.bundle import CONFIG_FILE, copy_bundle, load_bundle, trained
+from autoseg.bundle import CONFIG_FILE, WEIGHTS_FILE, copy_bundle, load_bundle, trained
 from autoseg.checkpoint import Weights
 from autoseg.config import ClassInfo, Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
@@ -73,6 +74,25 @@ def load_start(source: str, run: RunFolder) -> StartModel:
         classes=bundle.info.classes,
         roles=None if stored is None else from_dict(ImageRoles, stored, _ROLES),
     )
+
+
+def began_with(run: RunFolder, model: Path) -> bool:
+    """Whether a run was trained on from a model, whatever either is called by now.
+
+    Args:
+        run: Its folder; its own copy of the former model decides, once it is there.
+        model: Folder of a bundle.
+
+    Raises:
+        RunError: The run's record is damaged.
+    """
+    kept, weights = run.path / START_FOLDER / WEIGHTS_FILE, model / WEIGHTS_FILE
+    if kept.is_file():
+        # The content is read once: `filecmp` remembers by size and time of change.
+        return weights.is_file() and filecmp.cmp(kept, weights, shallow=False)
+    info = run.info()
+    start = info.config.start_from if info is not None else None
+    return start is not None and Path(start) in (model, model.parent)
 
 
 def refuse_other_classes(start: StartModel, dataset: CheckedDataset) -> None:

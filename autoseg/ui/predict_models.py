@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from autoseg.continuing import began_with
 from autoseg.corrected_data import read_manifest
 from autoseg.errors import BundleError, HubError, RunError
 from autoseg.hub.connection import RepoRef, connect, parse_repo
@@ -125,16 +126,15 @@ def _load(folder: str, modified_ns: int) -> Predictor:
 def former_model(workspace: Workspace, name: str | None) -> str | None:
     """Name of the run or pulled model that a run was trained on from; None: of none here."""
     try:
-        info = workspace.named_run(name or "").info()
+        run = workspace.named_run(name or "")
+        info = run.info()
+        if info is None or info.config.start_from is None:
+            return None
+        models = [(other.name, other.model) for other in _finished(workspace) if other != run]
+        models += [(model.repo_id, Path(model.folder)) for model in workspace.pulled.all()]
+        return next((known for known, folder in models if began_with(run, folder)), None)
     except RunError:
         return None
-    if info is None or info.config.start_from is None:
-        return None
-    start = Path(info.config.start_from)
-    for run in _finished(workspace):
-        if start in (run.path, run.model) and run.name != name:
-            return run.name
-    return next((m.repo_id for m in workspace.pulled.all() if Path(m.folder) == start), None)
 
 
 def dataset_of(workspace: Workspace, run: RunFolder | None) -> str:

@@ -17,6 +17,7 @@ from autoseg.hub.origins import origin_of
 from autoseg.search.run_folder import RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.search_process import log_tail
 from autoseg.ui import report_view, search_charts, search_views, views
+from autoseg.ui.predict_models import former_model
 from autoseg.ui.search_views import LIVE
 from autoseg.ui.texts import tr
 from autoseg.ui.words import status_name
@@ -72,7 +73,7 @@ def read_run(workspace: Workspace, name: str) -> RunView:
     return RunView(
         name=run.name,
         state=state,
-        about=_about(workspace, info),
+        about=_about(workspace, run.name, info),
         trials=trials_of(run),
         report=run.json("report/report.json"),
         importances=_passing(run.path / "importances.json"),
@@ -85,15 +86,16 @@ def read_run(workspace: Workspace, name: str) -> RunView:
     )
 
 
-def _about(workspace: Workspace, info: RunInfo | None) -> str:
+def _about(workspace: Workspace, run_name: str, info: RunInfo | None) -> str:
     if info is None:
         return ""
     dataset = tr("on {dataset}", dataset=dataset_name(workspace, Path(info.source)))
     if info.config.start_from is None:
         return dataset
     parent = Path(info.config.start_from)
-    name = parent.parent.name if parent.name == "model" else parent.name
-    return tr("{dataset}, goes on from {model}", dataset=dataset, model=name)
+    as_given = parent.parent.name if parent.name == "model" else parent.name
+    model = former_model(workspace, run_name) or as_given
+    return tr("{dataset}, goes on from {model}", dataset=dataset, model=model)
 
 
 def dataset_name(workspace: Workspace, source: Path) -> str:

@@ -7,8 +7,10 @@ from predict_helpers import finished_run
 from ui_helpers import write_run
 from workspace_helpers import make_photos
 
+from autoseg.continuing import load_start
 from autoseg.errors import AutosegError, BundleError, ConfigError, HubError, RunError
 from autoseg.pulled_models import PulledModel
+from autoseg.ui import run_view
 from autoseg.ui.access import Access
 from autoseg.ui.predict_models import (
     dataset_of,
@@ -93,6 +95,17 @@ def test_a_run_that_went_on_from_another_knows_its_former_model(workspace, photo
     assert former_model(workspace, "photos-2") == "photos-1"
     assert former_model(workspace, "photos-1") is None
     assert former_model(workspace, "alice/leaves") is None
+
+
+def test_a_former_model_is_known_whatever_it_is_called_by_now(workspace, photos, run):
+    """Renaming it ended "what changed", and another run under its old name took its place."""
+    child = finished_run(workspace, "photos-2", photos, seed=1, start_from=run.model)
+    load_start(str(run.model), child)
+    workspace.rename_run(run, "leaves")
+    assert former_model(workspace, "photos-2") == "leaves"
+    finished_run(workspace, "photos-1", photos, seed=2)
+    assert former_model(workspace, "photos-2") == "leaves"
+    assert "leaves" in run_view.read_run(workspace, "photos-2").about
 
 
 def test_corrections_go_to_the_data_set_of_the_run(workspace, photos, run, tmp_path):
