@@ -2,11 +2,18 @@
 
 import json
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
+
+_LEFT_AFTER_S = 3600.0
+"""A folder that is not whole after that long, in seconds, was left by a writer that was killed."""
 
 
 def autoseg_home() -> Path:
@@ -30,6 +37,61 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`; on success it takes the place of `folder`.
+
+    Several may do so at once: the last one stays. A process killed inside leaves `folder` as it
+    was, if need be with the help of `restore_folder`.
+    """
+    aside = _beside(folder, f"{uuid.uuid4().hex}.part")
+    aside.mkdir(parents=True)
+    former = _beside(folder, "former")
+    try:
+        yield aside
+        with folder_lock(folder):
+            _put_back(folder)
+            if folder.is_dir():
+                os.replace(folder, former)
+            os.replace(aside, folder)
+            shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        _sweep_folders(folder)
+
+
+def restore_folder(folder: Path) -> None:
+    """Bring back a folder that was moved aside by a writer that was killed right then."""
+    if _beside(folder, "former").is_dir():
+        with folder_lock(folder):
+            _put_back(folder)
+
+
+def folder_lock(folder: Path) -> FileLock:
+    """Keep others from replacing the folders that lie beside one another."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.parent / ".lock")
+
+
+def _put_back(folder: Path) -> None:
+    former = _beside(folder, "former")
+    if folder.is_dir():
+        shutil.rmtree(former, ignore_errors=True)
+    elif former.is_dir():
+        os.replace(former, folder)
+
+
+def _beside(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _sweep_folders(folder: Path) -> None:
+    for part in folder.parent.glob(f".{folder.name}.*.part"):
+        with suppress(OSError):  # Another one is at the same.
+            if part.is_dir() and time.time() - part.stat().st_mtime > _LEFT_AFTER_S:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def sweep_parts(folder: Path) -> None:

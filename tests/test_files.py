@@ -3,11 +3,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from autoseg.files import autoseg_home, replacing, write_json, write_text
+from autoseg.files import (
+    autoseg_home,
+    replacing,
+    replacing_folder,
+    restore_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -55,3 +63,64 @@ def test_home_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOSEG_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert autoseg_home() == Path(tmp_path) / ".autoseg"
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "numbers"
+    for number in ("1", "2"):
+        with replacing_folder(folder) as aside:
+            (aside / number).touch()
+    with pytest.raises(OSError, match="full"):
+        with replacing_folder(folder) as aside:
+            (aside / "3").touch()
+            raise OSError("full")
+    assert os.listdir(folder) == ["2"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["numbers"]
+
+
+def test_a_folder_survives_writers_that_are_killed_at_any_moment(tmp_path):
+    """What was deleted before the new one was in its place was lost for good."""
+    folder = tmp_path / "numbers"
+    code = (
+        "import itertools, sys; from pathlib import Path\n"
+        "from autoseg.files import replacing_folder\n"
+        "for k in itertools.count():\n"
+        "    with replacing_folder(Path(sys.argv[1])) as aside:\n"
+        "        for name in 'abcdefgh': (aside / name).write_text(str(k))\n"
+    )
+    for delay_s in (0.013, 0.002, 0.029):
+        child = subprocess.Popen([sys.executable, "-c", code, str(folder)])
+        try:
+            started = folder.stat().st_mtime_ns if folder.is_dir() else 0
+            while not folder.is_dir() or folder.stat().st_mtime_ns == started:
+                assert child.poll() is None
+                time.sleep(delay_s)
+        except FileNotFoundError:  # Just between two of them.
+            pass
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        restore_folder(folder)
+        assert len({file.read_text() for file in folder.iterdir()}) == 1
+        assert len(os.listdir(folder)) == 8
+
+
+def test_a_folder_that_was_moved_aside_by_a_killed_writer_comes_back(tmp_path):
+    folder = tmp_path / "numbers"
+    with replacing_folder(folder) as aside:
+        (aside / "1").touch()
+    former = tmp_path / ".numbers.former"
+    os.replace(folder, former)
+    restore_folder(folder)
+    assert os.listdir(folder) == ["1"] and not former.exists()
+
+
+def test_what_killed_writers_left_goes_but_not_what_another_is_writing(tmp_path):
+    folder = tmp_path / "numbers"
+    old, new = (tmp_path / f".numbers.{name}.part" for name in ("old", "new"))
+    for part in (old, new):
+        part.mkdir()
+    os.utime(old, (time.time() - 7200,) * 2)
+    with replacing_folder(folder):
+        pass
+    assert new.is_dir() and not old.exists()

@@ -35,7 +35,7 @@ _THREADS = 4
 def page_of(
     folder: Path, check: Check, index: ImageIndex, page: int = 0, sort: str = SORT_BY_NAME
 ) -> dict[str, Any]:
-    """A page of images as `ImageBrowser` shows it.
+    """A page of images as `ImageBrowser` shows it; the data set's name is still to be added.
 
     Args:
         folder: Where the check is kept, and small images once they are drawn.
@@ -92,7 +92,8 @@ def draw_thumbnails(
             return path
         try:
             picture = overlay(samples[position], classes, coding)
-            store.mkdir(parents=True, exist_ok=True)
+            for place in (store.parent, store):  # Not the folder, which a new check may replace.
+                place.mkdir(exist_ok=True)
             aside = path.with_name(f".{uuid.uuid4().hex}.jpg")
             write_jpeg(picture, aside, quality=82)
             aside.replace(path)

@@ -1,10 +1,6 @@
 """What the page keeps of a checked data set, so that a reload shows it again at once."""
 
-import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +25,7 @@ from autoseg.data.palette import with_colors
 from autoseg.data.verdict import Verdict
 from autoseg.errors import AmbiguousMasksError, ConfigError, DatasetError, FoundValue
 from autoseg.estimate import Facts
-from autoseg.files import write_json
+from autoseg.files import folder_lock, replacing_folder, restore_folder, write_json, write_text
 from autoseg.resizing import resize_image
 
 Mapping = tuple[tuple[str, str], ...]
@@ -40,6 +36,7 @@ MAX_CROPS = 32
 """Most mask values of which a picture is kept."""
 
 _BOX = (480, 640)
+_SEEN = "seen"
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def save_check(
     except DatasetError as error:  # It can be read and looked at, but not divided for a search.
         problem = str(error)
     check = Check(verdict, dataset.classes, dataset.mask_coding, mapping, colors, problem)
-    with _replacing_folder(folder) as aside:
+    with replacing_folder(folder) as aside:
         wanted = [(row.raw, row.example) for row in verdict.rows[:MAX_CROPS]]
         _draw_crops(dataset.samples, wanted, aside)
         _save_index(dataset, aside / "images.npz")
@@ -108,7 +105,7 @@ def save_problem(
     """Write why a data set cannot be used, with pictures of the values it asks about."""
     found = problem.found if isinstance(problem, AmbiguousMasksError) else ()
     check = Check(mapping=mapping, colors=colors, problem=str(problem), question=found)
-    with _replacing_folder(folder) as aside:
+    with replacing_folder(folder) as aside:
         if found:
             wanted = [(value.raw, value.example) for value in found[:MAX_CROPS]]
             _draw_crops(find_samples(source).samples, wanted, aside)
@@ -125,12 +122,14 @@ def recolor(folder: Path, check: Check, colors: Colors) -> Check:
     assert check.classes is not None
     classes = with_colors(check.classes, dict(colors))
     painted = replace(check, classes=classes, colors=colors)
-    write_json(folder / "check.json", to_dict(painted))
+    with folder_lock(folder):
+        write_json(folder / "check.json", to_dict(painted))
     return painted
 
 
 def load_check(folder: Path) -> Check | None:
     """What was saved; None if there is nothing that this version reads."""
+    restore_folder(folder)
     try:
         return from_dict(Check, read_json(folder / "check.json"), "check.json")
     except ConfigError:
@@ -139,16 +138,14 @@ def load_check(folder: Path) -> Check | None:
 
 def seen_at(folder: Path) -> float:
     """Unix time at which a data set was last checked or chosen; 0 where it never was."""
-    try:
-        return (folder / "check.json").stat().st_mtime
-    except OSError:
-        return 0.0
+    files = (folder / name for name in ("check.json", _SEEN))
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
 def mark_seen(folder: Path) -> None:
-    """Note that a data set was chosen, so that a reload shows it again."""
-    with suppress(OSError):
-        os.utime(folder / "check.json")
+    """Note that a data set was chosen, checked or not, so that a reload shows it again."""
+    with folder_lock(folder):
+        write_text(folder / _SEEN, "")
 
 
 def crop_of(folder: Path, row: int) -> Path | None:
@@ -203,19 +200,6 @@ def _draw_crops(samples: Sequence[Sample], wanted: Iterable[tuple[str, str]], fo
     for place, (raw, name) in enumerate(wanted):
         if name in named and not raw.endswith("values"):  # "5 other values" look like nothing.
             write_jpeg(draw_value(named[name], raw), folder / "values" / f"{place}.jpg")
-
-
-@contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a new folder, which takes the place of `folder` when all went well."""
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def spread(length: int, most: int) -> list[int]:
