@@ -4,17 +4,26 @@ import asyncio
 import hmac
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoseg.errors import ConfigError
+
+_OTHER_NAME = (
+    "This page answers only to the computer it runs on, as localhost, and not as {name!r}. "
+    "Start the app with --auth USER:PASSWORD to open it under other names."
+)
+_OTHER_SITE = "This page answers to no other web site. Open it in a tab of its own."
 
 MIN_PASSWORD_LENGTH = 8
 """Characters of the shortest password that is taken."""
 
 WRONG_PASSWORD_S = 1.0
 """A wrong password is answered after this time, in seconds."""
+
+MOST_WAITING = 20
+"""Passwords that wait to be looked at."""
 
 Users = tuple[tuple[str, str], ...]
 """Names and passwords."""
@@ -45,15 +54,29 @@ def parse_users(texts: Iterable[str]) -> Users:
 
 
 def password_check(users: Users) -> Callable[[str, str], Awaitable[bool]]:
-    """What Gradio asks at its login page; slow to refuse, so that guessing is slow."""
+    """What Gradio asks at its login page; slow to refuse, so that guessing is slow.
+
+    Passwords are looked at one after another, so guesses sent at once take no less time. Where
+    `MOST_WAITING` wait, further ones are refused unseen.
+    """
     known = {name: password.encode() for name, password in users}
+    turn = asyncio.Semaphore(1)
+    waiting = 0
 
     async def check(name: str, password: str) -> bool:
-        expected = known.get(name, b"")
-        if hmac.compare_digest(expected, password.encode()) and name in known:
-            return True
-        await asyncio.sleep(WRONG_PASSWORD_S)
-        return False
+        nonlocal waiting
+        if waiting >= MOST_WAITING:
+            return False
+        waiting += 1
+        try:
+            async with turn:
+                expected = known.get(name, b"")
+                if hmac.compare_digest(expected, password.encode()) and name in known:
+                    return True
+                await asyncio.sleep(WRONG_PASSWORD_S)
+                return False
+        finally:
+            waiting -= 1
 
     return check
 
@@ -67,11 +90,12 @@ def is_loopback(host: str) -> bool:
 
 
 class OnlyThisComputer:
-    """Answers only to requests that call this computer by a name of its own.
+    """Answers only to requests that call this computer by a name of its own, and to no other site.
 
     A page of one's own may read every folder. A web site that points its own name at 127.0.0.1
     (DNS rebinding) would otherwise read along in the browser of whoever visits it, and so would
-    everybody behind a proxy that hands requests on.
+    everybody behind a proxy that hands requests on. Any site may also let the browser send
+    uploads here, though it cannot read the answers; a link to the page is all it may have.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -80,26 +104,36 @@ class OnlyThisComputer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] in ("http", "websocket"):
-            name = _host(scope)
-            if not is_loopback(name):
-                await _refuse(send, name)
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            host = headers.get(b"host", "")
+            if not is_loopback(_name(host)):
+                await _refuse(send, _OTHER_NAME.format(name=_name(host)))
+                return
+            if _from_other_site(headers, host, scope.get("method", "")):
+                await _refuse(send, _OTHER_SITE)
                 return
         await self.app(scope, receive, send)
 
 
-def _host(scope: Scope) -> str:
-    """The name in a request's Host header, without the port."""
-    header: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
+def _name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
 
 
-async def _refuse(send: Send, name: str) -> None:
-    text = (
-        f"This page answers only to the computer it runs on, as localhost, and not as {name!r}. "
-        f"Start the app with --auth USER:PASSWORD to open it under other names."
-    )
+def _from_other_site(headers: Mapping[bytes, str], host: str, method: str) -> bool:
+    """Whether a page of another site made the browser send a request; programs say neither."""
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        return True
+    if headers.get(b"sec-fetch-site", "none") in ("none", "same-origin"):
+        return False
+    link = headers.get(b"sec-fetch-mode") == "navigate"
+    return not (link and method == "GET" and headers.get(b"sec-fetch-dest") == "document")
+
+
+async def _refuse(send: Send, text: str) -> None:
     body = json.dumps({"detail": text}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 403, "headers": headers})

@@ -6,7 +6,13 @@ import pytest
 
 from autoseg.errors import ConfigError
 from autoseg.ui.access import Access
-from autoseg.ui.guard import WRONG_PASSWORD_S, is_loopback, parse_users, password_check
+from autoseg.ui.guard import (
+    MOST_WAITING,
+    WRONG_PASSWORD_S,
+    is_loopback,
+    parse_users,
+    password_check,
+)
 from autoseg.ui.serving import Serving, warning
 
 
@@ -48,6 +54,42 @@ def test_only_the_users_own_password_is_right_and_a_wrong_one_costs_time():
         started = time.monotonic()
         assert not asyncio.run(check(name, password))
         assert time.monotonic() - started >= WRONG_PASSWORD_S
+
+
+def test_guesses_sent_at_once_take_as_long_as_one_after_another():
+    """They were all answered after one second, and the right one at once."""
+    check = password_check((("anna", "annas password"),))
+    answered = []
+
+    async def guess(password: str) -> bool:
+        right = await check("anna", password)
+        answered.append(time.monotonic())
+        return right
+
+    async def all_at_once() -> list[bool]:
+        return await asyncio.gather(*map(guess, ("wrong one", "wrong two", "annas password")))
+
+    started = time.monotonic()
+    assert asyncio.run(all_at_once()) == [False, False, True]
+    assert [at - started >= k for at, k in zip(answered, (1, 2, 2), strict=True)] == [True] * 3
+
+
+def test_a_flood_of_guesses_does_not_pile_up():
+    check = password_check((("anna", "annas password"),))
+
+    async def flood() -> float:
+        started = time.monotonic()
+        waiting = [asyncio.create_task(check("anna", "wrong")) for _ in range(MOST_WAITING)]
+        await asyncio.sleep(0)
+        assert not await check("anna", "annas password")  # Unseen.
+        took = time.monotonic() - started
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await check("anna", "annas password")
+        return took
+
+    assert asyncio.run(flood()) < WRONG_PASSWORD_S / 2
 
 
 @pytest.mark.parametrize(

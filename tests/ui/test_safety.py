@@ -59,8 +59,8 @@ def place(tmp_path_factory) -> Place:
     return Place(tmp_path_factory.mktemp("place"))
 
 
-def running(place: Place, *arguments: str) -> Iterator[App]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": f"hf_{SECRET}"}
+def running(place: Place, *arguments: str, **more: str) -> Iterator[App]:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": f"hf_{SECRET}", **more}
     app = App(place.home, environment, arguments)
     app.start()
     yield app
@@ -78,11 +78,7 @@ def stranger(place: Place) -> Iterator[App]:
 @pytest.fixture(scope="module")
 def guarded(place: Place) -> Iterator[App]:
     """A page that asks for a password; they come from the environment, out of `ps`."""
-    os.environ["AUTOSEG_AUTH"] = " ".join(PASSWORDS)
-    try:
-        yield from running(place)
-    finally:
-        del os.environ["AUTOSEG_AUTH"]
+    yield from running(place, AUTOSEG_AUTH=" ".join(PASSWORDS))
 
 
 @pytest.fixture(scope="module")
@@ -335,10 +331,36 @@ def test_a_page_of_ones_own_answers_to_no_other_name(own):
             assert client.get("/config", headers={"Host": host}).status_code == 403, host
 
 
-def test_other_web_sites_may_not_read_answers(own):
+UPLOAD = ("POST", "/gradio_api/upload")
+
+
+@pytest.mark.parametrize(
+    ("asked", "headers", "status"),
+    [
+        (UPLOAD, {}, 200),  # A program.
+        (UPLOAD, {"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}, 200),
+        (UPLOAD, {"Origin": "https://evil.example"}, 403),
+        (UPLOAD, {"Origin": "http://127.0.0.1:1"}, 403),
+        (UPLOAD, {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
+        (UPLOAD, {"Origin": "null"}, 403),
+        (UPLOAD, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate",
+                  "Sec-Fetch-Dest": "document"}, 403),
+        (("GET", "/config"), {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors",
+                              "Sec-Fetch-Dest": "image"}, 403),
+        (("GET", "/"), {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+        (("GET", "/"), {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate",
+                        "Sec-Fetch-Dest": "document"}, 200),  # A link.
+        (("GET", "/"), {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate",
+                        "Sec-Fetch-Dest": "iframe"}, 403),
+    ],
+)  # fmt: skip
+def test_other_web_sites_may_link_to_a_page_of_ones_own_and_no_more(own, asked, headers, status):
+    """Any site could fill the disk by uploads that it let its visitor's browser send."""
+    method, address = asked
+    files = {"files": ("a.txt", b"a")} if method == "POST" else None
+    sent = {name: value.format(own=own.url) for name, value in headers.items()}
     with client_of(own) as client:
-        answer = client.get("/config", headers={"Origin": "https://evil.example"})
-        assert "access-control-allow-origin" not in answer.headers
+        assert client.request(method, address, files=files, headers=sent).status_code == status
 
 
 def test_a_public_page_says_at_its_start_what_it_exposes(place, stranger):
