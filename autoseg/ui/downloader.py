@@ -1,9 +1,12 @@
 """A file that the browser saves without being asked again."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+
+from autoseg.ui.served import served
 
 JS = """(() => {
   let last = null;
@@ -50,7 +53,7 @@ class Downloader(gr.HTML):
         """
         if value is None:
             return None
-        return {**value, "file": gr.FileData(path=str(value["file"])).model_dump()}
+        return {**value, "file": served(Path(value["file"]))}
 
     def api_info(self) -> dict[str, Any]:
         """What the value is."""

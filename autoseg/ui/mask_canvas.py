@@ -7,10 +7,12 @@ happen there, in the scripts beside this module (`mask_canvas/`).
 import re
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from autoseg.ui.served import served
 from autoseg.ui.texts import LANGUAGES, dictionary
 
 SCRIPTS = (
@@ -92,7 +94,7 @@ class MaskCanvas(gr.HTML):
         """Python to browser: paths become files that the page may fetch."""
         if value is None:
             return None
-        sent = {k: gr.FileData(path=str(value[k])).model_dump() for k in FILES if value.get(k)}
+        sent = {key: served(Path(value[key])) for key in FILES if value.get(key)}
         return {**value, **{key: sent.get(key) for key in FILES}}
 
     def preprocess(self, payload: Any) -> Any:

@@ -115,7 +115,7 @@ def _unique(results: Sequence[Result]) -> list[str]:
 
 def _zip_folder(store: ResultStore) -> Path:
     """Where zips are made; Gradio copies them, so only the newest are kept."""
-    folder = store.folder.with_name("zips")
+    folder = store.scratch / "zips"
     folder.mkdir(parents=True, exist_ok=True)
     zips = sorted(folder.glob("*.zip"), key=lambda file: file.stat().st_mtime)
     for file in zips[: -_KEPT_ZIPS or None]:

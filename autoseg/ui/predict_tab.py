@@ -81,7 +81,7 @@ def example_gallery(desk: Desk, name: str | None) -> dict[str, Any]:
             offered = examples(find_model(desk.workspace, desk.access, name).run)
         except AutosegError:
             offered = []
-        folder = desk.results.folder.with_name("examples")
+        folder = desk.results.scratch / "examples"
         shown = [str(thumbnail(each.sample, folder)) for each in offered]
     return dict(gr.update(value=shown, visible=bool(shown), selected_index=None))
 
@@ -105,11 +105,20 @@ class PredictTab:
     """Name of the run that it started; "" where it could not."""
 
 
-def build(workspace: Workspace, access: Access) -> PredictTab:
-    """Lay out the tab and connect it."""
+def new_desk(workspace: Workspace, access: Access) -> Desk:
+    """What the tab works with.
+
+    Results outlive the app, so that a mask drawn on a page which is still open can be added to the
+    data set when the app was started again.
+    """
     scratch = Path(tempfile.mkdtemp(prefix="autoseg-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    desk = Desk(workspace, access, ResultStore(scratch / "results"))
+    return Desk(workspace, access, ResultStore(workspace.folder / "results", scratch=scratch))
+
+
+def build(workspace: Workspace, access: Access) -> PredictTab:
+    """Lay out the tab and connect it."""
+    desk = new_desk(workspace, access)
     parts = {**layout(access), "wish": gr.State(Wish())}
     outputs = list(parts.values())
 
@@ -137,65 +146,33 @@ def _progress(step: str) -> Callable[[int, int], None]:
     return tell
 
 
+@dataclass(frozen=True)
+class How:
+    """How to predict, as the components beside an image say."""
+
+    model: str | None
+    options: Options
+    compare: str | None
+    """What the user chose to compare this model with; None: nothing was chosen."""
+
+
+def _how(name: str | None, flip: bool, tile: int | str | None, wish: Wish) -> How:
+    return How(name, _options(flip, tile), wish.of(name))
+
+
 def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
     """What a user gives, and the predictions that follow from it."""
     outputs = list(parts.values())
     how = [parts["model"], parts["flip"], parts["tile"], parts["wish"]]
-
-    def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
-        if not image:  # Also said before something is pasted.
-            return placed({"given": []})
-        given = [actions.uploaded(image)]
-        values = actions.predicted(desk, name, given, _options(flip, tile), wish.of(name))
-        return placed({**values, "given": given})
-
-    def on_images(
-        files: list[str] | None, name: str | None, flip: bool, tile: int, wish: Wish,
-        order: str,
-    ) -> Iterator[Placed]:  # fmt: skip
-        given = [actions.uploaded(file) for file in files or ()]
-        yield placed({"given": given, "image": None})
-        for values in actions.predicted_batch(
-            desk,
-            name,
-            given,
-            _options(flip, tile),
-            wish.of(name),
-            order,
-            _progress(tr("Predicting")),
-        ):
-            yield placed(values)
-
-    def on_example(
-        name: str | None, flip: bool, tile: int, wish: Wish, event: gr.SelectData
-    ) -> Placed:
-        try:
-            given = [actions.example_given(desk, name, event.index)]
-        except AutosegError as error:
-            return placed({"message": gr.update(value=views.error(error), visible=True)})
-        values = actions.predicted(desk, name, given, _options(flip, tile), wish.of(name))
-        return placed({**values, "given": given, "image": None})
-
-    def on_again(
-        given: list[Given], name: str | None, flip: bool, tile: int, wish: Wish,
-        order: str,
-    ) -> Iterator[Placed]:  # fmt: skip
-        options = _options(flip, tile)
-        if len(given) > 1:
-            told = _progress(tr("Predicting"))
-            for values in actions.predicted_batch(
-                desk, name, given, options, wish.of(name), order, told
-            ):
-                yield placed(values)
-        else:
-            yield placed(actions.predicted(desk, name, given, options, wish.of(name)))
+    private: dict[str, Any] = {"api_visibility": "private"}
+    shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
+    last = {"trigger_mode": "always_last"}  # What is given while another is predicted counts.
+    on_image, on_example = _giving_one(desk, placed)
+    on_images, on_again = _giving_several(desk, placed)
 
     def on_model(name: str | None) -> Placed:
         return placed(about_model(desk, name))
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
-    last = {"trigger_mode": "always_last"}  # What is given while another is predicted counts.
     several = [parts["several"], *how, parts["order"]]
     for given in (
         parts["image"].input(on_image, [parts["image"], *how], outputs, **last, **shown),
@@ -208,6 +185,63 @@ def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
     parts["model"].input(
         on_model, parts["model"], outputs, show_progress="hidden", queue=False, **private
     )
+
+
+def _giving_one(
+    desk: Desk, placed: Callable[[Values], Placed]
+) -> tuple[Callable[..., Placed], ...]:
+    """What happens with an image of the user's, and with one of the examples."""
+
+    def predict(given: Given, how: How) -> Values:
+        values = actions.predicted(desk, how.model, [given], how.options, how.compare)
+        return {**values, "given": [given]}
+
+    def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
+        if not image:  # Also said before something is pasted.
+            return placed({"given": []})
+        return placed(predict(actions.uploaded(image), _how(name, flip, tile, wish)))
+
+    def on_example(
+        name: str | None, flip: bool, tile: int, wish: Wish, event: gr.SelectData
+    ) -> Placed:
+        try:
+            given = actions.example_given(desk, name, event.index)
+        except AutosegError as error:
+            return placed(actions.problem(error))
+        return placed({**predict(given, _how(name, flip, tile, wish)), "image": None})
+
+    return on_image, on_example
+
+
+def _giving_several(
+    desk: Desk, placed: Callable[[Values], Placed]
+) -> tuple[Callable[..., Iterator[Placed]], ...]:
+    """What happens with several images, and with what was given before."""
+
+    def predict(given: list[Given], how: How, order: str) -> Iterator[Placed]:
+        told = _progress(tr("Predicting"))
+        for values in actions.predicted_batch(
+            desk, how.model, given, how.options, how.compare, order, told
+        ):
+            yield placed(values)
+
+    def on_images(
+        files: list[str] | None, name: str | None, flip: bool, tile: int, wish: Wish, order: str
+    ) -> Iterator[Placed]:
+        given = [actions.uploaded(file) for file in files or ()]
+        yield placed({"given": given, "image": None})
+        yield from predict(given, _how(name, flip, tile, wish), order)
+
+    def on_again(
+        given: list[Given], name: str | None, flip: bool, tile: int, wish: Wish, order: str
+    ) -> Iterator[Placed]:
+        how = _how(name, flip, tile, wish)
+        if len(given) > 1:
+            yield from predict(given, how, order)
+        else:
+            yield placed(actions.predicted(desk, how.model, given, how.options, how.compare))
+
+    return on_images, on_again
 
 
 def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:

@@ -104,7 +104,7 @@ def _thumbnail(desk: Desk, correction: Correction, classes: ClassInfo) -> Path:
     """The corrected mask over its image, small, drawn once."""
     said = f"{correction.mask_path}\n{correction.added_at}"
     name = hashlib.sha256(said.encode()).hexdigest()[:32]
-    file = desk.results.folder.with_name("corrections") / f"{name}.jpg"
+    file = desk.results.scratch / "corrections" / f"{name}.jpg"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = read_image(correction.image_path)

@@ -62,18 +62,16 @@ def draw_thumbnail(pixels: np.ndarray, mask: np.ndarray, classes: ClassInfo, pat
 
 
 def write_image(source: Path, pixels: np.ndarray, folder: Path) -> tuple[str, str]:
-    """The image as browsers draw it and as it was given, upright; names of both files."""
+    """The image as browsers draw it, upright, and its file as it came; names of both files."""
     data = source.read_bytes()
     suffix = image_suffix(data) or source.suffix.lower()
     deep = suffix == ".png" and data[_PNG_DEPTH_AT] == 16
-    upright = exif_orientation(data, source) == 1
     given = f"image{suffix}"
-    if upright:
-        (folder / given).write_bytes(data)
-        if suffix in DRAWN_BY_BROWSERS and not deep:
-            return given, given
+    (folder / given).write_bytes(data)
+    if suffix in DRAWN_BY_BROWSERS and not deep and exif_orientation(data, source) == 1:
+        return given, given
     write_jpeg(pixels, folder / "shown.jpg", quality=_JPEG_QUALITY)
-    return "shown.jpg", given if upright else "shown.jpg"
+    return "shown.jpg", given
 
 
 def write_confidence(prediction: Prediction, folder: Path) -> str:

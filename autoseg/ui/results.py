@@ -1,7 +1,8 @@
 """Predictions on disk: what the page shows, exports, compares and corrects, each under its id.
 
 Nothing of a prediction is kept in memory, so any event of a page can be answered from its id
-alone, and the id is all that a page can name: it cannot be a path.
+alone, also after the app was started again. The id is all that a page can name: it cannot be a
+path.
 """
 
 import contextlib
@@ -9,20 +10,20 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
-from autoseg.data.images import read_image, write_jpeg
+from autoseg.config import FORMAT_VERSION, ClassInfo, from_dict, read_json, to_dict
+from autoseg.data.images import read_image
 from autoseg.errors import ConfigError, PredictionError
 from autoseg.prediction import OutputFormat, Prediction, output_path
 from autoseg.ui.result_files import (
-    DRAWN_BY_BROWSERS,
     draw_thumbnail,
     read_index_png,
     write_confidence,
@@ -32,6 +33,9 @@ from autoseg.ui.result_files import (
 
 MOST_RESULTS = 400
 """Results that are kept; the ones that were not looked at for the longest time go first."""
+
+MOST_AGE_S = 7 * 86400.0
+"""Results that nobody looked at for that long go too, in seconds."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEPT_FOLDERS = 20
@@ -54,7 +58,7 @@ class ResultInfo:
     shown_file: str = ""
     """The image as browsers draw it."""
     source_file: str = ""
-    """The image as it was given, upright."""
+    """The image's file as it came, which its EXIF tag may turn."""
     confidence_file: str = ""
     """The confidence as it is shown."""
     dataset: str = ""
@@ -80,7 +84,7 @@ class Result:
 
     @property
     def image(self) -> Path:
-        """The image as it was given, upright."""
+        """The image's file as it came: told again byte by byte among those of a data set."""
         return self.folder / self.info.source_file
 
     @property
@@ -183,9 +187,18 @@ class Result:
 class ResultStore:
     """Results in one folder, which holds nothing else."""
 
-    def __init__(self, folder: Path, most: int = MOST_RESULTS) -> None:
+    def __init__(self, folder: Path, most: int = MOST_RESULTS, scratch: Path | None = None) -> None:
+        """Name a store, and remove from it what is too old.
+
+        Args:
+            folder: The results.
+            most: How many are kept.
+            scratch: Folder for what can be made again: thumbnails, zips; None: beside the results.
+        """
         self.folder = folder
         self.most = most
+        self.scratch = scratch or folder.parent
+        self._prune(most)
 
     def add(
         self,
@@ -207,7 +220,7 @@ class ResultStore:
         Raises:
             PredictionError: The disk is full.
         """
-        self._prune()
+        self._prune(self.most - 1)
         folder = self.folder / uuid.uuid4().hex
         try:
             folder.mkdir(parents=True)
@@ -248,69 +261,30 @@ class ResultStore:
             os.utime(folder)  # What is looked at is kept the longest.
         return Result(folder, info)
 
-    def _prune(self) -> None:
-        """Make room for one more."""
-        if not self.folder.is_dir():
-            return
-        with os.scandir(self.folder) as entries:
-            found = [(entry.stat().st_mtime, entry.path) for entry in entries]
-        for _, path in sorted(found)[: max(0, len(found) + 1 - self.most)]:
-            shutil.rmtree(path, ignore_errors=True)
+    def _prune(self, most: int) -> None:
+        """Keep at most so many results, and none that is too old."""
+        found = _by_age(self.folder)
+        too_old = time.time() - MOST_AGE_S
+        for number, (seen, folder) in enumerate(reversed(found)):
+            if number >= most or seen < too_old:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_age(folder: Path) -> list[tuple[float, Path]]:
+    """Time of each thing in a folder and the thing, the oldest first; others may be removing."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime, path))
+    return sorted(found)
 
 
 def _write_meta(info: ResultInfo, folder: Path) -> None:
-    """Last of all: with it the result is there. Not flushed, as nothing outlives the app."""
+    """Last of all: with it the result is there. Not flushed: it can be predicted again."""
     part = folder / "meta.part"
     part.write_text(json.dumps(to_dict(info)), encoding="utf-8")
     os.replace(part, folder / "meta.json")
-
-
-@dataclass(frozen=True)
-class ResultFiles:
-    """What is written of one prediction."""
-
-    image: Path
-    """The image, in a format that browsers draw."""
-    overlay: Path
-    """JPEG of the image under its mask."""
-    mask: Path
-    """8-bit grey PNG of class indices."""
-    coco: Path
-    """JSON with the region of each class as COCO's compressed RLE."""
-
-
-def write_result(
-    prediction: Prediction, pixels: np.ndarray, source: Path, folder: Path
-) -> ResultFiles:
-    """Write what a page shows and offers of a prediction.
-
-    Args:
-        prediction: The prediction.
-        pixels: (H, W, 3) uint8, the image it was made of.
-        source: File of that image, whose name the results take.
-        folder: Where to, a folder of this prediction alone.
-
-    Raises:
-        PredictionError: A file cannot be written.
-    """
-    mask = output_path(folder, source.stem, "index")
-    prediction.save_index_png(mask)
-    coco = output_path(folder, source.stem, "coco")
-    replace(prediction, source=source).save_coco(coco)
-    overlay = folder / f"{source.stem}.overlay.jpg"
-    write_jpeg(prediction.overlay_image(pixels), overlay)
-    if source.suffix.lower() not in DRAWN_BY_BROWSERS:
-        source = folder / f"{source.stem}.jpg"
-        write_jpeg(pixels, source)
-    return ResultFiles(source, overlay, mask, coco)
-
-
-def class_areas(
-    prediction: Prediction,
-) -> Iterator[tuple[str, Color, float, int, float | None]]:
-    """Name, colour, share, pixels and mean confidence of each class, the largest first."""
-    for row in class_rows(prediction):
-        yield row["name"], row["color"], row["share"], row["pixels"], row["confidence"]
 
 
 def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -334,9 +308,8 @@ def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 def new_folder(results: Path) -> Path:
     """A folder for what is made of one image; Gradio copies files, so old ones are removed."""
-    folders = sorted(results.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for folder in folders[: -_KEPT_FOLDERS or None]:
-        shutil.rmtree(folder, ignore_errors=True)
+    for _, old in _by_age(results)[: -_KEPT_FOLDERS or None]:
+        shutil.rmtree(old, ignore_errors=True)
     folder = results / uuid.uuid4().hex
     folder.mkdir()
     return folder

@@ -13,9 +13,15 @@ from autoseg.data.images import write_jpeg
 from autoseg.errors import AutosegError, ConfigError
 from autoseg.hub.space_files import MODELS_VARIABLE
 from autoseg.ui import space_models, views
-from autoseg.ui.results import class_areas, new_folder
+from autoseg.ui.results import new_folder
 from autoseg.ui.space_models import Models, SpaceModel
-from autoseg.ui.space_results import Result, answer_compare, answer_predict, predict_all
+from autoseg.ui.space_results import (
+    Result,
+    answer_compare,
+    answer_predict,
+    class_areas,
+    predict_all,
+)
 from autoseg.ui.style import CSS, html, overlay_viewer, theme
 
 PageKind = Literal["predict", "gallery"]

@@ -1,16 +1,68 @@
 """What a Space makes of one image: a prediction per model, its files, its answers to programs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from autoseg.data.images import read_image
+from autoseg.config import Color
+from autoseg.data.images import read_image, write_jpeg
 from autoseg.errors import AutosegError, PredictionError
-from autoseg.prediction import Prediction
-from autoseg.ui.results import ResultFiles, class_rows, new_folder, write_result
+from autoseg.prediction import Prediction, output_path
+from autoseg.ui.result_files import DRAWN_BY_BROWSERS
+from autoseg.ui.results import class_rows, new_folder
 from autoseg.ui.space_models import Models, SpaceModel
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """What is written of one prediction."""
+
+    image: Path
+    """The image, in a format that browsers draw."""
+    overlay: Path
+    """JPEG of the image under its mask."""
+    mask: Path
+    """8-bit grey PNG of class indices."""
+    coco: Path
+    """JSON with the region of each class as COCO's compressed RLE."""
+
+
+def write_result(
+    prediction: Prediction, pixels: np.ndarray, source: Path, folder: Path
+) -> ResultFiles:
+    """Write what a page shows and offers of a prediction.
+
+    Args:
+        prediction: The prediction.
+        pixels: (H, W, 3) uint8, the image it was made of.
+        source: File of that image, whose name the results take.
+        folder: Where to, a folder of this prediction alone.
+
+    Raises:
+        PredictionError: A file cannot be written.
+    """
+    mask = output_path(folder, source.stem, "index")
+    prediction.save_index_png(mask)
+    coco = output_path(folder, source.stem, "coco")
+    replace(prediction, source=source).save_coco(coco)
+    overlay = folder / f"{source.stem}.overlay.jpg"
+    write_jpeg(prediction.overlay_image(pixels), overlay)
+    if source.suffix.lower() not in DRAWN_BY_BROWSERS:
+        source = folder / f"{source.stem}.jpg"
+        write_jpeg(pixels, source)
+    return ResultFiles(source, overlay, mask, coco)
+
+
+def class_areas(
+    prediction: Prediction,
+) -> Iterator[tuple[str, Color, float, int, float | None]]:
+    """Name, colour, share, pixels and mean confidence of each class, the largest first."""
+    for row in class_rows(prediction):
+        yield row["name"], row["color"], row["share"], row["pixels"], row["confidence"]
 
 
 @dataclass(frozen=True)

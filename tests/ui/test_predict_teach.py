@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from predict_helpers import finished_run
 from workspace_helpers import make_photos
 
 from autoseg.ui import predict_actions as actions
+from autoseg.ui import predict_tab
 from autoseg.ui import predict_teach as teach
 from autoseg.ui.access import Access
 from autoseg.ui.predict_actions import Desk, Options
@@ -80,6 +82,32 @@ def test_a_corrected_upload_is_a_new_image(desk, run, uploads, tmp_path):
     (kept,) = desk.workspace.corrections("photos").all()
     assert (kept.name, kept.original) == ("new", None)
     assert kept.image_path.read_bytes() == (tmp_path / "new.png").read_bytes()
+
+
+def test_a_turned_photo_of_the_data_set_is_told_when_it_is_uploaded(
+    desk, photos, uploads, tmp_path
+):
+    """It was kept re-encoded, so a copy of a test image became a new image to learn from."""
+    source = photos / "images" / "scene_000.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(source) as image:
+        image.save(source, exif=exif)
+    finished_run(desk.workspace, "photos-1", photos)
+    copy = shutil.copy(source, tmp_path / "holiday.jpg")
+    values = actions.predicted(desk, "photos-1", [actions.uploaded(str(copy))], Options())
+    teach.corrected(desk, sent(uploads, drawn(), values["shown"]))
+    (kept,) = desk.workspace.corrections("photos").all()
+    assert kept.original == "scene_000"
+    assert kept.image_path.read_bytes() == source.read_bytes()
+
+
+def test_a_mask_can_be_added_after_the_app_was_started_again(workspace, run, uploads):
+    result_id = predict_example(predict_tab.new_desk(workspace, Access(local=True)))
+    again = predict_tab.new_desk(workspace, Access(local=True))
+    values = teach.corrected(again, sent(uploads, drawn(), result_id))
+    assert values["canvas"]["answer"]["problem"] == ""
+    assert len(workspace.corrections("photos")) == 1
 
 
 @pytest.mark.parametrize("mask", [drawn((5, 5)), np.full((48, 64), 77, np.uint8)])
