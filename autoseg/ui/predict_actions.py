@@ -26,8 +26,10 @@ from autoseg.ui.predict_models import (
     load,
     model_choices,
     original_of,
+    segment,
 )
 from autoseg.ui.results import Result, ResultInfo, ResultStore
+from autoseg.ui.served import served_path
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
@@ -36,6 +38,9 @@ Values = dict[str, Any]
 
 MOST_IMAGES = 200
 """Images that one batch may have; `autoseg predict` takes any number."""
+
+MOST_PROBLEMS = 5
+"""Problems of a batch that are told one by one."""
 
 NOTHING, TRUTH = "nothing", "truth"
 """Choices to compare with; those of models begin with `_MODEL`."""
@@ -111,7 +116,7 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         pixels = read_image(given.path)
     except AutosegError as error:
         raise PredictionError(str(error)) from error
-    prediction = predictor.predict(pixels, flip=options.flip, tile_px=options.tile_px)
+    prediction = segment(predictor, pixels, flip=options.flip, tile_px=options.tile_px)
     dataset = dataset_of(desk.workspace, model.run)
     example = _example_of(desk, given)
     info = ResultInfo(
@@ -199,12 +204,17 @@ def predicted_batch(
         )  # fmt: skip
         yield problem(text)
         return
+    try:
+        model = find_model(desk.workspace, desk.access, name)
+        load(model)
+    except AutosegError as error:
+        yield problem(error)
+        return
     results: list[Result] = []
     problems: list[str] = []
     for done, each in enumerate(given):
         on_progress(done, len(given))
         try:
-            model = find_model(desk.workspace, desk.access, name)
             result = predict_one(desk, model, each, options)
             result.write_thumbnail()
         except AutosegError as error:
@@ -214,7 +224,7 @@ def predicted_batch(
         if len(results) == 1:
             yield {**no_batch(), **shown(desk, result, options, compare)}
     results = ordered(results, order)
-    message = "".join(map(views.error, problems[:5]))
+    message = _told(problems)
     if not results:
         yield {"message": gr.update(value=message, visible=True)}
         return
@@ -223,6 +233,15 @@ def predicted_batch(
         **gallery(results),
         **shown(desk, results[0], options, compare, message),
     }
+
+
+def _told(problems: Sequence[str]) -> str:
+    """The first problems of a batch, and how many more there are."""
+    told = [views.error(each) for each in problems[:MOST_PROBLEMS]]
+    if more := len(problems) - len(told):
+        text = tr("And {number} more images could not be predicted.", number=more)
+        told.append(views.note(text))
+    return "".join(told)
 
 
 def ordered(results: Sequence[Result], order: str | None) -> list[Result]:
@@ -245,7 +264,7 @@ def sorted_batch(desk: Desk, ids: Sequence[str], order: str | None) -> Values:
 
 def gallery(results: Sequence[Result]) -> Values:
     """The images of a batch with what is known of each."""
-    images = [(str(result.write_thumbnail()), _caption(result)) for result in results]
+    images = [(served_path(result.write_thumbnail()), _caption(result)) for result in results]
     return {
         "batch": gr.update(value=images, selected_index=0),
         "batch_box": gr.update(visible=len(results) > 1),
@@ -342,7 +361,9 @@ def _other(desk: Desk, result: Result, compare: str, options: Options) -> tuple[
     key = hashlib.sha256(repr((model.key, options)).encode()).hexdigest()[:20]
 
     def mask() -> np.ndarray:
-        found = predictor.predict(result.image, flip=options.flip, tile_px=options.tile_px).mask
+        found = segment(
+            predictor, result.image, flip=options.flip, tile_px=options.tile_px
+        ).mask
         return np.asarray(table[found])
 
     return result.other(key, mask), model.name

@@ -1,5 +1,6 @@
 """The models that the Predict tab can use: of runs, pulled from the Hub, in folders, on the Hub."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,12 +11,15 @@ from autoseg.corrected_data import read_manifest
 from autoseg.errors import BundleError, HubError, RunError
 from autoseg.hub.connection import RepoRef, connect, parse_repo
 from autoseg.hub.pull import pull_model
-from autoseg.predictor import Predictor, find_bundle
+from autoseg.prediction import Prediction
+from autoseg.predictor import ImageLike, Predictor, find_bundle
 from autoseg.pulled_models import PulledModel
 from autoseg.search.run_folder import RunFolder
 from autoseg.ui.access import Access
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
+
+_TURN = threading.Lock()
 
 Choices = list[tuple[str, str]]
 """What a choice is called on the page, and its value."""
@@ -115,6 +119,14 @@ def load(model: ChosenModel) -> Predictor:
         return _load(*model.key)
     except FileNotFoundError as error:
         raise BundleError(f"{model.name} is no longer there.") from error
+
+
+def segment(
+    predictor: Predictor, image: ImageLike, *, flip: bool = False, tile_px: int | None = None
+) -> Prediction:
+    """What a network makes of an image; the page and its API take turns."""
+    with _TURN:
+        return predictor.predict(image, flip=flip, tile_px=tile_px)
 
 
 @lru_cache(maxsize=2)  # One to predict and one to compare with.

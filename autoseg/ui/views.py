@@ -127,6 +127,6 @@ def prediction(rows: Iterable[tuple[str, Color, float, int, float | None]], seco
         )
         for name, color, share, pixels, confidence in rows
     ]
-    header = ("Class", "Share of the image", "Pixels", "Mean confidence")
-    caption = f"Found in {seconds:.2f} s"
+    header = (tr("Class"), tr("Share of the image"), tr("Pixels"), tr("Mean confidence"))
+    caption = tr("Found in {seconds} s", seconds=f"{seconds:.2f}")
     return table(header, cells, numbers=(1, 2, 3), caption=caption)

@@ -209,6 +209,22 @@ def test_one_bad_file_does_not_cost_the_others(desk, run, photos, tmp_path):
     assert "bad" in said[-1]["message"]["value"]
 
 
+def test_a_batch_without_a_model_says_so_once(desk, photos):
+    said, _ = batch(desk, sorted((photos / "images").iterdir())[:4])
+    assert len(said) == 1
+    assert said[0]["message"]["value"].count("as-error") == 1
+
+
+def test_a_batch_counts_the_problems_that_it_does_not_tell(desk, run, tmp_path):
+    files = [tmp_path / f"bad{k}.jpg" for k in range(actions.MOST_PROBLEMS + 12)]
+    for file in files:
+        file.write_text("no image")
+    said, _ = batch(desk, files)
+    message = said[-1]["message"]["value"]
+    assert message.count("as-error") == actions.MOST_PROBLEMS
+    assert "And 12 more images" in message
+
+
 def test_a_batch_that_is_too_large_is_refused(desk, run, image):
     said, _ = batch(desk, [image] * (actions.MOST_IMAGES + 1))
     assert "autoseg predict" in said[-1]["message"]["value"]

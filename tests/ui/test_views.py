@@ -1,6 +1,8 @@
 import re
 
+import gradio as gr
 import pytest
+from gradio.context import LocalContext
 from ui_helpers import REPORT
 
 from autoseg.data.formats import Skipped
@@ -57,3 +59,14 @@ def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
 
 def test_an_undefined_score_is_a_dash():
     assert views.percent(None) == "–"
+
+
+def test_what_was_predicted_is_told_in_the_readers_language():
+    request = gr.Request(headers={"accept-language": "zh-CN"})
+    token = LocalContext.request.set(request)
+    try:
+        shown = views.prediction([("leaf", (1, 2, 3), 0.5, 7, None)], 0.1)
+    finally:
+        LocalContext.request.reset(token)
+    assert "用时 0.10 秒" in shown and "占图像的比例" in shown
+    assert "Found in" not in shown and "Pixels" not in shown
