@@ -245,7 +245,12 @@ class Workspace(StoredRuns):
         return self.start_search(dataset.source, config)
 
     def stop_search(self, run: RunFolder) -> None:
-        """Ask a search to finish now with the best so far."""
+        """Ask a search to finish now with the best so far.
+
+        Raises:
+            RunError: No search is at work on the run.
+        """
+        self._want_live(run, "stop")
         run.request_stop()
 
     def pause_search(self, run: RunFolder) -> None:
@@ -254,7 +259,10 @@ class Workspace(StoredRuns):
         Raises:
             RunError: No search is at work on the run.
         """
+        self._want_live(run, "pause")
+        run.request_pause()
+
+    def _want_live(self, run: RunFolder, what: str) -> None:
         state = run.state()
         if state is None or not state.is_live:
-            raise RunError(f"{run.name} is not being searched, so there is nothing to pause.")
-        run.request_pause()
+            raise RunError(f"{run.name} is not being searched, so there is nothing to {what}.")
