@@ -1,30 +1,35 @@
 """The page's API: six named endpoints of plain values, for `gradio_client` and for assistants."""
 
+import re
 import tempfile
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from autoseg.config import SearchConfig, parse_duration
+from autoseg.config import SearchConfig, parse_duration, parse_latency
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.images import read_image, write_jpeg
+from autoseg.data.palette import with_colors
 from autoseg.data.splits import make_splits
 from autoseg.errors import AutosegError, ConfigError, DatasetError, PredictionError, RunError
 from autoseg.hub.origins import is_hub_dataset
 from autoseg.search.run_folder import RunFolder
 from autoseg.sources import check as check_source
+from autoseg.training.hardware import choose_device
 from autoseg.ui import previews
 from autoseg.ui.access import Access
-from autoseg.ui.predict_models import find_model, load
+from autoseg.ui.predict_models import find_model, load, segment
 from autoseg.ui.results import class_rows, new_folder
 from autoseg.workspace import SAMPLE_NAME, StoredDataset, Workspace
 
 _QUEUED = ("check", "search")
 """Endpoints that wait for their turn in Gradio's queue; the others read, or take turns here."""
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +55,6 @@ class Api:
         self.workspace = workspace
         self.access = access
         self.results = results
-        self.turn = threading.Lock()
 
     def check(
         self, file: str | None = None, dataset: str = "", mapping: dict[str, str] | None = None
@@ -60,21 +64,28 @@ class Api:
         Args:
             file: Zip to add, with images/ beside masks/; none for a data set that is there.
             dataset: Name of a data set here, such as "sample", or a name for the file.
-            mapping: What ambiguous mask values mean, such as {"255": "ignore", "1": "leaf"}.
+            mapping: What ambiguous mask values mean, such as {"255": "ignore", "1": "leaf"}. None:
+                as was said before, here or on the page.
 
         Returns:
             The data set's name, which `search` takes, its classes, images in each split, and notes.
         """
+        said = _meanings(mapping)
         stored = self._dataset(file, dataset.strip())
-        meanings = tuple((str(value), str(meant)) for value, meant in (mapping or {}).items())
-        checked = check_source(stored.source, mapping=dict(meanings) or None)
         folder = self.workspace.check_folder(stored.name)
-        previews.save_check(checked, folder=folder, mapping=meanings)
+        before = previews.load_check(folder) or previews.Check()
+        meanings = said or before.mapping
+        checked = check_source(stored.source, mapping=dict(meanings) or None)
+        names = checked.classes.names
+        colors = tuple((name, color) for name, color in before.colors if name in names)
+        checked = replace(checked, classes=with_colors(checked.classes, dict(colors)))
+        previews.save_check(checked, folder, meanings, colors)
         return _described(stored.name, checked)
 
     def search(
         self, dataset: str, budget: str = "6m", encoders: str = "", n_trials: float | None = None,
         max_side: float | None = None, seed: float = 0, device: str = "auto",
+        max_latency: str = "",
     ) -> dict[str, Any]:  # fmt: skip
         """Start to search and train the best model for a data set in the time given.
 
@@ -87,7 +98,9 @@ class Api:
             n_trials: Most trials. None: as many as the time holds.
             max_side: Most pixels of an image's longer side while it trains. None: from the data.
             seed: Seed of splits, search and training.
-            device: auto, cpu, cuda or cuda:1.
+            device: auto, cpu, mps, cuda or cuda:1.
+            max_latency: Longest time of one image there, such as 20ms; slower encoders are left
+                out. Empty: any.
 
         Returns:
             The name of the run and where it stands.
@@ -97,10 +110,11 @@ class Api:
         config = SearchConfig(
             budget_s=parse_duration(budget),
             seed=int(seed),
-            device=device,
+            device=_known_device(device),
             encoders=tuple(name.strip() for name in encoders.split(",") if name.strip()),
             n_trials=int(n_trials) if n_trials else None,
             max_side=int(max_side) if max_side else None,
+            max_latency_ms=parse_latency(max_latency) if max_latency.strip() else None,
             mapping=check.mapping if check else (),
             colors=check.colors if check else (),
         )
@@ -182,8 +196,7 @@ class Api:
         name = model.strip() or self._newest_model()
         predictor = load(find_model(self.workspace, Access(), name))
         pixels = read_image(Path(image))
-        with self.turn:
-            prediction = predictor.predict(pixels, flip=bool(flip))
+        prediction = segment(predictor, pixels, flip=bool(flip))
         folder = new_folder(self.results)
         mask, overlay = folder / "mask.png", folder / "overlay.jpg"
         prediction.save_index_png(mask)
@@ -254,6 +267,37 @@ class Api:
             "message": state.message,
             "error": state.error,
         }
+
+
+def _meanings(mapping: object) -> previews.Mapping:
+    """What a program says of mask values.
+
+    Raises:
+        ConfigError: It is no mapping of texts.
+    """
+    if mapping is None:
+        return ()
+    if not isinstance(mapping, dict) or not all(
+        isinstance(meant, str | int) for meant in mapping.values()
+    ):
+        raise ConfigError(
+            f"`mapping` wants an object of mask values and what they mean, such as "
+            f'{{"255": "ignore", "1": "leaf"}}, but got {str(mapping)[:80]}.'
+        )
+    return tuple((str(value), str(meant)) for value, meant in mapping.items())
+
+
+def _known_device(text: str) -> str:
+    """A device that a program names, if this machine has it.
+
+    Raises:
+        ConfigError: It has none of that name.
+    """
+    name = text.strip()
+    if not _DEVICE.fullmatch(name):
+        raise ConfigError(f"`device` wants auto, cpu, mps, cuda or cuda:1, but got {name[:40]!r}.")
+    choose_device(name)
+    return name
 
 
 def _described(name: str, dataset: CheckedDataset) -> dict[str, Any]:
