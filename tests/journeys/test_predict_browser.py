@@ -194,6 +194,21 @@ def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, 
     assert workspace.corrections("photos").all() == ()
 
 
+def test_a_drawing_outlives_the_app_that_predicted_it(tab, app, workspace):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    tab.get_by_role("button", name="Correct", exact=True).click()
+    tab.locator("#canvas canvas").first.focus()
+    for key in ("2", "Space"):
+        tab.keyboard.press(key)
+    app.end()
+    app.start()
+    tab.get_by_role("button", name="Add to the data set").click()
+    tab.locator("#canvas .mc-changed", has_text="Sent").wait_for()
+    (kept,) = workspace.corrections("photos").all()
+    workspace.corrections("photos").remove(kept.name)
+
+
 @pytest.mark.slow
 def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, workspace):
     tab.locator("#examples button").first.click()
