@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoseg.config import FlipName, SearchConfig, parse_duration
+from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency
 from autoseg.continuing import locate_start
 from autoseg.hub.connection import connect
 from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
@@ -24,6 +24,7 @@ def search(
     encoders: Sequence[str] = (),
     n_trials: int | None = None,
     max_side: int | None = None,
+    max_latency: str | float | None = None,
     flip: FlipName | None = None,
     allow_noncommercial: bool = False,
     weights_files: Mapping[str, str] | None = None,
@@ -45,6 +46,8 @@ def search(
         encoders: Encoders or families to search; empty: what this machine has weights for.
         n_trials: Most trials, failed ones not counted; None: as many as the budget holds.
         max_side: Most pixels of an image's longer side at working size; None: from the data.
+        max_latency: Longest time of one image on this device, such as "20ms" or milliseconds;
+            slower encoders are left out. None: any.
         flip: Flips that keep every class what it is; None: from the class names.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
         weights_files: safetensors files of pretrained weights, by encoder.
@@ -68,6 +71,7 @@ def search(
         encoders=tuple(encoders),
         n_trials=n_trials,
         max_side=max_side,
+        max_latency_ms=None if max_latency is None else parse_latency(max_latency),
         flip=flip,
         allow_noncommercial=allow_noncommercial,
         weights_files=tuple((weights_files or {}).items()),

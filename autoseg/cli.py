@@ -28,7 +28,7 @@ from rich.table import Table
 
 from autoseg import __version__, cli_hub
 from autoseg.cli_app import start_app
-from autoseg.config import FlipName, SearchConfig, parse_duration, to_dict
+from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 
 if TYPE_CHECKING:
@@ -237,6 +237,10 @@ def search(
     max_side: Annotated[
         int | None, typer.Option(help="Most pixels of the longer side at working size.")
     ] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(help="Longest time of one image on this machine: 20ms, 0.5s."),
+    ] = None,
     flip: Annotated[
         FlipName | None,
         typer.Option(help="Flips that keep every class what it is (else from class names)."),
@@ -277,6 +281,7 @@ def search(
         ),
         n_trials=n_trials,
         max_side=max_side,
+        max_latency_ms=parse_latency(max_latency) if max_latency else None,
         flip=flip,
         allow_noncommercial=allow_noncommercial,
         weights_files=tuple(_parse_weights(text) for text in weights or ()),

@@ -209,6 +209,9 @@ class SearchConfig:
     """Whether encoders whose weights forbid commercial use may be searched."""
     weights_files: tuple[tuple[str, str], ...] = ()
     """safetensors files of pretrained weights: (encoder, path)."""
+    max_latency_ms: float | None = None
+    """Longest time of one image through the network on the device, at working size and one image
+    at a time, in milliseconds; None: any."""
     mapping: tuple[tuple[str, str], ...] = ()
     """What mask values mean where that is ambiguous: (value or colour, class or "ignore")."""
     colors: tuple[tuple[str, str], ...] = ()
@@ -226,6 +229,8 @@ class SearchConfig:
             raise ConfigError(
                 f"`max_side >= {WINDOW_MULTIPLE}` must hold, but got {self.max_side}."
             )
+        if self.max_latency_ms is not None and not 0 < self.max_latency_ms < float("inf"):
+            raise ConfigError(f"`max_latency_ms > 0` must hold, but got {self.max_latency_ms}.")
 
 
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -253,6 +258,21 @@ def parse_duration(text: str | float) -> float:
     if not 0 < seconds < float("inf"):
         raise BudgetError(f"The budget must be longer than no time, but got {text!r}.")
     return seconds
+
+
+def parse_latency(text: str | float) -> float:
+    """Milliseconds in "20ms" or "0.5s"; a bare number counts milliseconds.
+
+    Raises:
+        ConfigError: The text is no time, or not longer than no time.
+    """
+    found = re.fullmatch(
+        r"(\d+(?:\.\d+)?(?:e-?\d+)?)(ms|s)?", re.sub(r"\s+", "", str(text).lower())
+    )
+    milliseconds = float(found[1]) * (1000.0 if found[2] == "s" else 1.0) if found else 0.0
+    if not 0 < milliseconds < float("inf"):
+        raise ConfigError(f"{text!r} is no time for one image. Write it like 20ms or 0.5s.")
+    return milliseconds
 
 
 def to_dict(config: Any) -> dict[str, Any]:

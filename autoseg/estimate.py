@@ -20,7 +20,15 @@ from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, 
 from autoseg.search.calibration import DEFAULT_ENCODERS
 from autoseg.search.devices import runs_in_line
 from autoseg.search.geometry import object_widths, plan_geometry
-from autoseg.search.planning import Task, choose_batch_size, divide, pixels_in, reserve
+from autoseg.search.planning import (
+    Task,
+    check_latency,
+    choose_batch_size,
+    divide,
+    fast_enough,
+    pixels_in,
+    reserve,
+)
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.speed import (
     Speed,
@@ -167,7 +175,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
 
     Raises:
         BudgetError: The budget is too small to train anything.
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or no encoder as fast as asked.
         EncoderError: An encoder is unknown.
     """
     device = choose_device(config.device)
@@ -284,16 +292,22 @@ def _plan(
     """The plan that measuring these costs would lead to; moves the clock as measuring would."""
     batch_size = choose_batch_size(task.n_train, device.type, task.geometry.window)
     first, *_ = costs.values()
+    limit_ms = None if config.start_from is not None else config.max_latency_ms
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
-        if measured and clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS:
+        short = clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS
+        if short and fast_enough(measured, limit_ms):
             break
         measured[name] = cost
         assert clock.stood_at is not None
         clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
         if len(measured) == 1:
             check_enough(clock, cost.decoder_s * batch_size)
+    check_latency(measured, limit_ms)
+    measured = fast_enough(measured, limit_ms)
+    first = next(iter(measured.values()))
+    clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
     return divide(task, measured, batch_size, config, clock)
 
 

@@ -52,6 +52,8 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--trials", str(config.n_trials)]
     if config.max_side is not None:
         command += ["--max-side", str(config.max_side)]
+    if config.max_latency_ms is not None:
+        command += ["--max-latency", f"{config.max_latency_ms!r}ms"]
     if config.flip is not None:
         command += ["--flip", config.flip]
     if config.allow_noncommercial:

@@ -311,7 +311,7 @@ class Stages:
         if 0 not in self.journal.trials:
             recipe = self._goes_on(start)
             cost = plan.costs[recipe.encoder_name]
-            self.journal.begin_trial(0, recipe, "former model", cost.validation_s)
+            self.journal.begin_trial(0, recipe, "former model", cost.image_s)
         return 0, self.journal.trials[0].recipe
 
     def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:
@@ -324,5 +324,5 @@ class Stages:
             params = {**params, "frozen_depth": MAX_FROZEN_DEPTH}
         recipe = plan.space.recipe(params)
         cost = plan.costs[recipe.encoder_name]
-        self.journal.begin_trial(trial.number, recipe, origin, cost.validation_s)
+        self.journal.begin_trial(trial.number, recipe, origin, cost.image_s)
         return trial.number, recipe

@@ -107,6 +107,7 @@ def test_an_error_is_text_on_stderr_without_traceback(run, tmp_path):
         (("check", "x", "--map", "255"), "VALUE=CLASS"),
         (("search", "x", "--budget", "soon"), "'soon' is no duration"),
         (("search", "x", "--budget", "6m", "--max-side", "3"), "max_side"),
+        (("search", "x", "--budget", "6m", "--max-latency", "soon"), "20ms"),
         (("predict", "x", "y", "--out", "z", "--format", "gif"), "--format wants some of index"),
         (("predict", "x", "y", "--out", "z"), "y holds no images"),
     ],

@@ -11,6 +11,7 @@ from autoseg.config import (
     SearchConfig,
     from_dict,
     parse_duration,
+    parse_latency,
     read_json,
     to_dict,
 )
@@ -124,6 +125,26 @@ def test_a_scale_is_the_same_for_all_sizes():
 )
 def test_durations_are_read(text, seconds):
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("20ms", 20), (" 0.5 s", 500), ("7.5", 7.5), (33, 33), (repr(1e-7) + "ms", 1e-7)],
+)
+def test_times_of_one_image_are_read(text, milliseconds):
+    assert parse_latency(text) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-5ms", "0", "20m", "1e999", "nan", "inf"])
+def test_what_is_no_time_of_one_image_is_refused(text):
+    with pytest.raises(ConfigError, match="20ms"):
+        parse_latency(text)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_that_is_none_is_refused(limit):
+    with pytest.raises(ConfigError, match="max_latency_ms"):
+        SearchConfig(60.0, max_latency_ms=limit)
 
 
 @pytest.mark.parametrize(

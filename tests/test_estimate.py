@@ -137,6 +137,22 @@ def test_a_larger_encoder_takes_more_memory_and_leaves_fewer_trials(home):
     assert estimate.FETCHES in large.notes and estimate.FETCHES not in small.notes
 
 
+def test_encoders_that_are_too_slow_are_left_out_of_the_answer(home):
+    facts, slow = many_photos(), "resnet50.a1_in1k"
+    remember_speeds(home, CPU, {slow: SPEED.times(1.4)})
+    both = SearchConfig(7200.0, encoders=(LITE, slow), max_side=256)
+    free = estimate_search(facts, both, home)
+    fast_ms = 1000 * SPEED.validation_s * np.prod(free.working_size)
+    wide, narrow = (
+        estimate_search(facts, replace(both, max_latency_ms=factor * fast_ms), home)
+        for factor in (1.5, 1.2)
+    )
+    assert wide == free
+    assert narrow.memory_bytes < free.memory_bytes
+    with pytest.raises(ConfigError, match=rf"at most 1 ms .*{LITE}, takes \d"):
+        estimate_search(facts, replace(both, max_latency_ms=1.0), home)
+
+
 def test_what_cannot_be_searched_is_refused_as_the_search_would(home):
     facts = many_photos()
     with pytest.raises(BudgetError, match=r"at least \d+ s"):
@@ -194,6 +210,7 @@ def test_a_real_search_does_about_what_was_told(room, dataset, tmp_path):
     seconds = time.monotonic() - started
     after = estimate_search(facts, asked, room.home)
     assert known_speeds(room.home, CPU)[ENCODER].measured_on == "run"
+    assert known_speeds(room.home, CPU)[ENCODER].latency_s > 0
     plan = result.run.json("plan.json")
     geometry = plan["space"]["geometry"]
     peak = result.run.json("resources.json")["memory_bytes"]

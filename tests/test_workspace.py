@@ -212,7 +212,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     """What the command line reads back must be what was asked, or no run resumes."""
     config = SearchConfig(
         budget_s=2_000_000.25, seed=7, device="cpu", encoders=("resnet", "convnext"), n_trials=3,
-        max_side=512, flip="both", allow_noncommercial=True,
+        max_side=512, max_latency_ms=0.1 * 3, flip="both", allow_noncommercial=True,
         weights_files=(("a", "b.safetensors"),), mapping=(("255", "ignore"), ("#ff0000", "roof")),
         colors=(("roof", "#00ff00"),), start_from="/runs/leaf-1/model",
     )  # fmt: skip
@@ -227,7 +227,8 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
     assert parsed.pop("budget") == "2000000.25s"
     assert parsed == {
         "seed": 7, "device": "cpu", "encoders": ["resnet,convnext"], "n_trials": 3,
-        "max_side": 512, "flip": "both", "allow_noncommercial": True,
+        "max_side": 512, "max_latency": "0.30000000000000004ms", "flip": "both",
+        "allow_noncommercial": True,
         "mapping": ["255=ignore", "#ff0000=roof"], "weights": ["a=b.safetensors"],
         "color": ["roof=#00ff00"], "start_from": "/runs/leaf-1/model",
     }  # fmt: skip

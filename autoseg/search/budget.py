@@ -71,6 +71,13 @@ class EncoderCost:
     """Scoring, in seconds per image."""
     bf16: bool
     """Whether bfloat16 was the faster precision."""
+    latency_s: float | None = None
+    """One image of mean size, alone, at working size, in seconds; None: not measured."""
+
+    @property
+    def image_s(self) -> float:
+        """Time of one image, in seconds: alone if that was measured, else among others."""
+        return self.validation_s if self.latency_s is None else self.latency_s
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ from autoseg.search.budget import (
 )
 from autoseg.search.planning import (
     Task,
+    check_latency,
     choose_batch_size,
     decoder_phase,
     divide,
     evaluation_images,
+    fast_enough,
     pixels_in,
     reserve,
     validation_subset,
@@ -122,7 +124,9 @@ def measure_recipe(
             step_s = min(step_s, bf16_step_s)
         head_s, decoder_s = trial.time_decoder(1)
         validation_s = _time_validation(trial, work)
-        return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16)
+        latency_s = _time_image(trial, work)
+        bf16 = trial.precision.bf16
+        return EncoderCost(step_s, head_s, decoder_s, validation_s, bf16, latency_s)
     finally:
         trial.close()
 
@@ -138,6 +142,18 @@ def _time_validation(trial: Trial, work: Workload) -> float:
     trial.evaluate(images)
     per_pixel = (time.monotonic() - started) / pixels[chosen].sum()
     return float(per_pixel * pixels.mean())
+
+
+def _time_image(trial: Trial, work: Workload) -> float:
+    """Seconds of one image of mean size, alone, best of a few after one that warms up."""
+    pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
+    image = work.data.val[int(np.argmin(np.abs(pixels - pixels.mean())))]
+    times = []
+    for _ in range(_TIMED_IMAGES):
+        started = time.monotonic()
+        trial.evaluate([image])
+        times.append(time.monotonic() - started)
+    return min(times[1:])
 
 
 def affordable_pixels(
@@ -163,6 +179,7 @@ def make_plan(
 
     Raises:
         BudgetError: Too little time to train at all.
+        ConfigError: No encoder is as fast as asked.
     """
     n_train = len(work.data.train)
     batch_size = choose_batch_size(n_train, device.type, work.geometry.window)
@@ -171,16 +188,24 @@ def make_plan(
     clock.reserve_s = reserve(work.task, costs[reference], clock.budget_s, n_models=1)
     check_enough(clock, costs[reference].decoder_s * batch_size)
     epoch_s = costs[reference].step_s * n_train
+    limit_ms = config.max_latency_ms
     # Measuring others pays only if there will be a search between them.
     calibration_ends = clock.elapsed() + 0.05 * clock.budget_s
     for number, name in enumerate(others, start=1):
         on_progress(number, len(work.encoder_names))
-        if clock.left() / epoch_s < SEARCH_FROM_EPOCHS or clock.elapsed() > calibration_ends:
+        is_late = clock.elapsed() > calibration_ends
+        if fast_enough(costs, limit_ms) and (
+            is_late or clock.left() / epoch_s < SEARCH_FROM_EPOCHS
+        ):
             break
         try:
             costs[name] = measure(name, work, device, batch_size, config.seed)
         except TrainingError:
             break  # Larger ones will not fit either.
+    check_latency(costs, limit_ms)
+    costs = fast_enough(costs, limit_ms)
+    reference = next(iter(costs))
+    clock.reserve_s = reserve(work.task, costs[reference], clock.budget_s, n_models=1)
     return divide(work.task, costs, batch_size, config, clock)
 
 
@@ -196,9 +221,11 @@ def plan_training_on(
 
     Raises:
         BudgetError: Too little time to train at all.
+        ConfigError: The model is not as fast as asked.
     """
     n_train, name = len(work.data.train), recipe.encoder_name
     cost = measure_recipe(recipe, work, device, config.seed, weights)
+    check_latency({name: cost}, config.max_latency_ms)
     # The former model is judged beside the new one.
     reserve_s = clock.reserve_s = reserve(work.task, cost, clock.budget_s, n_models=2)
     check_enough(clock, cost.step_s * recipe.batch_size)

@@ -7,6 +7,7 @@ import numpy as np
 
 from autoseg.config import FlipName, Geometry, SearchConfig
 from autoseg.encoders import find_encoder
+from autoseg.errors import ConfigError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
     RESERVE_S,
@@ -71,6 +72,35 @@ def pixels_in(clock: Clock, step_s: float, device_type: str) -> float:
     if device_type != "cpu":
         return float("inf")  # Even a minute of a GPU holds thousands of full windows.
     return TRAINING_SHARE * max(0.0, clock.budget_s - clock.elapsed()) / step_s
+
+
+def fast_enough(
+    costs: Mapping[str, EncoderCost], max_latency_ms: float | None
+) -> dict[str, EncoderCost]:
+    """Encoders whose time for one image is within the limit, in their order.
+
+    Args:
+        costs: What was measured.
+        max_latency_ms: The limit, in milliseconds; None: there is none.
+    """
+    limit_s = float("inf") if max_latency_ms is None else max_latency_ms / 1000
+    return {name: cost for name, cost in costs.items() if cost.image_s <= limit_s}
+
+
+def check_latency(costs: Mapping[str, EncoderCost], max_latency_ms: float | None) -> None:
+    """Refuse a limit that no encoder keeps.
+
+    Raises:
+        ConfigError: With the fastest encoder and its time.
+    """
+    if fast_enough(costs, max_latency_ms):
+        return
+    fastest = min(costs, key=lambda name: costs[name].image_s)
+    raise ConfigError(
+        f"No encoder takes at most {max_latency_ms:g} ms for one image on this machine at working "
+        f"size. The fastest, {fastest}, takes {1000 * costs[fastest].image_s:.1f} ms. Allow more "
+        f"time, smaller images (--max-side), or name smaller encoders."
+    )
 
 
 def divide(

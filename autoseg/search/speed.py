@@ -44,6 +44,8 @@ class Speed:
     count it."""
     measured_on: str
     """"noise", "run", or "noise while busy" if another search had the device."""
+    latency_s: float | None = None
+    """One image alone, in seconds per pixel; None: not measured yet."""
 
     def cost(self, window_pixels: float, image_pixels: float) -> EncoderCost:
         """The same for windows and images of so many pixels."""
@@ -53,6 +55,7 @@ class Speed:
             decoder_s=self.decoder_s * window_pixels,
             validation_s=self.validation_s * image_pixels,
             bf16=False,
+            latency_s=None if self.latency_s is None else self.latency_s * image_pixels,
         )
 
     def times(self, factor: float) -> "Speed":
@@ -63,6 +66,7 @@ class Speed:
             head_s=factor * self.head_s,
             decoder_s=factor * self.decoder_s,
             validation_s=factor * self.validation_s,
+            latency_s=None if self.latency_s is None else factor * self.latency_s,
         )
 
 
@@ -113,6 +117,7 @@ def remember_costs(
             cost.validation_s / image_pixels,
             saved,
             "run",
+            cost.image_s / image_pixels,
         )
     remember_speeds(home, device, speeds)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from autoseg.config import Geometry, SearchConfig
+from autoseg.errors import ConfigError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
@@ -52,3 +53,41 @@ def test_a_winner_that_is_slower_to_score_leaves_more_time_for_it(plan_of):
     assert plan.reserve_for("resnet18.a1_in1k") == plan.reserve_s
     extra_s = plan.reserve_for("resnet50.a1_in1k") - plan.reserve_s
     assert extra_s == pytest.approx(10 * 1.75 * 2.0)  # Ten test images.
+
+
+FAST, SLOW = "resnet18.a1_in1k", "resnet50.a1_in1k"
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """The plan under a limit for one image, where each encoder has a time of its own, in ms."""
+
+    def plan(times_ms: dict[str, float], limit_ms: float | None, budget_s: float) -> Plan:
+        def measure(name: str, *_: object) -> EncoderCost:
+            return EncoderCost(1e-2, 1e-4, 1e-4, 1e-3, False, times_ms[name] / 1000)
+
+        monkeypatch.setattr(calibration, "measure", measure)
+        data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
+        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, tuple(times_ms))
+        config = SearchConfig(budget_s, max_latency_ms=limit_ms)
+        clock = Clock(budget_s, time.monotonic())
+        return make_plan(work, config, torch.device("cpu"), clock)
+
+    return plan
+
+
+@pytest.mark.parametrize("budget_s", [8.0, 600.0])  # One recipe, and a search.
+@pytest.mark.parametrize(("first", "second"), [(FAST, SLOW), (SLOW, FAST)])
+def test_only_encoders_within_the_longest_time_are_searched(limited, first, second, budget_s):
+    """Also where the one that is measured first, by its size, is the slower one."""
+    times_ms = {first: 8.0 if first == FAST else 30.0, second: 8.0 if second == FAST else 30.0}
+    plan = limited(times_ms, 20.0, budget_s)
+    assert plan.space.encoders == (FAST,) and set(plan.costs) == {FAST}
+    assert (plan.search_s > 0) == (budget_s > 100)
+    free = limited(times_ms, None, 600.0)
+    assert set(free.space.encoders) == {FAST, SLOW}
+
+
+def test_a_limit_that_no_encoder_keeps_names_the_fastest(limited):
+    with pytest.raises(ConfigError, match=rf"at most 5 ms.*{FAST}, takes 8\.0 ms"):
+        limited({SLOW: 30.0, FAST: 8.0}, 5.0, 600.0)
