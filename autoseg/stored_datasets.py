@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from autoseg.config import read_json
 from autoseg.corrected_data import read_manifest
+from autoseg.corrections import Corrections
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.data.packed import is_packed, locate, unpack
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import DatasetError
-from autoseg.files import autoseg_home, write_json
+from autoseg.files import autoseg_home, restore_folder, write_json
 from autoseg.hub.origins import is_hub_dataset, origin_of
 from autoseg.sources import local_source
 from autoseg.text import clean_name
@@ -155,8 +156,19 @@ class StoredDatasets:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
+    def count_corrections(self, name: str) -> int:
+        """How many corrected masks go with a data set when it is deleted.
+
+        Raises:
+            DatasetError: One of them is damaged.
+        """
+        return len(Corrections(self._own_corrections(name)))
+
+    def _own_corrections(self, name: str) -> Path:
+        return self.folder / "corrections" / name
+
     def delete_dataset(self, name: str) -> None:
-        """Forget a data set, and delete its files if they lie in the workspace.
+        """Forget a data set and its corrections; delete its files if they lie in the workspace.
 
         Raises:
             DatasetError: There is none.
@@ -165,8 +177,9 @@ class StoredDatasets:
         if dataset.owned:
             shutil.rmtree(dataset.source)
         (self._datasets / f"{name}.json").unlink(missing_ok=True)
+        restore_folder(self.check_folder(name))  # Nothing may come back for another of that name.
         shutil.rmtree(self.check_folder(name), ignore_errors=True)
-        shutil.rmtree(self.folder / "corrections" / dataset.name, ignore_errors=True)
+        shutil.rmtree(self._own_corrections(dataset.name), ignore_errors=True)
 
     def rename_dataset(self, name: str, new_name: str) -> StoredDataset:
         """Call a data set otherwise; its files stay where runs know them.
@@ -193,6 +206,7 @@ class StoredDatasets:
             reference = {"format_version": 1, "source": place, "owned": dataset.owned}
             write_json(self._datasets / f"{wanted}.json", reference)
         (self._datasets / f"{name}.json").unlink(missing_ok=True)
+        restore_folder(self.check_folder(name))
         for kept in (self.folder / "checks", self.folder / "corrections"):
             if (kept / name).is_dir():
                 shutil.rmtree(kept / wanted, ignore_errors=True)

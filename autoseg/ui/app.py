@@ -1,11 +1,16 @@
 """The page: four tabs over the workspace on disk, and the endpoints for programs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from autoseg.ui import api_endpoints, data_tab, predict_tab, search_tab, share_tab
 from autoseg.ui.access import Access
+from autoseg.ui.data_tab import DataTab
+from autoseg.ui.predict_tab import PredictTab
+from autoseg.ui.search_tab import SearchTab
+from autoseg.ui.share_tab import ShareTab
 from autoseg.ui.style import html
 from autoseg.ui.texts import both, label
 from autoseg.workspace import Workspace
@@ -51,6 +56,24 @@ def head() -> str:
     )
 
 
+@dataclass(frozen=True)
+class Tabs:
+    """The page's parts, as they are connected with one another."""
+
+    tabs: gr.Tabs
+    data: DataTab
+    data_page: gr.Tab
+    search: SearchTab
+    search_page: gr.Tab
+    predict: PredictTab
+    predict_page: gr.Tab
+    share: ShareTab
+    share_page: gr.Tab
+
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
 def build(workspace: Workspace, access: Access) -> gr.Blocks:
     """The page.
 
@@ -64,21 +87,41 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
     ) as page:
         html(head())
         first = gr.Textbox(visible=False)
-        with gr.Tabs(selected="data") as tabs:
-            with gr.Tab(label("Data"), id="data"):
-                data = data_tab.build(workspace, access)
-            with gr.Tab(label("Search"), id="search", render_children=True) as search_page:
-                search = search_tab.build(workspace)
-            with gr.Tab(label("Predict"), id="predict", render_children=True) as predict_page:
-                predict = predict_tab.build(workspace, access)
-            with gr.Tab(label("Share"), id="share", render_children=True) as share_page:
-                share = share_tab.build(workspace, access)
+        parts = _layout(workspace, access)
         api_endpoints.build(workspace, access)
+        _connect_opening(page, workspace, access, parts, first)
+        _connect_ways(workspace, access, parts)
+        _connect_selecting(workspace, access, parts)
+    return page
 
-    def dataset_field(name: str | None) -> dict[str, Any]:
-        names = [dataset.name for dataset in workspace.datasets()]
-        value = name if name in names else next(iter(names), None)
-        return dict(gr.update(choices=names, value=value))
+
+def _layout(workspace: Workspace, access: Access) -> Tabs:
+    with gr.Tabs(selected="data") as tabs:
+        with gr.Tab(label("Data"), id="data") as data_page:
+            data = data_tab.build(workspace, access)
+        with gr.Tab(label("Search"), id="search", render_children=True) as search_page:
+            search = search_tab.build(workspace)
+        with gr.Tab(label("Predict"), id="predict", render_children=True) as predict_page:
+            predict = predict_tab.build(workspace, access)
+        with gr.Tab(label("Share"), id="share", render_children=True) as share_page:
+            share = share_tab.build(workspace, access)
+    return Tabs(
+        tabs, data, data_page, search, search_page, predict, predict_page, share, share_page
+    )  # fmt: skip
+
+
+def _dataset_field(workspace: Workspace, name: str | None) -> dict[str, Any]:
+    """The Search tab's data sets, with that one chosen, or the first."""
+    names = [dataset.name for dataset in workspace.datasets()]
+    value = name if name in names else next(iter(names), None)
+    return dict(gr.update(choices=names, value=value))
+
+
+def _connect_opening(
+    page: gr.Blocks, workspace: Workspace, access: Access, parts: Tabs, first: gr.Textbox
+) -> None:
+    """Everything comes from disk, for a page just opened or reloaded."""
+    data, search, predict = parts.data, parts.search, parts.predict
 
     def open_first() -> Placed:
         """What takes no time to read."""
@@ -86,16 +129,29 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         return {
             **data.placed(listed),
             **search.open_page(),
-            search.dataset: dataset_field(listed["datasets"]["value"]),
+            search.dataset: _dataset_field(workspace, listed["datasets"]["value"]),
             first: "search" if workspace.runs() else "",
         }
 
-    def open_dataset() -> Placed:
-        name = data_tab.listed(workspace)["datasets"]["value"]
+    def open_dataset(name: str | None) -> Placed:
         return data.placed(data_tab.shown(workspace, name))
 
+    opened = [*data.outputs, *search.outputs, search.dataset, first]
+    opening = page.load(open_first, None, opened, queue=False, **_QUIET)
+    opening.then(None, first, parts.tabs, js=_SHOW_FIRST, **_QUIET)
+    opening.then(open_dataset, data.datasets, data.outputs, **_QUIET)
+    page.load(lambda: predict.open_page(None), None, predict.outputs, **_QUIET)
+    if access.sharing:
+        page.load(parts.share.open_page, None, parts.share.outputs, queue=False, **_QUIET)
+
+
+def _connect_ways(workspace: Workspace, access: Access, parts: Tabs) -> None:
+    """The ways from one tab to the next."""
+    tabs, data, search = parts.tabs, parts.data, parts.search
+    predict, share = parts.predict, parts.share
+
     def use_dataset(name: str | None) -> Placed:
-        return {search.dataset: dataset_field(name), tabs: gr.Tabs(selected="search")}
+        return {search.dataset: _dataset_field(workspace, name), tabs: gr.Tabs(selected="search")}
 
     def try_model(name: str | None) -> Placed:
         return {**predict.open_page(name), tabs: gr.Tabs(selected="predict")}
@@ -108,23 +164,29 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         """A training that has begun; where it could not, the Predict tab says why."""
         return {**search.open_page(name), tabs: gr.Tabs(selected="search")} if name else {}
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    with page:
-        # Everything comes from disk, for a page just opened or reloaded.
-        opened = [*data.outputs, *search.outputs, search.dataset, first]
-        page.load(open_first, None, opened, queue=False, **private).then(
-            None, first, tabs, js=_SHOW_FIRST, **private
+    data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **_QUIET)
+    search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **_QUIET)
+    search.share.click(share_run, search.runs, [*share.models, tabs], **_QUIET)
+    predict.trained.then(show_run, predict.started, [*search.outputs, tabs], **_QUIET)
+    if access.sharing:
+        share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **_QUIET)
+
+
+def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> None:
+    """What a tab reads again when it is chosen."""
+    data, search, predict, share = parts.data, parts.search, parts.predict, parts.share
+
+    def list_datasets(name: str | None) -> Placed:
+        """Data sets that came or went meanwhile: of a training with corrections, or elsewhere."""
+        return data.placed(data_tab.listed_again(workspace, name))
+
+    def datasets(name: str | None) -> dict[str, Any]:
+        return _dataset_field(workspace, name)
+
+    parts.data_page.select(list_datasets, data.datasets, data.outputs, **_QUIET)
+    parts.search_page.select(datasets, search.dataset, search.dataset, **_QUIET)
+    parts.predict_page.select(predict.open_page, predict.model, predict.outputs, **_QUIET)
+    if access.sharing:
+        parts.share_page.select(
+            share.list_models, share.models, share.models, queue=False, **_QUIET
         )
-        page.load(open_dataset, None, data.outputs, **private)
-        page.load(lambda: predict.open_page(None), None, predict.outputs, **private)
-        if access.sharing:
-            page.load(share.open_page, None, share.outputs, queue=False, **private)
-            share_page.select(share.list_models, share.models, share.models, queue=False, **private)
-            share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **private)
-        data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **private)
-        search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **private)
-        search.share.click(share_run, search.runs, [*share.models, tabs], **private)
-        predict.trained.then(show_run, predict.started, [*search.outputs, tabs], **private)
-        search_page.select(dataset_field, search.dataset, search.dataset, **private)
-        predict_page.select(predict.open_page, predict.model, predict.outputs, **private)
-    return page

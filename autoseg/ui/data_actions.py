@@ -1,6 +1,7 @@
 """What the Data tab's buttons do: functions of plain values over the workspace."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import gradio as gr
 
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.hub.connection import connect
+from autoseg.search.run_folder import RunFolder
 from autoseg.sources import check as check_source
 from autoseg.ui import data_pictures, data_view, previews, views
 from autoseg.ui.access import Access
@@ -17,6 +19,17 @@ from autoseg.workspace import StoredDataset, Workspace
 
 Values = dict[str, Any]
 """What a callback changes, by the name of the component."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of work during which another data set may have been chosen."""
+
+    dataset: str | None
+    """The data set that was worked on, or chosen when the work on a new one began."""
+    values: Values
+    """What to show."""
+
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of images done and of all."""
@@ -44,9 +57,39 @@ def listed(workspace: Workspace, chosen: str | None = None) -> Values:
     }
 
 
+def listed_again(workspace: Workspace, chosen: str | None) -> Values:
+    """The list as it is by now; what stands beside it is left alone, edits and all, unless that
+    data set is gone.
+    """
+    values = listed(workspace, chosen)
+    name = values["datasets"]["value"]
+    return values if name == chosen else {**values, **shown(workspace, name)}
+
+
+def settled(workspace: Workspace, chosen: str | None, finished: Finished) -> Values:
+    """What to show of finished work on a page where `chosen` is chosen by now.
+
+    Of another data set nothing but that it is there, or why something was refused.
+    """
+    values = finished.values
+    if chosen == finished.dataset:
+        return values
+    names = [dataset.name for dataset in workspace.datasets()]
+    of_list: Values = {"datasets": gr.update(choices=names)}
+    return of_list | ({"status": values["status"]} if _is_refusal(values) else {})
+
+
+def _is_refusal(values: Values) -> bool:
+    """Whether all there is to show is why; what shows a data set fills in its name."""
+    return "status" in values and "new_name" not in values
+
+
 def shown(workspace: Workspace, name: str | None) -> Values:
     """What the last check of a data set found, without checking again."""
-    nothing = {"table": None, "notes": _html(""), **_no_pictures(), "new_name": name or ""}
+    nothing = {
+        "table": None, "notes": _html(""), **_no_pictures(), "new_name": name or "",
+        "sure": gr.update(visible=False),
+    }  # fmt: skip
     if name is None:
         return {**nothing, "status": _html(no_data())}
     folder = workspace.check_folder(name)
@@ -55,7 +98,7 @@ def shown(workspace: Workspace, name: str | None) -> Values:
         advice = tr("Press Check to see what its masks mean and whether it can be used.")
         title = tr("{name} is not checked yet", name=name)
         return {**nothing, "status": _html(views.empty(title, advice))}
-    table = {"table": data_view.table(check, folder)}
+    table = {"table": data_view.table(name, check, folder)}
     if check.verdict is None:
         return {**nothing, **table, "status": _html(data_view.problem(check))}
     notes = _html(data_view.sentences(check.verdict))
@@ -88,8 +131,13 @@ def _pictures(workspace: Workspace, name: str, check: previews.Check) -> Values:
     return {
         "pictures": gr.update(visible=True),
         "canvas": data_pictures.canvas_value(check, index, 0),
-        "gallery": data_pictures.page_of(folder, check, index),
+        "gallery": _page(name, data_pictures.page_of(folder, check, index)),
     }
+
+
+def _page(name: str, page: Values) -> Values:
+    """A page of images that says whose they are."""
+    return {"dataset": name, **page}
 
 
 def _index(workspace: Workspace, name: str) -> tuple[Path, previews.ImageIndex | None]:
@@ -97,16 +145,16 @@ def _index(workspace: Workspace, name: str) -> tuple[Path, previews.ImageIndex |
     return folder, previews.load_index(folder, workspace.dataset(name).source)
 
 
-def browsed(workspace: Workspace, name: str | None, page: int, sort: str) -> Values:
+def browsed(workspace: Workspace, name: str, page: int, sort: str) -> Values:
     """Another page or order of the images."""
     found = _seen(workspace, name)
     if found is None:
         return {"gallery": None}
     folder, check, index = found
-    return {"gallery": data_pictures.page_of(folder, check, index, page, sort)}
+    return {"gallery": _page(name, data_pictures.page_of(folder, check, index, page, sort))}
 
 
-def enlarged(workspace: Workspace, name: str | None, position: int) -> Values:
+def enlarged(workspace: Workspace, name: str, position: int) -> Values:
     """One image large in the canvas."""
     found = _seen(workspace, name)
     if found is None:
@@ -116,10 +164,10 @@ def enlarged(workspace: Workspace, name: str | None, position: int) -> Values:
 
 
 def _seen(
-    workspace: Workspace, name: str | None
+    workspace: Workspace, name: str
 ) -> tuple[Path, previews.Check, previews.ImageIndex] | None:
     """What is known of a data set that can be looked at; None where it is gone meanwhile."""
-    if name is None or name not in [dataset.name for dataset in workspace.datasets()]:
+    if name not in [dataset.name for dataset in workspace.datasets()]:
         return None
     folder, index = _index(workspace, name)
     check = previews.load_check(folder)
@@ -145,9 +193,9 @@ def _check(
     colors: previews.Colors,
     on_progress: OnProgress | None,
 ) -> Values:
-    folder = workspace.check_folder(name)
     try:
         source = workspace.dataset(name).source
+        folder = workspace.check_folder(name)
     except AutosegError as error:  # Removed in another window.
         return {**listed(workspace), **_refused(error)}
     try:
@@ -168,7 +216,7 @@ def _refused(error: AutosegError) -> Values:
 
 def applied(
     workspace: Workspace,
-    name: str | None,
+    name: str,
     rows: Sequence[data_view.Row],
     on_progress: OnProgress | None = None,
 ) -> Values:
@@ -176,16 +224,14 @@ def applied(
 
     Other colours alone need no second look at the files.
     """
-    if name is None:
-        return shown(workspace, None)
-    folder = workspace.check_folder(name)
-    before = previews.load_check(folder) or previews.Check()
     try:
+        source = workspace.dataset(name).source
+        folder = workspace.check_folder(name)
+        before = previews.load_check(folder) or previews.Check()
         mapping, colors = data_view.answer(rows, before)
         if before.classes is not None and mapping == before.mapping:
             previews.recolor(folder, before, colors)
         else:
-            source = workspace.dataset(name).source
             dataset = check_source(
                 source, mapping=dict(mapping), colors=dict(colors), on_progress=on_progress
             )
@@ -195,12 +241,8 @@ def applied(
     return shown(workspace, name)
 
 
-def forgotten(
-    workspace: Workspace, name: str | None, on_progress: OnProgress | None = None
-) -> Values:
+def forgotten(workspace: Workspace, name: str, on_progress: OnProgress | None = None) -> Values:
     """Read the masks as they were found, without what the user said of them."""
-    if name is None:
-        return shown(workspace, None)
     return _check(workspace, name, (), (), on_progress)
 
 
@@ -279,16 +321,49 @@ def _taken(
 
 
 def asked_to_remove(workspace: Workspace, name: str | None) -> Values:
-    """Ask before anything is deleted, saying what would be."""
+    """Ask before anything is deleted, saying what would be; "asked" is the one asked about."""
     try:
         dataset = workspace.dataset(name or "")
+        text = _removal(workspace, dataset)
     except AutosegError as error:
         return {**listed(workspace), **_refused(error)}
-    if dataset.owned:
-        text = tr("Delete {name} and its images from this computer?", name=dataset.name)
+    question = _html(views.note(text))
+    return {"sure": gr.update(visible=True), "question": question, "asked": dataset.name}
+
+
+def _removal(workspace: Workspace, dataset: StoredDataset) -> str:
+    """The question whether to remove a data set, with all that goes and what cannot go on."""
+    name, number = dataset.name, workspace.count_corrections(dataset.name)
+    if dataset.owned and number:
+        text = tr(
+            "Delete {name}, its images and its corrected masks ({number}) from this computer?",
+            name=name, number=number,
+        )  # fmt: skip
+    elif dataset.owned:
+        text = tr("Delete {name} and its images from this computer?", name=name)
+    elif number:
+        text = tr(
+            "Forget {name} and delete its corrected masks ({number})? Its own files stay where "
+            "they are.",
+            name=name, number=number,
+        )  # fmt: skip
     else:
-        text = tr("Forget {name}? Its files stay where they are.", name=dataset.name)
-    return {"sure": gr.update(visible=True), "question": _html(views.note(text))}
+        text = tr("Forget {name}? Its files stay where they are.", name=name)
+    waiting = [run.name for run in _unfinished(workspace, dataset)]
+    if waiting:
+        text += " " + tr("These searches cannot go on without it: {runs}.", runs=", ".join(waiting))
+    return text
+
+
+def _unfinished(workspace: Workspace, dataset: StoredDataset) -> list[RunFolder]:
+    """Runs that read a data set and could still go on."""
+    found = []
+    for run in workspace.runs():
+        if workspace.source_of(run) == dataset.source:
+            state = run.state()
+            if state is not None and state.status in ("paused", "interrupted"):
+                found.append(run)
+    return found
 
 
 def removed(workspace: Workspace, name: str | None) -> Values:
@@ -307,4 +382,4 @@ def renamed(workspace: Workspace, name: str | None, new_name: str | None) -> Val
         dataset = workspace.rename_dataset(name or "", new_name or "")
     except AutosegError as error:
         return _refused(error)
-    return {**listed(workspace, dataset.name), "new_name": dataset.name, "status": _html("")}
+    return {**listed(workspace, dataset.name), **shown(workspace, dataset.name)}

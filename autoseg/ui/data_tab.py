@@ -8,7 +8,14 @@ import gradio as gr
 
 from autoseg.ui import data_actions as actions
 from autoseg.ui.access import Access
-from autoseg.ui.data_actions import OnProgress, Values, listed, shown
+from autoseg.ui.data_actions import (
+    Finished,
+    OnProgress,
+    Values,
+    listed,
+    listed_again,
+    shown,
+)
 from autoseg.ui.dataset_drop import DatasetDrop
 from autoseg.ui.image_browser import ImageBrowser
 from autoseg.ui.mask_canvas import MaskCanvas
@@ -17,7 +24,7 @@ from autoseg.ui.texts import label, tr
 from autoseg.ui.verdict_table import VerdictTable
 from autoseg.workspace import Workspace
 
-__all__ = ["DataTab", "build", "listed", "shown"]
+__all__ = ["DataTab", "build", "listed", "listed_again", "shown"]
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
@@ -48,16 +55,17 @@ def build(workspace: Workspace, access: Access) -> DataTab:
     def placed(values: Values) -> Placed:
         return {shown_parts[name]: value for name, value in values.items()}
 
-    _connect_sources(workspace, access, parts, placed, outputs)
-    _connect_verdict(workspace, parts, placed, outputs)
-    _connect_pictures(workspace, parts, placed)
+    connect = _connector(workspace, parts, placed, outputs)
+    _connect_sources(workspace, access, parts, connect)
+    _connect_verdict(workspace, parts, connect)
+    _connect_pictures(workspace, parts, connect)
     _connect_manager(workspace, parts, placed, outputs)
     return DataTab(parts["datasets"], parts["use"], placed, outputs)
 
 
 _CHANGED = (
     "datasets", "status", "table", "notes", "pictures", "canvas", "gallery", "manage", "sure",
-    "question", "new_name",
+    "question", "new_name", "asked",
 )  # fmt: skip
 """Parts that callbacks change."""
 
@@ -103,22 +111,24 @@ def _sources(access: Access) -> dict[str, Any]:
 
 def _manager() -> dict[str, Any]:
     with gr.Accordion(
-        label("Rename or remove"), open=False, visible=False, elem_id="manage"
+        label("Rename or remove"), open=False, visible=False, elem_id="data-manage"
     ) as manage:
-        new_name = gr.Textbox(label=label("Name"), max_length=64, elem_id="new-name")
-        rename = gr.Button(label("Rename"), size="md", elem_id="rename")
-        remove = gr.Button(label("Remove…"), size="md", elem_id="remove")
-        with gr.Column(visible=False, elem_id="sure") as sure:
+        new_name = gr.Textbox(label=label("Name"), max_length=64, elem_id="data-new-name")
+        rename = gr.Button(label("Rename"), size="md", elem_id="data-rename")
+        remove = gr.Button(label("Remove…"), size="md", elem_id="data-remove")
+        asked = gr.State()
+        with gr.Column(visible=False, elem_id="data-sure") as sure:
             question = html(visible=False)
             gr.Markdown(label("Models already found stay as they are."))
             with gr.Row():
                 confirm = gr.Button(
-                    label("Remove it"), variant="stop", size="md", min_width=100, elem_id="confirm"
-                )
-                keep = gr.Button(label("Keep it"), size="md", min_width=100, elem_id="keep")
+                    label("Remove it"), variant="stop", size="md", min_width=100,
+                    elem_id="data-confirm",
+                )  # fmt: skip
+                keep = gr.Button(label("Keep it"), size="md", min_width=100, elem_id="data-keep")
     return {
         "manage": manage, "new_name": new_name, "rename": rename, "remove": remove, "sure": sure,
-        "question": question, "confirm": confirm, "keep": keep,
+        "asked": asked, "question": question, "confirm": confirm, "keep": keep,
     }  # fmt: skip
 
 
@@ -138,91 +148,110 @@ def _panel() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _connect_sources(
+Connect = Callable[..., None]
+
+
+def _connector(
     workspace: Workspace,
-    access: Access,
     parts: dict[str, Any],
     placed: Callable[[Values], Placed],
     outputs: list[Any],
-) -> None:
-    def on_upload(event: gr.EventData, progress: Any = _PROGRESS) -> Placed:
-        given = event._data
-        return placed(
-            actions.uploaded(workspace, given["file"], str(given["name"]), _reporting(progress))
-        )
+) -> Connect:
+    """How events are connected that take a while.
 
-    def on_sample(progress: Any = _PROGRESS) -> Placed:
-        return placed(actions.sampled(workspace, _reporting(progress)))
+    Another data set may be chosen while they are at work. So it goes by two steps, since Gradio
+    sends along what is chosen when a step begins: what belongs to a data set is shown only if that
+    one is chosen when the work is done.
+    """
 
-    def on_path(text: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(actions.added_path(workspace, access, text, _reporting(progress)))
+    def settle(name: str | None, finished: Finished) -> Placed:
+        return placed(actions.settled(workspace, name, finished))
 
-    def on_hub(text: str | None, revision: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(
-            actions.added_hub(
-                workspace, access, text, revision,
-                on_download=_reporting(progress, tr("Fetching"), tr("bytes")),
-                on_progress=_reporting(progress),
-            )
+    def connect(event: Any, work: Callable[..., Finished], *inputs: Any, **how: Any) -> None:
+        finished = gr.State()
+        event(
+            work, [parts["datasets"], *inputs], finished, api_visibility="private", **how
+        ).success(
+            settle, [parts["datasets"], finished], outputs, queue=False, show_progress="hidden",
+            trigger_mode="multiple", api_visibility="private",
         )  # fmt: skip
 
-    shown_on: dict[str, Any] = {
-        "outputs": outputs, "api_visibility": "private",
-        "show_progress_on": [parts["status"], parts["table"]],
-    }  # fmt: skip
-    parts["drop"].uploaded(on_upload, None, **shown_on)
-    parts["sample"].click(on_sample, None, **shown_on)
+    return connect
+
+
+def _connect_sources(
+    workspace: Workspace, access: Access, parts: dict[str, Any], connect: Connect
+) -> None:
+    def on_upload(event: gr.EventData, name: str | None, progress: Any = _PROGRESS) -> Finished:
+        given = event._data
+        reporting = _reporting(progress)
+        return Finished(
+            name, actions.uploaded(workspace, given["file"], str(given["name"]), reporting)
+        )
+
+    def on_sample(name: str | None, progress: Any = _PROGRESS) -> Finished:
+        return Finished(name, actions.sampled(workspace, _reporting(progress)))
+
+    def on_path(name: str | None, text: str | None, progress: Any = _PROGRESS) -> Finished:
+        return Finished(name, actions.added_path(workspace, access, text, _reporting(progress)))
+
+    def on_hub(
+        name: str | None, text: str | None, revision: str | None, progress: Any = _PROGRESS
+    ) -> Finished:
+        values = actions.added_hub(
+            workspace, access, text, revision,
+            on_download=_reporting(progress, tr("Fetching"), tr("bytes")),
+            on_progress=_reporting(progress),
+        )  # fmt: skip
+        return Finished(name, values)
+
+    shown_on = {"show_progress_on": [parts["status"], parts["table"]]}
+    connect(parts["drop"].uploaded, on_upload, **shown_on)
+    connect(parts["sample"].click, on_sample, **shown_on)
     if access.sharing:
-        wanted = [parts["hub_name"], parts["hub_revision"]]
-        parts["add_hub"].click(on_hub, wanted, **shown_on)
-        parts["hub_name"].submit(on_hub, wanted, **shown_on)
+        for event in (parts["add_hub"].click, parts["hub_name"].submit):
+            connect(event, on_hub, parts["hub_name"], parts["hub_revision"], **shown_on)
     if access.paths:
-        parts["add_path"].click(on_path, parts["path"], **shown_on)
-        parts["path"].submit(on_path, parts["path"], **shown_on)
+        for event in (parts["add_path"].click, parts["path"].submit):
+            connect(event, on_path, parts["path"], **shown_on)
 
 
-def _connect_verdict(
-    workspace: Workspace,
-    parts: dict[str, Any],
-    placed: Callable[[Values], Placed],
-    outputs: list[Any],
-) -> None:
-    def on_check(name: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(actions.checked(workspace, name, _reporting(progress)))
+def _connect_verdict(workspace: Workspace, parts: dict[str, Any], connect: Connect) -> None:
+    def on_check(name: str | None, progress: Any = _PROGRESS) -> Finished:
+        return Finished(name, actions.checked(workspace, name, _reporting(progress)))
 
-    def on_apply(event: gr.EventData, name: str | None, progress: Any = _PROGRESS) -> Placed:
-        rows = event._data["rows"]
-        return placed(actions.applied(workspace, name, rows, _reporting(progress)))
+    # The table says whose it is: another data set may be chosen already.
+    def on_apply(event: gr.EventData, chosen: str | None, progress: Any = _PROGRESS) -> Finished:
+        name, rows = str(event._data["dataset"]), event._data["rows"]
+        return Finished(name, actions.applied(workspace, name, rows, _reporting(progress)))
 
-    def on_forget(name: str | None, progress: Any = _PROGRESS) -> Placed:
-        return placed(actions.forgotten(workspace, name, _reporting(progress)))
+    def on_forget(event: gr.EventData, chosen: str | None, progress: Any = _PROGRESS) -> Finished:
+        name = str(event._data["dataset"])
+        return Finished(name, actions.forgotten(workspace, name, _reporting(progress)))
 
-    shown_on: dict[str, Any] = {
-        "inputs": parts["datasets"], "outputs": outputs, "api_visibility": "private",
-        "show_progress_on": [parts["status"], parts["table"]],
-    }  # fmt: skip
-    parts["check"].click(on_check, **shown_on)
-    parts["table"].apply(on_apply, **shown_on)
-    parts["table"].forget(on_forget, **shown_on)
-    parts["datasets"].input(
-        lambda name: placed(actions.chosen(workspace, name)), parts["datasets"], outputs,
-        show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    def on_choose(name: str | None) -> Finished:
+        return Finished(name, actions.chosen(workspace, name))
+
+    shown_on = {"show_progress_on": [parts["status"], parts["table"]]}
+    connect(parts["check"].click, on_check, **shown_on)
+    connect(parts["table"].apply, on_apply, trigger_mode="multiple", **shown_on)
+    connect(parts["table"].forget, on_forget, trigger_mode="multiple", **shown_on)
+    connect(parts["datasets"].input, on_choose, show_progress="hidden", trigger_mode="always_last")
 
 
-def _connect_pictures(
-    workspace: Workspace, parts: dict[str, Any], placed: Callable[[Values], Placed]
-) -> None:
-    def on_browse(event: gr.EventData, name: str | None) -> Placed:
-        page, sort = int(event._data["page"]), str(event._data["sort"])
-        return placed(actions.browsed(workspace, name, page, sort))
+def _connect_pictures(workspace: Workspace, parts: dict[str, Any], connect: Connect) -> None:
+    def on_browse(event: gr.EventData, chosen: str | None) -> Finished:
+        name, page = str(event._data["dataset"]), int(event._data["page"])
+        return Finished(name, actions.browsed(workspace, name, page, str(event._data["sort"])))
 
-    def on_enlarge(event: gr.EventData, name: str | None) -> Placed:
-        return placed(actions.enlarged(workspace, name, int(event._data["position"])))
+    def on_enlarge(event: gr.EventData, chosen: str | None) -> Finished:
+        name, position = str(event._data["dataset"]), int(event._data["position"])
+        return Finished(name, actions.enlarged(workspace, name, position))
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    parts["gallery"].browse(on_browse, parts["datasets"], [parts["gallery"]], **private)
-    parts["gallery"].enlarge(on_enlarge, parts["datasets"], [parts["canvas"]], **private)
+    # "always_last" would leave out what the event says.
+    how = {"show_progress": "hidden", "trigger_mode": "multiple"}
+    connect(parts["gallery"].browse, on_browse, **how)
+    connect(parts["gallery"].enlarge, on_enlarge, **how)
 
 
 def _connect_manager(
@@ -241,7 +270,7 @@ def _connect_manager(
         lambda: gr.Column(visible=False), None, parts["sure"], queue=False, **private
     )
     parts["confirm"].click(
-        lambda name: placed(actions.removed(workspace, name)), chosen, outputs, **private
+        lambda name: placed(actions.removed(workspace, name)), parts["asked"], outputs, **private
     )
     for event in (parts["rename"].click, parts["new_name"].submit):
         event(

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 """One row of `VerdictTable`."""
 
 
-def table(check: Check, folder: Path) -> dict[str, Any] | None:
+def table(dataset: str, check: Check, folder: Path) -> dict[str, Any] | None:
     """What `VerdictTable` shows: the verdict, or the question; None where there is neither."""
     forgettable = bool(check.mapping or check.colors)
     if check.verdict is not None:
@@ -41,7 +41,7 @@ def table(check: Check, folder: Path) -> dict[str, Any] | None:
     else:
         return None
     return {
-        "rows": rows, "caption": caption, "question": check.verdict is None,
+        "dataset": dataset, "rows": rows, "caption": caption, "question": check.verdict is None,
         "forgettable": forgettable,
     }  # fmt: skip
 

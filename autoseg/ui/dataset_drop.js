@@ -10,6 +10,7 @@ const chooseFiles = make("button", { type: "button", onclick: () => files.click(
 const bar = make("progress", { max: 1, value: 0, hidden: true, "aria-label": T("Upload") });
 const cancel = make("button", { type: "button", hidden: true, onclick: () => running?.abort() }, T("Cancel"));
 const status = make("p", { class: "status", role: "status" });
+const refusal = make("p", { class: "status fault", role: "alert" }); // Progress leaves it alone.
 const place = make(
   "div", { class: "place", role: "group", "aria-label": T("Add a data set") },
   make("b", {}, T("Drop a folder or a zip here")),
@@ -17,7 +18,7 @@ const place = make(
   make("div", { class: "choose" }, chooseFolder, chooseFiles),
   files, folder,
 );
-root.replaceChildren(place, make("div", { class: "going" }, bar, cancel), status);
+root.replaceChildren(place, make("div", { class: "going" }, bar, cancel), status, refusal);
 
 function say(text, isFault = false) {
   status.textContent = text;
@@ -85,12 +86,21 @@ function send(file, from, signal) {
   });
 }
 
-async function take(entries) {
-  if (running || !entries.length) return;
+// `gather` gives the entries, at once or by a promise. It is called before anything is waited for:
+// what was dropped can be read no later.
+async function take(gather) {
+  if (running) {
+    refusal.textContent = T("Wait for this upload, or cancel it, before you add another.");
+    return;
+  }
   running = new AbortController();
+  refusal.textContent = "";
   setBusy(true);
   progress(0);
   try {
+    const entries = await gather();
+    running.signal.throwIfAborted();
+    if (!entries.length) throw new Refused(T("There is neither a file nor a folder in this."));
     const { file, name } = await fileToSend(entries, running.signal);
     const path = await send(file, bar.value, running.signal);
     say(T("{name} is uploaded.", { name: file.name }));
@@ -100,13 +110,15 @@ async function take(entries) {
     else say(fault instanceof Refused ? fault.message : T("These files could not be read: {why}", { why: fault.message }), true);
   } finally {
     running = null;
+    refusal.textContent = "";
     setBusy(false);
   }
 }
 
 for (const input of [files, folder]) {
   input.addEventListener("change", () => {
-    take(chosenFiles(input));
+    const chosen = chosenFiles(input);
+    if (chosen.length) take(() => chosen);
     input.value = ""; // So that the same one can be chosen again.
   });
 }
@@ -117,8 +129,8 @@ for (const kind of ["dragenter", "dragover"]) {
   });
 }
 place.addEventListener("dragleave", () => place.classList.remove("over"));
-place.addEventListener("drop", async (event) => {
+place.addEventListener("drop", (event) => {
   event.preventDefault();
   place.classList.remove("over");
-  take(await entriesOf(event.dataTransfer));
+  take(() => entriesOf(event.dataTransfer));
 });

@@ -3,14 +3,14 @@
 const root = element.querySelector(".ib");
 let chosen = null;
 
-const browse = (page, sort) => trigger("browse", { page, sort });
+const browse = (page, sort) => trigger("browse", { dataset: props.value.dataset, page, sort });
 
 function enlarge(item, button) {
   chosen = item.position;
   for (const other of root.querySelectorAll("[aria-pressed]")) {
     other.setAttribute("aria-pressed", String(other === button));
   }
-  trigger("enlarge", { position: item.position });
+  trigger("enlarge", { dataset: props.value.dataset, position: item.position });
   const large = props.large && document.querySelector(props.large);
   if (large) large.scrollIntoView({ block: "nearest" });
 }

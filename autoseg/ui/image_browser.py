@@ -17,13 +17,13 @@ CSS = read_beside("image_browser.css")
 class ImageBrowser(gr.HTML):
     """A page of images.
 
-    Its value is None or `{"items": [...], "page": int, "pages": int, "total": int, "sort": str,
-    "sorts": [[value, text], ...]}` with items `{"position": int, "name": str, "note": str,
-    "thumb": path | None}`.
+    Its value is None or `{"dataset": str, "items": [...], "page": int, "pages": int, "total": int,
+    "sort": str, "sorts": [[value, text], ...]}` with `dataset` the name of the data set
+    and items `{"position": int, "name": str, "note": str, "thumb": path | None}`.
 
     Events:
-        browse: Another page or order is wanted: `{"page": int, "sort": str}`.
-        enlarge: An image was chosen: `{"position": int}`.
+        browse: Another page or order is wanted: `{"dataset": str, "page": int, "sort": str}`.
+        enlarge: An image was chosen: `{"dataset": str, "position": int}`.
     """
 
     def __init__(

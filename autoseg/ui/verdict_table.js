@@ -72,6 +72,7 @@ const edited = () => rows.filter((row) => row.key).map(
 
 let before = "";
 let isQuestion = false;
+let dataset = ""; // Whose values these are.
 
 function changed() {
   const isNew = JSON.stringify(edited()) !== before;
@@ -90,7 +91,7 @@ function apply() {
     missing[0].fields.name.focus();
     return;
   }
-  trigger("apply", { rows: edited() });
+  trigger("apply", { dataset, rows: edited() });
 }
 
 function cell(title, ...children) {
@@ -138,7 +139,7 @@ function buttons(value) {
   applyButton = make("button", { type: "button", class: "main", onclick: apply }, T("Apply"));
   undoButton = make("button", { type: "button", onclick: show }, T("Undo my changes"));
   const forget = value.forgettable
-    ? make("button", { type: "button", onclick: () => trigger("forget", {}) }, T("Read it as found"))
+    ? make("button", { type: "button", onclick: () => trigger("forget", { dataset }) }, T("Read it as found"))
     : null;
   message = make("span", { class: "message", role: "alert" });
   return make("div", { class: "actions" }, applyButton, undoButton, forget, message);
@@ -150,6 +151,7 @@ function show() {
   if (!value) return;
   rows = value.rows.map((row) => ({ ...row }));
   isQuestion = value.question;
+  dataset = value.dataset;
   const titles = [
     T("Example"), T("Value"), T("Class"), T("Colour"), T("Meaning"), T("Pixels"), T("Images"),
   ];

@@ -18,15 +18,16 @@ class VerdictTable(gr.HTML):
     """Raw values of the masks with what they mean.
 
     Its value is None or
-    `{"rows": [...], "caption": str, "question": bool, "forgettable": bool}` with rows
+    `{"dataset": str, "rows": [...], "caption": str, "question": bool, "forgettable": bool}` with
+    `dataset` the name of the data set and rows
     `{"key": str, "raw": str, "example": path | None, "name": str, "meaning": str, "color": str,
     "share": str, "part": float, "images": str, "why": str}`. `key` is what the row is called in a
     mapping; rows without one cannot be edited. `meaning` is "class", "ignore" or "nearest".
 
     Events:
-        apply: The user changed or answered something: `{"rows": [{"key", "name", "meaning",
-            "color"}]}`.
-        forget: The user wants the values read as they were found.
+        apply: The user changed or answered something: `{"dataset", "rows": [{"key", "name",
+            "meaning", "color"}]}`.
+        forget: The user wants the values read as they were found: `{"dataset"}`.
     """
 
     def __init__(self, value: Mapping[str, Any] | None = None, **kwargs: Any) -> None:

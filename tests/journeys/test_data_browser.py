@@ -11,6 +11,9 @@ from app_process import App
 from PIL import Image
 from workspace_helpers import make_photos, make_zip
 
+from autoseg.ui import data_actions
+from autoseg.workspace import Workspace
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -237,21 +240,100 @@ def test_any_image_is_shown_large_and_arrows_lead_through_the_small_ones(app, pa
     page.wait_for_selector("#gallery >> text=Page 1 of 2")
 
 
+def test_a_finished_check_leaves_the_data_set_alone_that_is_chosen_by_then(app, page, tmp_path):
+    """Its table appeared under the name of the other one, into which "Apply" then wrote it."""
+    workspace = Workspace(app.home)
+    for name, number in (("many", 600), ("few", 6)):
+        data_actions.added(workspace, make_photos(tmp_path / name, n_images=number))
+    few = workspace.check_folder("few") / "check.json"
+    many = workspace.check_folder("many") / "check.json"
+    before = many.stat().st_mtime_ns
+    open_page(page, app)
+    page.click("#datasets label >> text=many")
+    page.wait_for_selector("#gallery >> text=600 images")
+    page.click("#check")
+    page.click("#datasets label >> text=few")
+    page.wait_for_selector("#gallery >> text=6 images")
+    assert many.stat().st_mtime_ns == before, "The check was over too soon to show anything."
+    while many.stat().st_mtime_ns == before:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(1500)
+    assert page.locator("#gallery .head b").inner_text().startswith("6 images")
+    assert page.locator("#datasets input:checked").get_attribute("value") == "few"
+    page.fill("#verdict-table input[type=text] >> nth=1", "tree")
+    page.click("#verdict-table .main")
+    page.wait_for_selector("#verdict-table >> text=Read it as found")
+    assert json.loads(few.read_text())["classes"]["names"][1] == "tree"
+    assert json.loads(many.read_text())["classes"]["names"][1] == "vegetation"
+
+
+def test_a_data_set_that_came_meanwhile_is_listed_when_the_tab_is_opened(app, page, tmp_path):
+    workspace = Workspace(app.home)
+    data_actions.added(workspace, make_photos(tmp_path / "photos"))
+    open_page(page, app)
+    tile_names(page)
+    page.fill("#verdict-table input[type=text] >> nth=1", "tree")
+    page.get_by_role("tab", name="Share").click()
+    workspace.add_dataset(make_photos(tmp_path / "fields"))
+    page.get_by_role("tab", name="Data").click()
+    page.wait_for_selector("#datasets label >> text=fields")
+    assert page.locator("#datasets input:checked").get_attribute("value") == "photos"
+    assert classes_shown(page)[1] == "tree"  # Not applied yet, and not lost.
+
+
+def test_what_cannot_be_taken_in_is_said(app, page, tmp_path):
+    """A link and an unreadable folder were dropped without a word."""
+    open_page(page, app)
+    page.evaluate(
+        """() => {
+        const data = new DataTransfer();
+        data.setData("text/uri-list", "https://example.org/");
+        const place = document.querySelector("#upload .place");
+        place.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
+        }"""
+    )
+    page.wait_for_selector("#upload .fault >> text=neither a file nor a folder")
+    page.evaluate(
+        """() => {
+        const readEntries = (done, fail) => fail(new DOMException("not allowed"));
+        const entry = {name: "a", isFile: false, createReader: () => ({readEntries})};
+        const drop = new Event("drop", {cancelable: true});
+        drop.dataTransfer = {items: [{webkitGetAsEntry: () => entry}]};
+        document.querySelector("#upload .place").dispatchEvent(drop);
+        }"""
+    )
+    page.wait_for_selector("#upload .fault >> text=could not be read: not allowed")
+    assert page.locator("#upload .choose button").first.is_enabled()
+
+
+def test_a_second_drop_during_an_upload_is_answered(app, page, tmp_path):
+    photos = make_photos(tmp_path / "photos")
+    open_page(page, app)
+    page.route("**/upload", lambda route: None)  # The server never answers.
+    upload_files(page, make_zip(photos, tmp_path / "photos.zip"))
+    page.wait_for_selector("#upload .going button")
+    drop(page, photos)
+    page.wait_for_selector("#upload .fault >> text=Wait for this upload, or cancel it")
+    page.click("#upload .going button")
+    page.wait_for_selector("#upload .status >> text=cancelled")
+    assert page.locator("#upload .fault").inner_text() == ""
+
+
 def test_a_data_set_is_renamed_and_removed_after_a_question(app, page, tmp_path):
     open_page(page, app)
     upload_files(page, make_zip(make_photos(tmp_path / "photos"), tmp_path / "photos.zip"))
     tile_names(page)
-    page.click("#manage button >> nth=0")
-    page.fill("#new-name input, #new-name textarea", "leaves")
-    page.click("#rename")
+    page.click("#data-manage button >> nth=0")
+    page.fill("#data-new-name input, #data-new-name textarea", "leaves")
+    page.click("#data-rename")
     page.wait_for_selector("#datasets >> text=leaves")
-    page.click("#remove")
-    page.wait_for_selector("#sure >> text=Delete leaves")
-    page.click("#keep")
-    page.wait_for_selector("#confirm", state="hidden")
+    page.click("#data-remove")
+    page.wait_for_selector("#data-sure >> text=Delete leaves")
+    page.click("#data-keep")
+    page.wait_for_selector("#data-confirm", state="hidden")
     assert (app.home / "datasets" / "photos").is_dir()
-    page.click("#remove")
-    page.click("#confirm")
+    page.click("#data-remove")
+    page.click("#data-confirm")
     page.wait_for_selector("#verdict >> text=No data set chosen")
     assert not (app.home / "datasets" / "photos").exists()
 

@@ -10,6 +10,12 @@ def page(tmp_path_factory) -> gr.Blocks:
     return app.build(app.Workspace(tmp_path_factory.mktemp("home")), app.Access())
 
 
+def test_no_two_parts_of_the_page_have_one_id(page):
+    """A style or a test that named one of them reached the first of two tabs."""
+    ids = [block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)]
+    assert sorted({name for name in ids if ids.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_server_paths_have_no_endpoint_unless_allowed(tmp_path, allowed):
     page = app.build(app.Workspace(tmp_path), app.Access(local=allowed))

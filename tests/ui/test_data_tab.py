@@ -1,11 +1,13 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
-from workspace_helpers import make_photos, make_zip
+from workspace_helpers import make_photos, make_zip, write_records
 
+from autoseg.config import SearchConfig
 from autoseg.estimate import Facts
 from autoseg.ui import data_actions, previews
 from autoseg.ui.access import Access
@@ -144,6 +146,96 @@ def test_others_do_not_get_what_the_owners_login_gives(workspace, hub_of_this_ma
 def test_what_the_hub_does_not_have_is_shown_as_it_stands(workspace, hub_of_this_machine, text):
     values = data_actions.added_hub(workspace, OWNER, text, None)
     assert 'role="alert"' in status(values) and "Traceback" not in status(values)
+
+
+@pytest.fixture
+def leaves(workspace, checked_photos, tmp_path):
+    """A second data set beside `checked_photos`, and what the page then showed."""
+    return data_actions.added(workspace, str(make_photos(tmp_path / "leaves", n_images=7)))
+
+
+def test_the_table_and_the_images_say_whose_they_are(workspace, checked_photos, leaves):
+    """Their events name it, since another data set may be chosen by then."""
+    assert checked_photos["table"]["dataset"] == checked_photos["gallery"]["dataset"] == "photos"
+    assert leaves["table"]["dataset"] == "leaves"
+    page = data_actions.browsed(workspace, "photos", 0, "1")["gallery"]
+    assert page["dataset"] == "photos" and page["total"] == 6
+
+
+def test_a_finished_check_is_shown_only_where_its_data_set_is_chosen(workspace, leaves):
+    finished = data_actions.Finished("photos", data_actions.checked(workspace, "photos"))
+    assert data_actions.settled(workspace, "photos", finished) == finished.values
+    elsewhere = data_actions.settled(workspace, "leaves", finished)
+    assert list(elsewhere) == ["datasets"] and "value" not in elsewhere["datasets"]
+
+
+def test_a_finished_upload_does_not_take_the_page_from_another_data_set(
+    workspace, leaves, tmp_path
+):
+    values = data_actions.added(workspace, str(make_photos(tmp_path / "trees")))
+    finished = data_actions.Finished("leaves", values)
+    assert data_actions.settled(workspace, "leaves", finished)["datasets"]["value"] == "trees"
+    elsewhere = data_actions.settled(workspace, "photos", finished)
+    assert elsewhere == {"datasets": elsewhere["datasets"]}
+    assert elsewhere["datasets"]["choices"] == ["leaves", "photos", "trees"]
+
+
+def test_why_something_was_refused_is_said_wherever_one_is(workspace, checked_photos, leaves):
+    rows = edited(checked_photos, _1={"name": " "})
+    refused = data_actions.Finished("photos", data_actions.applied(workspace, "photos", rows))
+    elsewhere = data_actions.settled(workspace, "leaves", refused)
+    assert "has no class name" in status(elsewhere) and "table" not in elsewhere
+
+
+def test_a_question_goes_with_the_data_set_it_was_asked_about(workspace, leaves):
+    """It stood while another one was chosen, which "Remove it" then removed."""
+    asked = data_actions.asked_to_remove(workspace, "photos")
+    assert asked["asked"] == "photos"
+    assert data_actions.chosen(workspace, "leaves")["sure"]["visible"] is False
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_the_question_counts_the_corrections_that_go(workspace, photos, tmp_path, owned):
+    source = make_zip(photos, tmp_path / "photos.zip") if owned else photos
+    data_actions.added(workspace, str(source))
+    none = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    assert "corrected" not in none
+    classes = previews.load_check(workspace.check_folder("photos")).classes
+    for image in sorted((photos / "images").iterdir())[:2]:
+        mask = np.zeros((48, 64), np.uint8)
+        workspace.add_correction("photos", "new", image, mask, classes)
+    asked = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    assert "corrected masks (2)" in asked
+    corrected = workspace.with_corrections("photos").name
+    of_steps = data_actions.asked_to_remove(workspace, corrected)["question"]["value"]
+    assert "corrected masks (" not in of_steps  # They belong to the other and stay.
+
+
+@pytest.mark.parametrize(("ended", "said"), [("paused", True), ("failed", False), ("done", False)])
+def test_the_question_names_searches_that_cannot_go_on(
+    workspace, photos, checked_photos, ended, said
+):
+    write_records(workspace, "photos-1", photos, SearchConfig(budget_s=60), ended)
+    asked = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    assert ("photos-1" in asked) == said
+
+
+def test_the_list_takes_in_what_came_and_leaves_edits_alone(workspace, checked_photos, tmp_path):
+    workspace.add_dataset(make_photos(tmp_path / "elsewhere"))
+    values = data_actions.listed_again(workspace, "photos")
+    assert values["datasets"]["choices"] == ["elsewhere", "photos"]
+    assert values["datasets"]["value"] == "photos" and "table" not in values
+    workspace.delete_dataset("photos")
+    values = data_actions.listed_again(workspace, "photos")
+    assert values["datasets"]["value"] == "elsewhere"
+    assert "elsewhere is not checked yet" in status(values)
+
+
+def test_a_data_set_that_was_never_checked_is_shown_again_too(workspace, leaves, tmp_path):
+    workspace.add_dataset(make_photos(tmp_path / "trees"))
+    data_actions.chosen(workspace, "trees")
+    assert data_actions.listed(workspace)["datasets"]["value"] == "trees"
+    assert "not checked yet" in status(data_actions.shown(workspace, "trees"))
 
 
 def test_a_reload_shows_the_data_set_that_was_last_looked_at(workspace, checked_photos, tmp_path):
@@ -345,3 +437,18 @@ def test_soft_edges_keep_their_nearest_class_when_classes_are_renamed(workspace,
 def test_a_broken_record_of_the_last_check_is_as_good_as_none(workspace, checked_photos):
     (workspace.check_folder("photos") / "check.json").write_text("[1]")
     assert "not checked yet" in status(data_actions.shown(workspace, "photos"))
+
+
+def test_two_tabs_may_check_the_same_data_set_at_once(workspace, checked_photos):
+    """The folder of the check was deleted and replaced in two steps, into which others came."""
+    folder, table = workspace.check_folder("photos"), checked_photos["table"]
+
+    def check(_):
+        found = [data_actions.checked(workspace, "photos")["table"] for _ in range(4)]
+        data_actions.browsed(workspace, "photos", 0, "name")
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [value for values in pool.map(check, range(4)) for value in values]
+    assert found == [table] * 16
+    assert [path.name for path in folder.parent.glob("*photos*")] == ["photos"]
