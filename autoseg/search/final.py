@@ -60,18 +60,16 @@ def train_final(
     """
     # By its trial: a search that goes on after a stop may find another winner.
     checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
-    if checkpoint.is_file():
-        weights = load_weights(checkpoint)
+    former = load_weights(checkpoint) if checkpoint.is_file() else None
     start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
     if start is not None:
         weights = start.weights
-    trial = bench.open_trial(recipe, bench.seed + 1, weights)
-    before = start
+    trial = bench.open_trial(recipe, bench.seed + 1, former if weights is None else weights)
     try:
-        if weights is not None and before is None:
-            before = trial.scored()
+        before = _begun(trial, start, weights, former)
         schedule = _schedule(bench, recipe, time_left())
-        if schedule is None and (before is None or (start is not None and start.windows == 0)):
+        nothing = before is None or (start is not None and start.windows == 0)
+        if schedule is None and former is None and nothing:
             raise BudgetError(
                 "The time was used up before anything could be trained: preparing took longer "
                 "than planned. Give a larger budget, or close other programs."
@@ -92,12 +90,40 @@ def train_final(
     finally:
         trial.close()
     chosen = _better(before, result)
+    # Whoever goes on from here must not fall back on what was just found to be worse.
+    save_weights(checkpoint, chosen.weights)
+    recipe = _finished(journal, number, result, reason, recipe)
     assert chosen.best is not None
+    return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+
+
+def _begun(
+    trial: Trial, start: TrainResult | None, weights: Weights | None, former: Weights | None
+) -> TrainResult | None:
+    """The best there is before the training, which then starts from the trial's present weights.
+
+    Args:
+        trial: The network, with `weights` if there are any.
+        start: Weights and scores that an unsearched recipe begins with.
+        weights: What the final phase begins with; None: nothing that was trained.
+        former: The best of an earlier attempt at the final phase.
+    """
+    before = start if start is not None or weights is None else trial.scored()
+    if former is None:
+        return before
+    trial.model.load_state_dict(former)
+    return _better(before, trial.scored())
+
+
+def _finished(
+    journal: Journal, number: int, result: TrainResult, reason: str, recipe: Recipe
+) -> Recipe:
+    """Record how the final phase ended; the recipe with the epochs it took."""
     record = described(journal.trials[number], result, "complete", reason)
     epochs = record.curve[-1].epochs if record.curve else result.recipe.epochs
     recipe = replace(recipe, epochs=max(epochs, 1e-3))
     journal.record(replace(record, recipe=recipe))
-    return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+    return recipe
 
 
 def _decoder_start(
@@ -107,6 +133,8 @@ def _decoder_start(
     if recipe.frozen_depth == MAX_FROZEN_DEPTH:
         return None  # The final phase is its decoder phase.
     start = bench.decoder_start(recipe)
+    if any(point.phase == "decoder" for point in journal.trials[number].curve):
+        return start  # An earlier attempt told of it.
     for evaluation in start.evaluations if start is not None else ():
         journal.add_point(number, evaluation, len(bench.data.train), "decoder")
     return start

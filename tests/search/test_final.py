@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from autoseg.checkpoint import save_weights
 from autoseg.config import Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
@@ -75,3 +76,35 @@ def test_training_that_breaks_keeps_the_weights_it_began_with(bench, journal, mo
     kept = final(bench, journal, 0, "fpn", seconds=1.0)
     assert all(bool(torch.isfinite(t).all()) for t in kept.weights.values())
     assert np.isfinite(journal.trials[0].recipe.epochs)
+
+
+def test_what_was_chosen_stays_chosen_when_the_run_goes_on(bench, journal, monkeypatch):
+    """A pause while the model was evaluated threw the choice away: the last weights were taken."""
+    monkeypatch.setattr("autoseg.search.final.clearly_better", lambda first, second: True)
+    begun = build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+    recipe = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
+    journal.begin_trial(0, recipe, "default")
+    ends = time.monotonic() + 1.0
+    first = train_final(bench, journal, 0, recipe, begun, lambda: ends - time.monotonic())
+    assert all(torch.equal(first.weights[name], begun[name]) for name in begun)
+    journal.save_result(0, first.weights, first.confusions)
+    second = train_final(bench, journal, 0, recipe, journal.weights(0), lambda: -5.0)
+    assert all(torch.equal(second.weights[name], begun[name]) for name in begun)
+
+
+def test_a_phase_that_was_paused_is_still_compared_with_its_beginning(bench, journal, monkeypatch):
+    """A pause in the final training forgot the weights it began with, were they better or not."""
+    monkeypatch.setattr("autoseg.search.final.clearly_better", lambda first, second: True)
+    begun, halfway = (
+        build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+        for _ in range(2)
+    )
+    save_weights(journal.folder.path / "final" / "0.safetensors", halfway)
+    recipe = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
+    journal.begin_trial(0, recipe, "default")
+    result = train_final(bench, journal, 0, recipe, begun, lambda: -5.0)
+    assert all(torch.equal(result.weights[name], begun[name]) for name in begun)
+    monkeypatch.setattr("autoseg.search.final.clearly_better", lambda first, second: False)
+    save_weights(journal.folder.path / "final" / "0.safetensors", halfway)
+    result = train_final(bench, journal, 0, recipe, begun, lambda: -5.0)
+    assert all(torch.equal(result.weights[name], halfway[name]) for name in begun)
