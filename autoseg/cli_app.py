@@ -55,7 +55,12 @@ def start_app(
         bool, typer.Option("--mcp", help="Let assistants use it as tools (extra mcp).")
     ] = False,
 ) -> None:
-    """Open the app in the browser."""
+    """Open the app in the browser.
+
+    Without --auth, everybody who has an account on this computer reaches the page, and may read
+    every folder with it that you may. On a computer that others use too, add --auth, and --allow
+    for the folders you want to name.
+    """
     with _own_uploads():
         from autoseg.ui.serving import Serving, serve  # noqa: PLC0415 - gradio
 

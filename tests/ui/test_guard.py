@@ -3,7 +3,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from autoseg import cli
 from autoseg.errors import ConfigError
 from autoseg.ui.access import Access
 from autoseg.ui.guard import (
@@ -129,6 +131,12 @@ def test_only_the_owner_has_this_computers_login(monkeypatch):
 def test_an_option_that_cannot_hold_is_refused(options):
     with pytest.raises(ConfigError):
         Serving(**options)
+
+
+def test_the_help_says_who_else_reaches_a_page_of_ones_own():
+    done = CliRunner().invoke(cli.app, ["app", "--help"])
+    text = " ".join(done.output.split())
+    assert "everybody who has an account on this computer reaches the page" in text
 
 
 def test_a_page_of_ones_own_warns_of_nothing(workspace):
