@@ -153,6 +153,65 @@ def test_steps_are_taken_back_and_made_again_in_order(canvas, served):
     assert np.array_equal(sent(canvas, served), np.where(one | two, 1, MASK))
 
 
+def test_an_image_that_comes_while_one_draws_ends_the_stroke_and_keeps_it(canvas, served):
+    """Once the next movement failed with a TypeError and the drawing was lost."""
+    errors = []
+    canvas.page.on("pageerror", lambda error: errors.append(error))
+    canvas.page.mouse.move(*canvas.place(30, 5))
+    canvas.page.mouse.down()
+    canvas.page.mouse.move(*canvas.place(34, 5))
+    canvas.page.evaluate("document.querySelector('#show-next').click()")
+    canvas.root.and_(canvas.page.locator("[data-result=next][data-status=ready]")).wait_for()
+    canvas.page.mouse.move(*canvas.place(34, 20))
+    canvas.page.mouse.up()
+    canvas.show("plain")
+    canvas.button("Go on").click()
+    assert errors == []
+    wanted = np.where(stroke((30, 5), (34, 5), 7), 1, MASK)
+    assert np.array_equal(sent(canvas, served), wanted)
+
+
+@pytest.mark.parametrize("key", ["v", "p"])
+def test_another_mode_or_tool_ends_the_stroke(canvas, served, key):
+    canvas.page.mouse.move(*canvas.place(30, 5))
+    canvas.page.mouse.down()
+    if key == "v":
+        canvas.button("View").evaluate("button => button.click()")
+        canvas.button("Correct").evaluate("button => button.click()")
+    else:
+        canvas.stage.press(key)
+    canvas.page.mouse.move(*canvas.place(30, 20))
+    canvas.page.mouse.up()
+    assert np.array_equal(sent(canvas, served), np.where(stroke((30, 5), (30, 5), 7), 1, MASK))
+
+
+def test_a_step_is_not_taken_back_while_another_is_being_drawn(canvas, served):
+    """Once the stroke being drawn went into the tiles of the step that was taken back."""
+    canvas.drag((30, 5), (30, 5))
+    canvas.page.mouse.move(*canvas.place(30, 20))
+    canvas.page.mouse.down()
+    canvas.stage.press("Control+z")
+    canvas.stage.press(" ")
+    canvas.page.mouse.move(*canvas.place(34, 20))
+    canvas.page.mouse.up()
+    one, two = stroke((30, 5), (30, 5), 7), stroke((30, 20), (34, 20), 7)
+    assert np.array_equal(sent(canvas, served), np.where(one | two, 1, MASK))
+    canvas.button("Undo").click()
+    assert np.array_equal(sent(canvas, served), np.where(one, 1, MASK))
+
+
+def test_a_class_that_was_hidden_is_seen_while_it_is_painted(canvas, served):
+    canvas.button("View").click()
+    canvas.button("Show leaf").click()
+    canvas.button("Correct").click()
+    canvas.slide("Opacity", 1)
+    assert (canvas.pixels()[MASK == 1] == PALETTE[1]).all()
+    canvas.button("Show leaf").click()
+    canvas.drag((30, 5), (30, 5))
+    assert (canvas.pixels()[5, 30] == PALETTE[1]).all()
+    canvas.button("Discard").first.click()
+
+
 def test_a_mask_can_be_corrected_with_the_keyboard_alone(served, page):
     canvas = open_page(served, page).show("plain")
     canvas.button("Correct").focus()
@@ -189,6 +248,10 @@ def test_a_finger_paints_and_a_second_finger_takes_its_stroke_back(served, brows
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     canvas.stage.scroll_into_view_if_needed()
+    touch("touchStart", canvas.place(10, 30))
+    touch("touchStart", canvas.place(10, 30), canvas.place(50, 30))
+    touch("touchEnd")
+    assert canvas.button("Discard").first.is_disabled()  # Nothing was drawn.
     start, end = canvas.place(30, 5), canvas.place(30, 12)
     touch("touchStart", start)
     touch("touchMove", end)

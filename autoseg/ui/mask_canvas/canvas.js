@@ -9,6 +9,7 @@ class MaskCanvas {
       hidden: new Set(), colors: [], statistics: null, tool: "brush", size: 20, paint: 1, allClasses: false, sending: false,
     };
     this.data = null;
+    this.turn = 0;
     this.view = new Viewport();
     this.tools = new Tools(this);
     this.build();
@@ -200,11 +201,15 @@ class MaskCanvas {
   }
 
   setMode(mode) {
+    const { split, hidden } = this.state;
+    const look = mode === "correct" ? { split: false, hidden: new Set() } : { split, hidden };
+    this.tools.lift();
     this.tools.abandon();
-    this.update({ mode, layer: "mask", split: mode === "correct" ? false : this.state.split, region: null, cursor: null, restored: false });
+    this.update({ mode, layer: "mask", ...look, region: null, cursor: null, restored: false });
   }
 
   setTool(tool) {
+    this.tools.lift();
     this.tools.abandon();
     this.update({ tool });
   }
@@ -272,27 +277,40 @@ class MaskCanvas {
       this.view.resize(width, height);
       this.redraw(true);
     };
-    new ResizeObserver(measure).observe(this.stage);
+    const observer = new ResizeObserver(() => (this.root.isConnected ? measure() : this.end(observer)));
+    observer.observe(this.stage);
     this.root.addEventListener("fullscreenchange", () => this.root.classList.toggle("mc-full", document.fullscreenElement === this.root));
+  }
+
+  /** The canvas was taken off the page for good: another is made when it comes back. */
+  end(observer) {
+    observer.disconnect();
+    clearTimeout(this.counting);
+    this.turn += 1; // What is still being read is too late.
+    this.place(null);
   }
 
   // Corrections
 
   startCorrection() {
     const { data, state } = this;
+    if (state.hidden.has(this.tools.index)) this.toggleClass(this.tools.index); // Else the brush would seem to do nothing.
     if (!state.correction) this.update({ correction: new Correction(data.width, data.height, this.mask(), data.model) });
     return this.state.correction;
   }
 
+  /** A correction in which nothing was drawn, as where a pinch began with one finger, is none. */
   maskChanged({ finished = true } = {}) {
-    const { correction } = this.state;
     if (!finished) return this.redraw(true);
+    const { sent } = this.state;
+    const correction = this.state.correction?.edits ? this.state.correction : null;
     if (correction) keepDraft(this.data.id, correction);
-    this.update({ correction, region: null, restored: false, sent: correction?.saved ? this.state.sent : "" });
+    this.update({ correction, region: null, restored: false, sent: !correction || correction.saved ? sent : "" });
     this.countSoon();
   }
 
   discard() {
+    this.tools.lift();
     DRAFTS.delete(this.data.id);
     this.update({ correction: null, restored: false, sent: "", region: null });
     this.countSoon();
@@ -352,7 +370,7 @@ class MaskCanvas {
 
   async load() {
     const value = props.value;
-    const turn = (this.turn = (this.turn || 0) + 1);
+    const turn = (this.turn += 1);
     if (!value) return this.place(null);
     this.update({ status: "loading" });
     let data;
@@ -368,10 +386,15 @@ class MaskCanvas {
   }
 
   place(data) {
+    this.tools.lift(); // An open stroke is one of the former image.
     const former = this.data;
     this.data = data;
     this.tools.points = [];
-    if (!data) return this.update({ ...FRESH, status: "empty" });
+    this.derived = null;
+    if (!data) {
+      former?.photo.close();
+      return this.update({ ...FRESH, status: "empty" });
+    }
     const { state } = this;
     const again = former?.id === data.id; // The same result with something else to compare it with.
     const draft = (again && state.correction) || DRAFTS.get(data.id);

@@ -122,10 +122,8 @@ class Keys {
     const cursor = this.cursor();
     if (!app.state.cursor) app.update({ cursor });
     if (app.state.mode !== "correct") app.select(cursor);
-    else if (app.tools.strokes) {
-      this.drawing = true;
-      app.tools.press(cursor);
-    } else app.tools.tap(cursor, { x: cursor.x + 0.5, y: cursor.y + 0.5 });
+    else if (app.tools.strokes) this.drawing = app.tools.press(cursor);
+    else app.tools.tap(cursor, { x: cursor.x + 0.5, y: cursor.y + 0.5 });
     return true;
   }
 

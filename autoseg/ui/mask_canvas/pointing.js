@@ -13,8 +13,7 @@ function meanings(app) {
     press: (x, y) => {
       if (app.state.cursor) app.update({ cursor: null });
       if (!app.data || !correcting() || !app.tools.strokes) return false;
-      app.tools.press(near(x, y));
-      return true;
+      return app.tools.press(near(x, y));
     },
     stroke: (x, y) => app.tools.drag(near(x, y)),
     lift: () => app.tools.lift(),

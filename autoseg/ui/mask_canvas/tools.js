@@ -16,11 +16,14 @@ class Tools {
     return ["brush", "eraser"].includes(this.app.state.tool);
   }
 
+  /** Begin a stroke; whether it did: the pointer and the Space bar do not draw at once. */
   press(pixel) {
+    if (this.from) return false;
     const correction = this.app.startCorrection();
     correction.begin();
     this.from = pixel;
     this.drag(pixel);
+    return true;
   }
 
   drag(pixel) {
@@ -70,6 +73,7 @@ class Tools {
   }
 
   step(change) {
+    this.lift();
     const correction = this.app.startCorrection();
     correction.begin();
     change(correction);
@@ -78,6 +82,7 @@ class Tools {
   }
 
   undo() {
+    if (this.from) return; // The stroke is no step yet.
     if (this.points.length) {
       this.points.pop();
       return this.app.update({ corners: this.points.length });
@@ -87,6 +92,7 @@ class Tools {
   }
 
   redo() {
+    if (this.from) return;
     this.app.state.correction?.redo();
     this.app.maskChanged();
   }
