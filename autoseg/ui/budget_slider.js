@@ -41,7 +41,7 @@
   const title = root.querySelector('.bs-title');
   title.textContent = say("Time budget");
   root.querySelector('.bs-info').textContent = say(
-    "From the start to the finished model. Slide, or type any like 45m or 1h30m.");
+    "From the start to the finished model. Slide, or type any time, such as 45m or 1h30m.");
   slider.max = props.stops.length - 1;
   slider.setAttribute('aria-label', say("Time budget, as a slider"));
   field.setAttribute('aria-label', say("Time budget, as text"));

@@ -16,7 +16,8 @@ STOPS = (
 _MARKED = ("1m", "4m", "15m", "45m", "4h")
 
 _TEXTS = (
-    "Time budget", "From the start to the finished model. Slide, or type any like 45m or 1h30m.",
+    "Time budget",
+    "From the start to the finished model. Slide, or type any time, such as 45m or 1h30m.",
     "Time budget, as a slider", "Time budget, as text", "min", "h",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Several runs beside each other, and the layout that shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,31 @@ def compared(workspace: Workspace, names: Sequence[str] | None) -> Values:
         "compare_table": _table(workspace, runs),
         "compare_chart": {**chart, "visible": True},
     }
+
+
+def ticked(
+    workspace: Workspace, names: Sequence[str] | None, seen: Mapping[str, str]
+) -> tuple[Values, dict[str, str]]:
+    """What is new of the runs beside each other since the page was last told.
+
+    Args:
+        workspace: Where the runs are.
+        names: The runs that the page compares; none until the comparison was opened.
+        seen: What the page was told.
+
+    Returns:
+        New values, and what the page was told with them.
+    """
+    if not names:
+        return {}, dict(seen)
+    there = [run.name for run in workspace.runs() if run.name in names]
+    stamps = [run_view.stamp(workspace, name) for name in there]
+    known = repr((stamps, run_view.live_runs(workspace)))
+    if seen.get("comparison") == known:
+        return {}, dict(seen)
+    choice = gr.update(choices=run_view.run_choices(workspace), value=there)
+    values = {"compared": choice, **compared(workspace, there)}
+    return run_view.news(values, {**seen, "comparison": known})
 
 
 def _trials(run: RunFolder) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.config import WINDOW_MULTIPLE, SearchConfig, parse_duration
+from autoseg.config import WINDOW_MULTIPLE, SearchConfig, parse_duration, parse_latency
 from autoseg.encoders import catalogue, families
 from autoseg.errors import ConfigError, RunError
 from autoseg.ui import previews
@@ -26,6 +26,7 @@ class Form:
     encoders: Sequence[str] | None = ()
     n_trials: str | None = None
     max_side: str | None = None
+    max_latency: str | None = None
     flip: str = "auto"
     allow_noncommercial: bool = False
 
@@ -54,6 +55,7 @@ class Form:
             encoders=tuple(self.encoders or ()),
             n_trials=_whole(self.n_trials, 1),
             max_side=_whole(self.max_side, WINDOW_MULTIPLE),
+            max_latency_ms=_latency(self.max_latency),
             flip=None if self.flip == "auto" else self.flip,  # type: ignore[arg-type]
             allow_noncommercial=self.allow_noncommercial,
             mapping=check.mapping if check else (),
@@ -67,6 +69,7 @@ class Form:
             "budget": lambda: parse_duration(self.budget or ""),
             "n_trials": lambda: _whole(self.n_trials, 1),
             "max_side": lambda: _whole(self.max_side, WINDOW_MULTIPLE),
+            "max_latency": lambda: _latency(self.max_latency),
         }
         found = {}
         for name, check in checks.items():
@@ -93,6 +96,16 @@ def _whole(text: str | None, least: int) -> int | None:
     return int(text)
 
 
+def _latency(text: str | None) -> float | None:
+    """The milliseconds in a field; None where it is empty.
+
+    Raises:
+        ConfigError: The text is no time.
+    """
+    text = (text or "").strip()
+    return parse_latency(text) if text else None
+
+
 def fields() -> dict[str, Any]:
     """Fields by the names of `Form`."""
     dataset = gr.Dropdown(label=label("Data set"), choices=[], elem_id="dataset")
@@ -105,7 +118,7 @@ def fields() -> dict[str, Any]:
 def _model_options() -> dict[str, Any]:
     encoders = gr.Dropdown(
         label=label("Encoders"), multiselect=True, value=[], choices=_encoder_choices(),
-        info=label("Families or single encoders. Empty: all that this computer has weights for."),
+        info=label("A family (marked *) or one of its networks. Empty: all that are here."),
         elem_id="encoders",
     )  # fmt: skip
     noncommercial = gr.Checkbox(
@@ -125,6 +138,11 @@ def _limits() -> dict[str, Any]:
         label=label("Most pixels of the longer side"), max_lines=1, elem_id="max-side",
         placeholder=label("Empty: from the data"),
     )  # fmt: skip
+    max_latency = gr.Textbox(
+        label=label("Longest time per image"), max_lines=1, elem_id="max-latency",
+        placeholder=label("Empty: any"),
+        info=label("On this device, such as 20ms. Slower encoders are left out."),
+    )  # fmt: skip
     n_trials = gr.Textbox(
         label=label("Most trials"), max_lines=1, elem_id="n-trials",
         placeholder=label("Empty: as many as fit"),
@@ -137,7 +155,10 @@ def _limits() -> dict[str, Any]:
         label=label("Seed"), precision=0, value=0,
         info=label("The same number splits and draws the same way."),
     )  # fmt: skip
-    return {"max_side": max_side, "n_trials": n_trials, "device": device, "seed": seed}
+    return {
+        "max_side": max_side, "max_latency": max_latency, "n_trials": n_trials, "device": device,
+        "seed": seed,
+    }  # fmt: skip
 
 
 def _encoder_choices() -> list[tuple[str, str]]:

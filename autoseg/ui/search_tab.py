@@ -127,11 +127,15 @@ class _Wiring:
         def on_start(*given: Any) -> Placed:
             return self.placed(search_actions.started(self.workspace, self.form_of(given)))
 
-        gr.on(
-            [field.change for field in self.fields.values()], on_change,
-            list(self.fields.values()), self.parts["estimate"], validator=holds,
-            trigger_mode="always_last", **self.private,
-        )  # fmt: skip
+        # What is wrong with a field stops its event, and the old estimate would stay: so two.
+        changes = [field.change for field in self.fields.values()]
+        for function, outputs, validator in (
+            (lambda *given: None, None, holds), (on_change, self.parts["estimate"], None)
+        ):  # fmt: skip
+            gr.on(
+                changes, function, list(self.fields.values()), outputs, validator=validator,
+                trigger_mode="always_last", **self.private,
+            )  # fmt: skip
         self.parts["start"].click(
             on_start, list(self.fields.values()), self.outputs, validator=validated, **self.private
         )
@@ -172,35 +176,46 @@ class _Wiring:
         """The runs beside each other."""
 
         def on_open(chosen: list[str] | None) -> Placed:
-            return of_components(search_compare.opened(self.workspace, chosen))
+            return self.of_comparison(search_compare.opened(self.workspace, chosen))
 
         def on_choice(chosen: list[str] | None) -> Placed:
-            return of_components(search_compare.compared(self.workspace, chosen))
-
-        def of_components(values: Values) -> Placed:
-            return {self.comparison[name]: value for name, value in values.items()}
+            return self.of_comparison(search_compare.compared(self.workspace, chosen))
 
         chosen, outputs = self.comparison["compared"], list(self.comparison.values())
         page.select(on_open, chosen, outputs, queue=False, **self.private)
         chosen.input(on_choice, chosen, outputs, queue=False, **self.private)
 
+    def of_comparison(self, values: Values) -> Placed:
+        """Values of the runs beside each other by their components."""
+        return {self.comparison[name]: value for name, value in values.items()}
+
     def connect_timer(self) -> None:
         """Look again, and send only what is new."""
 
-        def on_tick(name: str | None, seen: dict[str, str], *given: Any) -> Placed:
+        def on_tick(
+            name: str | None, seen: dict[str, str], chosen: list[str] | None, *given: Any
+        ) -> Placed:
+            beside, seen = search_compare.ticked(self.workspace, chosen, seen)
+            placed = on_tick_of_run(name, seen, *given)
+            return {**placed, **self.of_comparison(beside)}
+
+        def on_tick_of_run(name: str | None, seen: dict[str, str], *given: Any) -> Placed:
             form = self.form_of(given)
             reason = search_estimate.reason(self.workspace, form)
             stamp = run_view.stamp(self.workspace, name) + reason
             live = bool(run_view.live_runs(self.workspace))
             if not live and name and seen.get("stamp") == stamp:
-                return {self.seen: gr.skip()}
+                return {self.seen: seen}
             values = search_actions.ticked(self.workspace, name)
             if seen.get("reason") != reason:
                 values["estimate"] = search_estimate.expected(self.workspace, form)
             return self.placed(values, {**seen, "stamp": stamp, "reason": reason})
 
-        inputs = [self.parts["runs"], self.seen, *self.fields.values()]
-        self.timer.tick(on_tick, inputs, self.outputs, queue=False, **self.private)
+        inputs = [
+            self.parts["runs"], self.seen, self.comparison["compared"], *self.fields.values()
+        ]  # fmt: skip
+        outputs = [*self.outputs, *self.comparison.values()]
+        self.timer.tick(on_tick, inputs, outputs, queue=False, **self.private)
 
 
 def _run_panel() -> dict[str, Any]:
@@ -262,21 +277,25 @@ def _log_and_manage() -> dict[str, Any]:
             interactive=False,
         )  # fmt: skip
     with gr.Accordion(
-        label("Rename or delete this run"), open=False, visible=False, elem_id="manage"
+        label("Rename or delete this run"), open=False, visible=False, elem_id="search-manage"
     ) as manage:
         with gr.Row(elem_classes="as-signing"):
             new_name = gr.Textbox(
-                label=label("New name"), scale=3, min_width=220, elem_id="new-name",
+                label=label("New name"), scale=3, min_width=220, elem_id="search-new-name",
                 placeholder=label("Letters, digits, dots, dashes, underscores"),
             )  # fmt: skip
-            rename = gr.Button(label("Rename"), min_width=120, elem_id="rename")
-            delete = gr.Button(label("Delete"), variant="stop", min_width=120, elem_id="delete")
-        with gr.Group(visible=False, elem_id="question") as question:
+            rename = gr.Button(label("Rename"), min_width=120, elem_id="search-rename")
+            delete = gr.Button(
+                label("Delete"), variant="stop", min_width=120, elem_id="search-delete"
+            )
+        with gr.Group(visible=False, elem_id="search-question") as question:
             question_text = html()
             with gr.Row():
-                really = gr.Button(label("Delete for ever"), variant="stop", elem_id="really")
-                keep = gr.Button(label("Keep it"), elem_id="keep")
-        manage_problem = html(visible=False, elem_id="manage-problem")
+                really = gr.Button(
+                    label("Delete for good"), variant="stop", elem_id="search-really"
+                )
+                keep = gr.Button(label("Keep it"), elem_id="search-keep")
+        manage_problem = html(visible=False, elem_id="search-manage-problem")
     return {
         "log": log, "manage": manage, "new_name": new_name, "rename": rename, "delete": delete,
         "question": question, "question_text": question_text, "really": really, "keep": keep,

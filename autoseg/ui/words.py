@@ -15,7 +15,7 @@ def status_name(status: str) -> str:
     return {
         "queued": tr("waiting"), "running": tr("running"), "paused": tr("paused"),
         "interrupted": tr("interrupted"), "done": tr("done"), "failed": tr("failed"),
-        "complete": tr("complete"), "pruned": tr("pruned"),
+        "complete": tr("complete"), "pruned": tr("ended early"),
     }.get(status, status)  # fmt: skip
 
 
@@ -23,8 +23,9 @@ def phase_name(phase: str) -> str:
     """Phase of a run."""
     return {
         "checking data": tr("Checking data"), "preparing data": tr("Preparing data"),
-        "calibrating": tr("Calibrating"), "searching": tr("Searching"),
-        "training folds": tr("Training folds"), "final training": tr("Final training"),
+        "calibrating": tr("Measuring speed"), "searching": tr("Searching"),
+        "training folds": tr("Training on parts of the images"),
+        "final training": tr("Final training"),
         "evaluating": tr("Evaluating"), "finished": tr("Finished"),
     }.get(phase, phase.capitalize())  # fmt: skip
 
@@ -35,7 +36,8 @@ def parameter_name(name: str) -> str:
         "encoder": tr("Encoder"), "frozen_depth": tr("Frozen depth"),
         "decoder_lr": tr("Learning rate"), "encoder_lr_ratio": tr("Learning rate of the encoder"),
         "augmentation": tr("Augmentation"), "decoder": tr("Decoder"),
-        "drop_path": tr("Stochastic depth"), "layer_decay": tr("Slower shallow layers"),
+        "drop_path": tr("Layers skipped at random"),
+        "layer_decay": tr("Slower learning near the image"),
     }.get(name, name)  # fmt: skip
 
 

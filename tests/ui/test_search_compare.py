@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from test_views import text_of
 from ui_helpers import write_run
@@ -43,3 +44,19 @@ def test_a_damaged_run_and_one_that_is_gone_do_not_hide_the_others(workspace):
 def test_nothing_chosen_says_what_to_do(workspace):
     values = search_compare.compared(workspace, [])
     assert "Choose two" in values["compare_table"] and not values["compare_chart"]["visible"]
+
+
+def test_a_comparison_follows_its_runs_and_sends_only_news(workspace):
+    """It stood still while the runs went on."""
+    run = write_run(workspace, "a", status="running")
+    write_run(workspace, "b")
+    assert search_compare.ticked(workspace, [], {}) == ({}, {})
+    values, seen = search_compare.ticked(workspace, ["a", "b"], {"card": "x"})
+    assert "72.0 %" in values["compare_table"] and seen["card"] == "x"
+    assert search_compare.ticked(workspace, ["a", "b"], seen) == ({}, seen)
+    run.write_state(replace(run.state(), best_score=0.93))
+    values, seen = search_compare.ticked(workspace, ["a", "b"], seen)
+    assert "93.0 %" in values["compare_table"] and "compare_chart" not in values
+    workspace.delete_run(workspace.named_run("b"))
+    values, seen = search_compare.ticked(workspace, ["a", "b"], seen)
+    assert values["compared"]["value"] == ["a"]

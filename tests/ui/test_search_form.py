@@ -10,6 +10,8 @@ def test_a_form_becomes_a_configuration(workspace):
     assert (config.budget_s, config.seed, config.flip, config.n_trials) == (5400, 3, "none", 5)
     assert config.encoders == ("resnet",)
     assert Form("photos", "90s").config(workspace).flip is None
+    assert Form("photos", "90s", max_latency=" ").config(workspace).max_latency_ms is None
+    assert Form("photos", "90s", max_latency="0.02s").config(workspace).max_latency_ms == 20
 
 
 @pytest.mark.parametrize("budget", ["", None, "soon", "-5m"])
@@ -28,6 +30,8 @@ def test_a_budget_that_is_none_is_refused(workspace, budget):
         ({"n_trials": "many"}, "n_trials"),
         ({"max_side": "8"}, "max_side"),
         ({"max_side": "1e3"}, "max_side"),
+        ({"max_latency": "fast"}, "max_latency"),
+        ({"max_latency": "-5ms"}, "max_latency"),
     ],
 )
 def test_an_error_belongs_to_its_field(changes, field):

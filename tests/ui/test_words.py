@@ -5,6 +5,7 @@ from ui_helpers import trial
 
 from autoseg.search.run_folder import RunState
 from autoseg.ui import words
+from autoseg.ui.texts import dictionary
 
 
 @pytest.fixture
@@ -45,3 +46,12 @@ def test_every_parameter_of_the_search_has_a_plain_name(chinese_reader):
     known = set(vars(trial(0).recipe)) - {"geometry", "flip", "train_norm", "batch_size", "epochs"}
     names = {name.removesuffix("_name") for name in known}
     assert all(not words.parameter_name(name).isascii() for name in names)
+
+
+JARGON = ("stochastic", "shallow", "calibrat", "folds", "prune", "single encoder", "any like")
+
+
+@pytest.mark.parametrize("word", JARGON)
+def test_the_page_says_it_in_plain_words(word):
+    """The field's words stay in the code and in the records; these texts are the page's own."""
+    assert [text for text in dictionary("zh") if word in text.lower()] == []
