@@ -350,6 +350,7 @@ def build(workspace: Workspace, access: Access) -> None:
                 number("max_side"),
                 number("seed", 0),
                 text("device", "auto"),
+                text("max_latency"),
             ],
             [record("run")],
         ),
