@@ -4,11 +4,15 @@ import filecmp
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from autoseg.bundle import CONFIG_FILE, WEIGHTS_FILE, copy_bundle, load_bundle, trained
+from autoseg.card_text import count
 from autoseg.checkpoint import Weights
 from autoseg.config import ClassInfo, Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
-from autoseg.data.splits import Splits
+from autoseg.data.duplicates import group_near_duplicates
+from autoseg.data.splits import Splits, folds_note, taken_note
 from autoseg.errors import BundleError, DatasetError
 from autoseg.files import write_json
 from autoseg.image_roles import ImageRoles, read_roles
@@ -113,7 +117,8 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
     """The division of a data set that keeps the model's own test images for the test.
 
     Val and test folders stay as they are. Without them every image is what it was to the model,
-    and images that are new are learnt from. Folds are of no use: the model has seen them all.
+    and images that are new are learnt from; what resembles one that is learnt from is neither
+    chosen nor judged by. Folds are of no use: the model has seen them all.
 
     Args:
         dataset: The data set.
@@ -123,26 +128,24 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
     Raises:
         DatasetError: Nothing is left to learn from.
     """
-    splits = replace(splits, folds=())
-    if roles is None:
-        note = (
-            "It is not known which images the model that training started from has learnt from, "
-            "so scores may flatter."
-        )
-        return replace(splits, notes=(*splits.notes, note), test_is_untouched=False)
-    known = roles.by_digest()
-    was = [known.get(content.hex()) for content in dataset.contents]
+    groups, _ = group_near_duplicates(dataset)
     given: list[str | None] = [sample.split for sample in dataset.samples]
-    if not {"val", "test"} & set(given):
-        given = [None] * len(given)
-    part = [split or before or "train" for split, before in zip(given, was, strict=True)]
-    if "val" not in part:
-        for i in [i for i in splits.val if part[i] == "train"]:
-            part[i] = "val"
-    train, val, test = (
-        tuple(i for i, split in enumerate(part) if split == name)
-        for name in ("train", "val", "test")
-    )
+    has_folders = bool({"val", "test"} & set(given))
+    was: list[str | None] = [None] * len(dataset)
+    moved: list[str] = []
+    if roles is None:
+        part = _parts_of(splits, len(dataset))
+    else:
+        known = roles.by_digest()
+        was = [known.get(content.hex()) for content in dataset.contents]
+        pairs = zip(given if has_folders else [None] * len(given), was, strict=True)
+        part = [split or before or "train" for split, before in pairs]
+        if "val" not in part:
+            for i in [i for i in splits.val if part[i] == "train"]:
+                part[i] = "val"
+        if not has_folders:
+            moved = _move_near_duplicates(part, groups)
+    train, val, test = (_positions(part, name) for name in ("train", "val", "test"))
     if not train or not val:
         raise DatasetError(
             f"Of {len(dataset)} images {len(train)} are left to learn from and {len(val)} to "
@@ -150,12 +153,69 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
             f"a model to start from."
         )
     seen = sum(was[i] in ("train", "val") for i in test)
-    notes = [f"The model that training started from has seen {seen} of the test images."]
+    alike = len(_resembling(part, groups, "test"))
+    outdated = {folds_note(len(dataset)), *(() if test else (taken_note("test"),))}
+    notes = [note for note in splits.notes if note not in outdated] + moved
+    if not test:
+        notes.append(
+            f"With {len(dataset)} images there is no test split; scores are those of the "
+            f"validation images, by which the weights are chosen."
+        )
+    if roles is None:
+        notes.append(
+            "It is not known which images the model that training started from has learnt from, "
+            "so scores may flatter."
+        )
+    if alike and not has_folders:  # Of folders it is said already.
+        notes.append(
+            f"{alike} of {len(test)} test images have a near-duplicate in train, so their scores "
+            f"flatter."
+        )
+    if seen:
+        notes.append(f"The model that training started from has seen {seen} of the test images.")
     return replace(
         splits,
         train=train,
         val=val,
         test=test,
-        notes=(*splits.notes, *(notes if seen else ())),
-        test_is_untouched=bool(test) and not seen,
+        folds=(),
+        notes=tuple(notes),
+        test_is_untouched=bool(test) and roles is not None and not seen and not alike,
     )
+
+
+def _parts_of(splits: Splits, number: int) -> list[str]:
+    part = ["train"] * number
+    for name in ("val", "test"):
+        for i in getattr(splits, name):
+            part[i] = name
+    return part
+
+
+def _positions(part: list[str], name: str) -> tuple[int, ...]:
+    return tuple(i for i, split in enumerate(part) if split == name)
+
+
+def _resembling(part: list[str], groups: np.ndarray, name: str) -> list[int]:
+    """Images of a split that have a near-duplicate in train."""
+    learnt = {int(groups[i]) for i in _positions(part, "train")}
+    return [i for i in _positions(part, name) if int(groups[i]) in learnt]
+
+
+def _move_near_duplicates(part: list[str], groups: np.ndarray) -> list[str]:
+    """Move what resembles an image of train there too, in place; what to say of it.
+
+    A split that nothing would be left of stays.
+    """
+    notes = []
+    for name in ("val", "test"):
+        alike = _resembling(part, groups, name)
+        if not alike or len(alike) == part.count(name):
+            continue
+        for i in alike:
+            part[i] = "train"
+        notes.append(
+            f"{count(len(alike), 'image')} of the {name} split moved to train, where there is a "
+            f"near-duplicate now."
+        )
+    return notes

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from search_helpers import Room, config, search_room
 from workspace_helpers import make_photos
 
@@ -134,6 +135,46 @@ def test_new_images_are_learnt_from_and_the_test_stays(tmp_path):
         assert {larger.contents[i] for i in getattr(anew, name)} != before
     assert len(kept.train) == len(splits.train) + 10
     assert kept.test_is_untouched and kept.folds == ()
+
+
+def test_a_copy_of_a_test_image_that_is_learnt_from_takes_it_out_of_the_test(tmp_path):
+    """Saved anew as a PNG it was learnt from, and the JPEG was still judged on as untouched."""
+    folder = make_sample_dataset(tmp_path / "set", 64, size=(96, 96))
+    dataset = check_dataset(folder)
+    splits = make_splits(dataset, 0)
+    run = RunFolder(tmp_path / "run")
+    write_roles(run, dataset, splits)
+    original = dataset.samples[splits.test[0]]
+    Image.open(original.image_path).save(folder / "images" / "pasted.png")
+    shutil.copy(original.mask_path, folder / "masks" / "pasted.png")
+    larger = check_dataset(folder)
+    kept = inherit_splits(larger, make_splits(larger, 0), read_roles(run))
+    names = [sample.name for sample in larger.samples]
+    assert {names.index("pasted"), names.index(original.name)} <= set(kept.train)
+    assert len(kept.test) == len(splits.test) - 1 and kept.test_is_untouched
+    assert any("1 image of the test split moved to train" in note for note in kept.notes)
+    for place in splits.test[1:]:
+        sample = dataset.samples[place]
+        name = sample.image_path.stem
+        Image.open(sample.image_path).save(folder / "images" / f"{name}_copy.png")
+        shutil.copy(sample.mask_path, folder / "masks" / f"{name}_copy.png")
+    copied = check_dataset(folder)
+    kept = inherit_splits(copied, make_splits(copied, 0), read_roles(run))
+    assert len(kept.test) == len(splits.test) and not kept.test_is_untouched
+    assert any("have a near-duplicate in train" in note for note in kept.notes)
+
+
+def test_the_notes_are_those_of_the_division_that_is_used(tmp_path):
+    """They promised scores from five folds, of which a model trained on has none."""
+    dataset = check_dataset(make_sample_dataset(tmp_path / "set", 24, size=(32, 32)))
+    splits = make_splits(dataset, 0)
+    run = RunFolder(tmp_path / "run")
+    write_roles(run, dataset, splits)
+    assert any("folds" in note for note in splits.notes)
+    for roles in (read_roles(run), None):
+        kept = inherit_splits(dataset, splits, roles)
+        assert not any("folds" in note for note in kept.notes)
+        assert any("scores are those of the validation images" in note for note in kept.notes)
 
 
 def test_test_images_that_the_model_has_seen_are_told(tmp_path):

@@ -61,10 +61,7 @@ def make_splits(dataset: CheckedDataset, seed: int) -> Splits:
         parts["test"] = _carve(parts, share * number, groups, labels, rng)
         has_test = True
     if not has_test:
-        notes.append(
-            f"With {number} images there is no test split; scores are cross-validated "
-            f"estimates from {NUM_FOLDS} folds, which the search has seen."
-        )
+        notes.append(folds_note(number))
     folds: list[np.ndarray] = []
     if number < MANY_IMAGES and not len(parts["val"]):
         folds = _draw(parts["train"], [1 / NUM_FOLDS] * NUM_FOLDS, groups, labels, rng)
@@ -107,8 +104,21 @@ def _given_parts(dataset: CheckedDataset, notes: list[str]) -> dict[str, np.ndar
     for name in ("val", "test"):
         few = name == "test" and len(given) < FEW_IMAGES
         if not len(parts[name]) and not few:
-            notes.append(f"The folders give no {name} split; it was taken from train.")
+            notes.append(taken_note(name))
     return parts
+
+
+def folds_note(number: int) -> str:
+    """What is said where every image is judged by the fold that leaves it out."""
+    return (
+        f"With {number} images there is no test split; scores are cross-validated "
+        f"estimates from {NUM_FOLDS} folds, which the search has seen."
+    )
+
+
+def taken_note(name: str) -> str:
+    """What is said where folders give no such split."""
+    return f"The folders give no {name} split; it was taken from train."
 
 
 def _labels(dataset: CheckedDataset) -> np.ndarray:
