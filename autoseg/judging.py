@@ -1,6 +1,6 @@
 """Judging the model of a run: on the test split, or out of fold where there is none."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,22 +84,36 @@ def _network(
 
 
 def judge_folds(
-    dataset: CheckedDataset, bench: Bench, recipe: Recipe, folds: Iterable[FoldModel]
+    dataset: CheckedDataset,
+    bench: Bench,
+    recipe: Recipe,
+    folds: Iterable[FoldModel],
+    known: Mapping[tuple[int, ...], Predictions],
+    on_judged: Callable[[tuple[int, ...], Predictions], None],
 ) -> Judged | None:
-    """Every image scored by the network that never saw it; None if no fold was trained."""
-    indices: list[int] = []
-    parts: list[Predictions] = []
+    """Every image scored by the network that never saw it; None if no fold was trained.
+
+    Args:
+        dataset: The data set.
+        bench: Precision and device.
+        recipe: What the folds trained.
+        folds: Networks of the folds that are not known yet.
+        known: Predictions of folds that were trained before, by the images they left out.
+        on_judged: Told of every other fold's predictions.
+    """
+    parts = dict(known)
     for fold in folds:
-        indices += fold.left_out
-        parts.append(predict_weights(dataset, fold.left_out, bench, recipe, fold.weights))
+        found = predict_weights(dataset, fold.left_out, bench, recipe, fold.weights)
+        on_judged(fold.left_out, found)
+        parts[fold.left_out] = found
     if not parts:
         return None
     joined = Predictions(
-        np.concatenate([part.confusions for part in parts]),
-        np.concatenate([part.boundaries for part in parts]),
-        np.sum([part.calibration for part in parts], axis=0),
+        np.concatenate([part.confusions for part in parts.values()]),
+        np.concatenate([part.boundaries for part in parts.values()]),
+        np.sum([part.calibration for part in parts.values()], axis=0),
     )
-    return Judged("folds", tuple(indices), joined)
+    return Judged("folds", tuple(i for left_out in parts for i in left_out), joined)
 
 
 def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:

@@ -21,11 +21,9 @@ from autoseg.energy import EnergyMeter
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
 from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
+from autoseg.fold_results import FoldResults
 from autoseg.image_roles import write_roles
-from autoseg.judging import (
-    Judged,
-    judge_folds,
-)
+from autoseg.judging import Judged, judge_folds
 from autoseg.live import LivePictures
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
@@ -287,13 +285,15 @@ class Stages:
         """Out-of-fold predictions where there are too few images for a test split."""
         if splits.test or not splits.folds:
             return None
+        results = FoldResults(self.run, recipe, splits.folds)
+        known = results.known()
         seconds = fold_seconds(bench, recipe, len(splits.folds), self.clock.left())
-        if seconds is None:
-            return None
+        if seconds is None or len(known) == len(splits.folds):
+            return judge_folds(dataset, bench, recipe, (), known, results.keep)
         self.journal.enter("training folds")
-        folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress)
+        folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress, known)
         try:
-            return judge_folds(dataset, bench, recipe, folds)
+            return judge_folds(dataset, bench, recipe, folds, known, results.keep)
         except TrainingError:
             return None  # The model is then scored on the validation images.
 

@@ -30,7 +30,7 @@ ROWS = [
     ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "image_roles", "continuing"),
-    ("judging", "examples", "live", "estimate", "finishing"),
+    ("fold_results", "judging", "examples", "live", "estimate", "finishing"),
     ("sources",),
     ("stages",),
     ("pipeline",),

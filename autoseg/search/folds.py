@@ -1,6 +1,6 @@
 """Scores where images are too few for a test split: every image by a network that never saw it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from autoseg.checkpoint import Weights
@@ -47,6 +47,7 @@ def train_folds(
     folds: tuple[tuple[int, ...], ...],
     seconds: float,
     on_progress: Callable[[float, float], None],
+    known: Collection[tuple[int, ...]] = (),
 ) -> Iterator[FoldModel]:
     """Train the chosen recipe once per fold, on the other folds.
 
@@ -59,9 +60,12 @@ def train_folds(
         folds: Images of each fold.
         seconds: Time of each fold.
         on_progress: Told after every fold.
+        known: Folds that need no training any more.
     """
     everything = sorted(i for fold in folds for i in fold)
     for k, left_out in enumerate(folds):
+        if left_out in known:
+            continue
         if not bench.keep_going():
             return
         train = tuple(i for i in everything if i not in set(left_out))

@@ -228,5 +228,5 @@ class Journal:
         """Remove what only a resumed search would need, once the bundle is on disk."""
         for number in self.trials:
             self.folder.trial(number).joinpath("weights.safetensors").unlink(missing_ok=True)
-        for name in ("decoders", "final"):
+        for name in ("decoders", "final", "folds"):
             shutil.rmtree(self.folder.path / name, ignore_errors=True)

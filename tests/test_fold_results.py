@@ -1,0 +1,102 @@
+"""Folds of a paused run are not trained again."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from search_helpers import ENCODER, fill_hub_cache
+
+from autoseg.config import Geometry, Recipe, SearchConfig
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import CheckedDataset, check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.data.splits import Splits
+from autoseg.errors import PausedError
+from autoseg.judging import Judged
+from autoseg.search.bench import Bench
+from autoseg.search.budget import Clock, EncoderCost, Plan
+from autoseg.search.journal import Journal
+from autoseg.search.run_folder import RunFolder
+from autoseg.search.space import SearchSpace
+from autoseg.stages import Stages, StopRequest
+from autoseg.training.trial import TrainingData
+
+GEOMETRY = Geometry(window=(32, 32), scale=1.0)
+RECIPE = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
+FOLDS = ((6, 7), (0, 1), (2, 3), (4, 5))
+SPLITS = Splits(tuple(range(6)), (6, 7), (), FOLDS, 0)
+
+
+@dataclass
+class Room:
+    dataset: CheckedDataset
+    bench: Bench
+    run: RunFolder
+
+    def train_folds(
+        self, recipe: Recipe, keep_going: Callable[[], bool] = lambda: True
+    ) -> Judged | None:
+        """That stage of a run that goes on."""
+        clock = Clock(8.0, time.monotonic())
+        journal = Journal(self.run, clock, pid=1)
+        try:
+            stages = Stages(
+                self.dataset.root, SearchConfig(8.0), self.run, clock, journal,
+                StopRequest(self.run),
+            )  # fmt: skip
+            bench = replace(self.bench, keep_going=keep_going)
+            return stages._train_folds(self.dataset, SPLITS, bench, recipe)
+        finally:
+            journal.close("interrupted", "")
+
+    def times(self) -> list[int]:
+        files = sorted((self.run.path / "folds").glob("*.npz"))
+        return [file.stat().st_mtime_ns for file in files]
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    cache_folder = fill_hub_cache(tmp_path / "hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache_folder))
+    dataset = check_dataset(make_sample_dataset(tmp_path / "set", 8, size=(32, 48)))
+    cache = build_cache(dataset, GEOMETRY, tmp_path / "cache")
+    data = TrainingData(cache, SPLITS.train, SPLITS.val, dataset.classes.num_classes)
+    space = SearchSpace((ENCODER,), GEOMETRY, ("fpn", "unet"), batch_size=4, epochs=2.0)
+    cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
+    plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, 4, 8, 8, data.val, 3.0)
+    bench = Bench(data, plan, torch.device("cpu"), 0, tmp_path / "decoders", lambda: True)
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    yield Room(dataset, bench, run)
+
+
+def test_folds_that_were_judged_before_a_pause_are_kept(room):
+    """All were trained again, or none was where the final training had used up the time."""
+
+    def pause() -> bool:
+        if len(room.times()) == 2:
+            raise PausedError("The search is paused.")
+        return True
+
+    with pytest.raises(PausedError):
+        room.train_folds(RECIPE, pause)
+    before = room.times()
+    judged = room.train_folds(RECIPE)
+    assert room.times()[:2] == before and len(room.times()) == 4
+    assert sorted(judged.indices) == list(range(8)) and len(judged.predictions.confusions) == 8
+
+    def refuse() -> bool:
+        raise AssertionError("There was nothing left to train.")
+
+    # The final training has changed the epochs of the recipe meanwhile.
+    again = room.train_folds(replace(RECIPE, epochs=7.0), refuse)
+    assert again.indices == judged.indices
+    assert np.array_equal(again.predictions.confusions, judged.predictions.confusions)
+    assert np.array_equal(again.predictions.calibration, judged.predictions.calibration)
+    with pytest.raises(AssertionError, match="nothing left"):  # Another winner has no folds yet.
+        room.train_folds(replace(RECIPE, decoder_name="unet"), refuse)
+    assert room.times() == []
