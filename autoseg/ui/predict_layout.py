@@ -44,7 +44,7 @@ def layout(access: Access) -> Parts:
 
 def _layout_given(access: Access) -> Parts:
     """The column where model and images go in."""
-    known = label("A run of the list")
+    known = label("A run from the list")
     if access.paths and access.sharing:
         known = label("A run, owner/name of a model on the Hub, or the full path of a folder")
     elif access.sharing:
