@@ -19,7 +19,7 @@ SCRIPTS = (
     "texts.js", "dom.js", "pixels.js", "regions.js", "colors.js", "viewport.js", "painter.js",
     "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js", "compare.js",
     "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "pointing.js", "values.js",
-    "canvas.js",
+    "sending.js", "canvas.js",
 )  # fmt: skip
 """One concern each, in an order in which each uses only those before it."""
 

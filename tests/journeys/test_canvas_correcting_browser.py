@@ -389,6 +389,34 @@ def test_the_answer_is_understood_when_another_image_is_shown_by_then(canvas, se
     assert not canvas.root.get_by_text("You have unsaved corrections").is_visible()
 
 
+def test_another_image_can_be_added_while_the_server_keeps_the_first(canvas, served):
+    canvas.drag((30, 5), (30, 5))
+    (served.folder / "slow").touch()
+    canvas.button("Add to the data set").click()
+    canvas.page.wait_for_function("autosegUnanswered.size === 1")
+    assert canvas.button("Add to the data set").is_disabled()
+    canvas.show("next")
+    assert canvas.button("Add to the data set").is_enabled()
+    canvas.page.wait_for_function("autosegUnanswered.size === 0")
+    (served.folder / "slow").unlink()
+    served.events()
+
+
+def test_a_mask_that_is_never_answered_counts_as_not_sent_and_is_let_go(served, page):
+    page.add_init_script(
+        "const wait = setTimeout; window.setTimeout = (run, ms) => wait(run, ms === 60000 ? 1 : ms)"
+    )
+    canvas = open_page(served, page).show("plain")
+    canvas.button("Correct").click()
+    canvas.drag((30, 5), (30, 5))
+    page.route("**/queue/join*", lambda route: route.abort())
+    canvas.button("Add to the data set").click()
+    canvas.root.get_by_text("Not sent. Try again.").wait_for()
+    assert page.evaluate("autosegUnanswered.size") == 0
+    assert canvas.button("Add to the data set").is_enabled()
+    page.unroute("**/queue/join*")
+
+
 def test_seven_images_keep_their_unsaved_corrections(canvas, served):
     """There was once room for five, and the sixth took the place of the first without a word."""
     for number in range(7):

@@ -6,12 +6,13 @@ class MaskCanvas {
     this.root = root;
     this.state = {
       ...FRESH, status: "empty", mode: "view", layer: "mask", outlined: false, opacity: 0.55, split: false, splitAt: 0.5,
-      hidden: new Set(), colors: [], statistics: null, tool: "brush", size: 20, paint: 1, allClasses: false, sending: false,
+      hidden: new Set(), colors: [], statistics: null, tool: "brush", size: 20, paint: 1, allClasses: false, sending: new Set(),
     };
     this.data = null;
     this.turn = 0;
     this.view = new Viewport();
     this.tools = new Tools(this);
+    this.sending = new Sending(this);
     this.build();
     this.painter = new Painter(this.canvas);
     this.gestures = new Gestures(this.canvas, meanings(this));
@@ -316,52 +317,6 @@ class MaskCanvas {
     this.countSoon();
   }
 
-  /** Send the mask; it counts as saved once the server has answered that it is kept. */
-  async submit() {
-    const { data } = this;
-    const mask = this.mask();
-    const correction = this.state.correction || new Correction(data.width, data.height, mask, data.model);
-    const { changed, edits } = correction;
-    const key = `${data.id} ${Date.now()} ${Math.random()}`;
-    this.update({ sending: true, sent: "" });
-    try {
-      const blob = await writeGrey(data.width, data.height, mask);
-      const file = await upload(new File([blob], "mask.png", { type: "image/png" }));
-      UNANSWERED.set(key, { id: data.id, correction, edits });
-      trigger("corrected", { id: data.id, key, mask: { path: file.path, meta: { _type: "gradio.FileData" } }, changed_px: changed });
-      setTimeout(() => this.isAwaited(key) && this.showSent(data.id, "failed"), ANSWER_MS);
-      this.awaited = key;
-    } catch (error) {
-      console.warn(error);
-      this.showSent(data.id, "failed");
-    }
-  }
-
-  isAwaited(key) {
-    return this.awaited === key && UNANSWERED.has(key);
-  }
-
-  /** The server's word on a mask that was sent; what was drawn since then is still unsaved. */
-  answered() {
-    const { answer } = props;
-    const sent = UNANSWERED.get(answer?.key);
-    if (!sent) return;
-    UNANSWERED.delete(answer.key);
-    const { id, correction, edits } = sent;
-    const isKept = !answer.problem;
-    if (isKept && correction.edits === edits) {
-      correction.saved = true;
-      if (DRAFTS.get(id) === correction) DRAFTS.delete(id);
-    }
-    this.showSent(id, isKept ? "yes" : "refused", answer.problem || "");
-  }
-
-  showSent(id, sent, problem = "") {
-    const isShown = this.data?.id === id;
-    const restored = isShown && sent === "yes" ? DRAFTS.has(id) && this.state.restored : this.state.restored;
-    this.update({ sending: false, restored, ...(isShown ? { sent, problem } : {}) });
-  }
-
   requestExport(format) {
     trigger("export", { id: this.data.id, format, threshold: this.thresholding ? this.state.threshold : null });
   }
@@ -420,6 +375,6 @@ class MaskCanvas {
 
 const app = new MaskCanvas(element.querySelector(".mc"));
 app.load();
-app.answered();
+app.sending.answered();
 watch("value", () => app.load());
-watch("answer", () => app.answered());
+watch("answer", () => app.sending.answered());

@@ -17,7 +17,7 @@ class CorrectBar {
     this.chips = make("div", { class: "mc-chips", role: "group", "aria-label": T("Paint with this class") });
     this.changed = make("output", { class: "mc-value mc-changed" });
     this.discard = button(null, T("Discard"), () => app.discard(), { text: T("Discard") });
-    this.add = button("check", T("Add to the data set"), () => app.submit(), { text: T("Add to the data set"), kind: "primary" });
+    this.add = button("check", T("Add to the data set"), () => app.sending.submit(), { text: T("Add to the data set"), kind: "primary" });
     this.node = make(
       "div", { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
       this.tools.node, this.chips, this.size.node, this.undo, this.redo, this.close, this.abandon,
@@ -67,7 +67,7 @@ class CorrectBar {
     this.changed.title = state.problem;
     this.changed.textContent = wrong || (sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "");
     this.discard.disabled = !correction;
-    this.add.disabled = state.sending;
+    this.add.disabled = state.sending.has(data?.id);
     this.notice.hidden = !(data && state.restored);
     if (state.restored && !this.notice.children.length) {
       this.notice.append(

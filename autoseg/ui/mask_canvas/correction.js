@@ -193,10 +193,6 @@ const stepBytes = (step) => [...step.values()].reduce((sum, copy) => sum + copy.
 /** Unsaved corrections by result, also of canvases that were taken off the page, the newest last. */
 const DRAFTS = (globalThis.autosegDrafts ??= new Map());
 
-/** Masks that were sent, by the key of the sending, until the server has answered. */
-const UNANSWERED = (globalThis.autosegUnanswered ??= new Map());
-const ANSWER_MS = 60000;
-
 const MOST_DRAFT_BYTES = 1e9;
 const draftBytes = () => [...DRAFTS.values()].reduce((sum, draft) => sum + draft.bytes, 0);
 
