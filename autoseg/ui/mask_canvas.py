@@ -16,7 +16,7 @@ from autoseg.ui.served import served
 from autoseg.ui.texts import LANGUAGES, dictionary
 
 SCRIPTS = (
-    "texts.js", "dom.js", "pixels.js", "regions.js", "colors.js", "viewport.js", "painter.js",
+    "texts.js", "dom.js", "pixels.js", "regions.js", "counting.js", "colors.js", "viewport.js", "painter.js",
     "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js", "compare.js",
     "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "pointing.js", "values.js",
     "sending.js", "canvas.js",

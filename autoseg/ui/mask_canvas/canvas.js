@@ -152,11 +152,17 @@ class MaskCanvas {
     return index === IGNORED ? T("Leave out") : this.data.names[index] ?? T("Class {index}", { index });
   }
 
+  /** In slices; a stroke puts it off, and asks again when it ends. */
   count() {
     const { data } = this;
-    if (!data) return;
-    const other = data.other?.data;
-    this.update({ statistics: statistics({ ...data, other, mask: this.mask() }) });
+    if (!data || this.tools.from) return;
+    const counting = new Counting({ ...data, other: data.other?.data, mask: this.mask() });
+    const slice = () => {
+      if (this.tools.from) return;
+      if (counting.go(SLICE_MS)) this.update({ statistics: counting.result });
+      else this.counting = setTimeout(slice);
+    };
+    slice();
   }
 
   countSoon(wait = 200) {

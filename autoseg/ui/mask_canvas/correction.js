@@ -36,15 +36,28 @@ class Correction {
 
   writeTile(tile, copy) {
     const { left, top, right, bottom } = this.box(tile);
-    const across = right - left;
-    for (let y = top; y < bottom; y++) {
-      const from = (y - top) * across;
-      for (let x = 0; x < across; x++) {
-        const i = y * this.width + left + x;
-        this.changed += (copy[from + x] !== this.model[i]) - (this.mask[i] !== this.model[i]);
-        this.mask[i] = copy[from + x];
+    const { mask, model, width } = this;
+    let changed = 0;
+    for (let y = top, from = 0; y < bottom; y++) {
+      for (let i = y * width + left; i < y * width + right; i++, from++) {
+        const wanted = copy[from];
+        if (wanted === mask[i]) continue;
+        changed += (wanted !== model[i]) - (mask[i] !== model[i]);
+        mask[i] = wanted;
       }
     }
+    this.changed += changed;
+  }
+
+  /** Whether a tile is as a copy of it says. */
+  isTile(tile, copy) {
+    const { left, top, right, bottom } = this.box(tile);
+    for (let y = top, from = 0; y < bottom; y++) {
+      for (let i = y * this.width + left; i < y * this.width + right; i++, from++) {
+        if (copy[from] !== this.mask[i]) return false;
+      }
+    }
+    return true;
   }
 
   /** Set the pixels from one column to before another in a row; null brings the start back. */
@@ -58,11 +71,13 @@ class Correction {
     }
     const base = y * this.width;
     const { mask, model, start } = this;
+    let changed = 0;
     for (let i = base + from; i < base + to; i++) {
       const wanted = index === null ? start[i] : index;
-      this.changed += (wanted !== model[i]) - (mask[i] !== model[i]);
+      changed += (wanted !== model[i]) - (mask[i] !== model[i]);
       mask[i] = wanted;
     }
+    this.changed += changed;
   }
 
   begin() {
@@ -71,7 +86,7 @@ class Correction {
 
   /** Close the step; one that changed nothing is none. */
   end() {
-    const step = new Map([...this.open].filter(([tile, copy]) => !sameBytes(copy, this.readTile(tile))));
+    const step = new Map([...this.open].filter(([tile, copy]) => !this.isTile(tile, copy)));
     this.open = null;
     if (!step.size) return;
     this.past.push(step);
@@ -166,7 +181,10 @@ class Correction {
   }
 }
 
-const sameBytes = (one, two) => one.every((value, i) => value === two[i]);
+function sameBytes(one, two) {
+  for (let i = 0; i < one.length; i++) if (one[i] !== two[i]) return false;
+  return true;
+}
 
 /** Where the long sides of a stroke cross a row. */
 function sidesOf(from, along, long, radius, y) {

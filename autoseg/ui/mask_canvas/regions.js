@@ -1,4 +1,4 @@
-// What can be counted in a mask: areas, agreement with another mask, connected regions.
+// Masks by a threshold, and connected regions of a mask.
 
 /** The class at a pixel of a two-class model that takes class 1 from `least` of 255 on. */
 function thresholdedIndex(index, value, least) {
@@ -16,61 +16,6 @@ function thresholdedMask(model, confidence, least, width, height) {
     }
   }
   return mask;
-}
-
-/** Pixels of each class, mean confidence in it, and its intersection over union with `other`.
- */
-function statistics({ width, height, mask, model, confidence, other, names }) {
-  const areas = new Uint32Array(256);
-  for (let i = 0; i < mask.length; i++) areas[mask[i]]++;
-  return {
-    areas,
-    total: mask.length,
-    confidences: confidence && meanConfidences(width, height, mask, model, confidence, names.length === 2),
-    agreement: other && agreement(mask, other),
-  };
-}
-
-/** Mean confidence by class, over the cells of the confidence map, or null where it has none.
- *  What the model gives a class that is not its own choice is known where there are two. */
-function meanConfidences(width, height, mask, model, confidence, twoClasses) {
-  const sums = new Float64Array(256);
-  const cells = new Uint32Array(256);
-  const same = confidence.width === width && confidence.height === height;
-  for (let y = 0; y < confidence.height; y++) {
-    const base = same ? y * width : Math.floor(((y + 0.5) * height) / confidence.height) * width;
-    for (let x = 0; x < confidence.width; x++) {
-      const i = base + (same ? x : Math.floor(((x + 0.5) * width) / confidence.width));
-      const value = confidence.data[y * confidence.width + x];
-      if (mask[i] !== model[i] && !twoClasses) continue;
-      sums[mask[i]] += mask[i] === model[i] ? value : 255 - value;
-      cells[mask[i]]++;
-    }
-  }
-  return Array.from(sums, (sum, index) => (cells[index] ? sum / cells[index] / 255 : null));
-}
-
-/** Intersection over union by class, and pixels that differ; ignored pixels count nowhere. */
-function agreement(mask, other) {
-  const both = new Uint32Array(256);
-  const mine = new Uint32Array(256);
-  const theirs = new Uint32Array(256);
-  let compared = 0;
-  for (let i = 0; i < mask.length; i++) {
-    const a = mask[i];
-    const b = other[i];
-    if (a === IGNORED || b === IGNORED) continue;
-    compared++;
-    mine[a]++;
-    theirs[b]++;
-    if (a === b) both[a]++;
-  }
-  const same = both.reduce((sum, pixels) => sum + pixels, 0);
-  const iou = Array.from(both, (pixels, index) => {
-    const union = mine[index] + theirs[index] - pixels;
-    return union ? pixels / union : null;
-  });
-  return { iou, theirs, compared, different: compared - same };
 }
 
 /** The region of one class around a pixel, by its four neighbours: its box and bits in that box. */
@@ -97,11 +42,12 @@ function connectedRegion(mask, width, height, x, y) {
     box.bottom = Math.max(box.bottom, row);
     for (const next of [row - 1, row + 1]) {
       if (next < 0 || next >= height) continue;
-      let open = false;
-      for (let i = from; i <= to; i++) {
-        const found = mask[next * width + i] === wanted && !seen[next * width + i];
-        if (found && !open) stack.push(i, next);
-        open = found;
+      const start = next * width;
+      const end = start + to;
+      for (let i = start + from; i <= end; i++) {
+        if (mask[i] !== wanted) continue;
+        if (!seen[i]) stack.push(i - start, next); // A run is seen as a whole, or not at all.
+        while (i < end && mask[i + 1] === wanted) i++;
       }
     }
   }
