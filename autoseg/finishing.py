@@ -84,7 +84,7 @@ class Finish:
             facts={
                 "compared_with": "default recipe" if self.former is None else "former model",
                 **self._validation_facts(candidates),
-                "trials": len(self.journal.trials),
+                "trials": sum(t.status != "set aside" for t in self.journal.trials.values()),
                 "seconds": round(self.clock.elapsed(), 1),
                 "data": data_facts(self.dataset, self.splits, self._source()),
                 "search": self._search_facts(meter),

@@ -62,9 +62,10 @@ def search_facts(trials: Sequence[TrialRecord], winner: int) -> dict[str, Any]:
     """How the search went: trials by how they ended, what they tried, which one won.
 
     Args:
-        trials: All trials of the run.
+        trials: All trials of the run; those that were set aside are told by the ones after them.
         winner: Number of the trial whose recipe became the model.
     """
+    trials = [trial for trial in trials if trial.status != "set aside"]
     won = next(trial for trial in trials if trial.number == winner)
     return {
         "trials": dict(Counter(trial.status for trial in trials)),

@@ -58,6 +58,8 @@ def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
     thread.join()
     assert time.monotonic() - asked[0] < 2
     paused = run.state()
+    told = any(trial.status == "set aside" for trial in run.trials())
+    assert paused.message.endswith("starts again.") == told
     assert paused.status == "paused" and not run.pause_requested() and not run.model.exists()
     assert not [trial for trial in run.trials() if trial.status == "running"]
     kept = {trial.number: trial for trial in run.trials() if trial.status == "complete"}
@@ -72,7 +74,9 @@ def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
     trials = {trial.number: trial for trial in run.trials()}
     for number, trial in kept.items():
         assert trials[number].curve[: len(trial.curve)] == trial.curve
-    assert run.state().status == "done" and result.report["trials"] == len(trials)
+    counted = [trial for trial in trials.values() if trial.status != "set aside"]
+    assert run.state().status == "done" and result.report["trials"] == len(counted)
+    assert sum(result.report["search"]["trials"].values()) == len(counted)
     load_bundle(run.model)
 
 

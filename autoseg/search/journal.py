@@ -106,7 +106,12 @@ class Journal:
             PausedError: Somebody asked to pause.
         """
         if self.folder.pause_requested():
-            raise PausedError("The search is paused. It goes on where it stood.")
+            again = ""
+            if self._state.phase == "searching" and any(
+                trial.status == "running" for trial in self.trials.values()
+            ):
+                again = " The trial that ran starts again."
+            raise PausedError(f"The search is paused. It goes on where it stood.{again}")
 
     def enter(self, phase: Phase, message: str = "") -> None:
         """Begin a phase, unless the search is to pause."""

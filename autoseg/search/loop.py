@@ -180,10 +180,10 @@ class SearchLoop:
             self.journal.write_importances(n_trials, importances)
 
     def _set_aside(self, number: int, why: str) -> None:
-        """Record a trial that could not end as failed, unless that is known of it."""
+        """Record that a trial could not end and is tried again, unless that is known of it."""
         record = self.journal.trials[number]
-        if record.status != "failed":
-            self.journal.record(replace(record, status="failed", reason=why))
+        if record.status not in ("failed", "set aside"):
+            self.journal.record(replace(record, status="set aside", reason=why))
 
     def _fail(self, trial: optuna.Trial, params: Params, why: str) -> None:
         """Record a failed trial; one whose rate was too high comes back with a third of it."""

@@ -20,7 +20,7 @@ Phase = Literal[
     "checking data", "preparing data", "calibrating", "searching", "training folds",
     "final training", "evaluating", "finished",
 ]  # fmt: skip
-TrialStatus = Literal["running", "complete", "pruned", "failed"]
+TrialStatus = Literal["running", "complete", "pruned", "failed", "set aside"]
 Record = TypeVar("Record")
 STALE_AFTER_S = 30.0
 """A running search writes its state at least this often, in seconds, or it is gone."""

@@ -198,10 +198,9 @@ def page(workspace: Workspace, name: str | None) -> Values:
         return _empty_page(views.error(error), manage=True)
     best = view.state.best_trial
     has_charts = bool(view.trials) or view.is_live
+    n_trials = sum(trial.status != "set aside" for trial in view.trials)
     return {
-        "card": search_views.run_card(
-            view.name, view.state, view.about, len(view.trials), view.resources
-        ),
+        "card": search_views.run_card(view.name, view.state, view.about, n_trials, view.resources),
         "pictures": _filled(view.pictures),
         "report": _filled(report_view.report(view.report) if view.report else ""),
         "trials": _filled(search_views.trials(view.trials, best) if has_charts else ""),

@@ -137,8 +137,12 @@ def progress(runs: Mapping[str, Sequence[TrialRecord]], until_min: float = 0.0) 
     return _plot("line", tr("Best score against time"), axes, rounded, colors)
 
 
+_LOST = ("failed", "set aside")
+"""Statuses of trials whose scores say nothing."""
+
+
 def _scored(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    return [trial for trial in trials if trial.score is not None and trial.status != "failed"]
+    return [trial for trial in trials if trial.score is not None and trial.status not in _LOST]
 
 
 def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:

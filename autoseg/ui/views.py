@@ -9,7 +9,8 @@ from autoseg.ui.texts import tr
 
 _PILLS = {
     "running": "running", "queued": "running", "complete": "good", "done": "good",
-    "pruned": "pruned", "paused": "pruned", "interrupted": "pruned", "failed": "bad",
+    "pruned": "pruned", "paused": "pruned", "interrupted": "pruned", "set aside": "pruned",
+    "failed": "bad",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ def status_name(status: str) -> str:
     return {
         "queued": tr("waiting"), "running": tr("running"), "paused": tr("paused"),
         "interrupted": tr("interrupted"), "done": tr("done"), "failed": tr("failed"),
-        "complete": tr("complete"), "pruned": tr("ended early"),
+        "complete": tr("complete"), "pruned": tr("ended early"), "set aside": tr("set aside"),
     }.get(status, status)  # fmt: skip
 
 
@@ -72,5 +72,8 @@ def message(state: RunState) -> str:
         "The search was interrupted.": tr("The search was interrupted."),
         "The search is paused. It goes on where it stood.": tr(
             "The search is paused. It goes on where it stood."
+        ),
+        "The search is paused. It goes on where it stood. The trial that ran starts again.": tr(
+            "The search is paused. It goes on where it stood. The trial that ran starts again."
         ),
     }.get(state.message, state.message)

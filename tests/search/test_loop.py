@@ -105,7 +105,7 @@ def test_a_trial_that_was_killed_is_tried_again_and_the_rest_is_kept(make_loop):
     second.run()
     trials = second.journal.trials
     assert trials[0] == kept[0] and trials[1] == kept[1]
-    assert trials[2].status == "failed" and "interrupted" in trials[2].reason
+    assert trials[2].status == "set aside" and "interrupted" in trials[2].reason
     assert trials[3].status in ("complete", "pruned")
     assert recipes(second)[3][:2] == recipes(second)[2][:2]
     assert trials[3].origin == kept[2].origin
@@ -212,7 +212,7 @@ def test_a_paused_trial_is_set_aside_and_tried_again(make_loop):
     with pytest.raises(PausedError):
         loop.run()
     *kept, paused = loop.journal.trials.values()
-    assert paused.status == "failed" and "paused" in paused.reason
+    assert paused.status == "set aside" and "paused" in paused.reason
     again = make_loop(max_trials=3)
     again.run()
     trials = again.journal.trials

@@ -56,6 +56,7 @@ def test_the_front_is_what_no_other_trial_beats():
     trials = [
         timed(0, 0.5, 10), timed(1, 0.6, 20), timed(2, 0.55, 25), timed(3, 0.7, 30),
         timed(4, 0.4, 10), timed(5, 0.9, 5, "failed"), timed(6, 0.9, None),
+        timed(7, 0.9, 5, "set aside"),
     ]  # fmt: skip
     front = search_charts.pareto_front(trials)
     assert [record.number for record in front] == [0, 1, 3]

@@ -37,7 +37,9 @@ def test_what_nobody_translated_stays_as_it_stands(chinese_reader):
     assert words.status_name("novel") == "novel"
 
 
-@pytest.mark.parametrize("status", ["queued", "running", "paused", "interrupted", "done", "failed"])
+@pytest.mark.parametrize(
+    "status", ["queued", "running", "paused", "interrupted", "done", "failed", "set aside"]
+)
 def test_every_status_has_a_word(chinese_reader, status):
     assert not words.status_name(status).isascii()
 
