@@ -1,6 +1,8 @@
 """The stages of one run, each of which leaves its result on disk for a resumed one."""
 
+import math
 import platform
+import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -51,20 +53,25 @@ _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
 """Libraries whose version decides the result."""
 
 
+LOOK_EVERY_S = 0.25
+"""How often training looks whether it was told to stop or pause: a step may take a millisecond."""
+
+
 class StopRequest:
     """Whether somebody asked the search to finish now: this process, or a file in the run."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._asked = False
+        self.asked = False
+        """Whether this process asked, or has seen that the file is there."""
 
     def ask(self) -> None:
         """Finish now with the best so far."""
-        self._asked = True
+        self.asked = True
 
     def __bool__(self) -> bool:
-        self._asked = self._asked or self._run.stop_requested()
-        return self._asked
+        self.asked = self.asked or self._run.stop_requested()
+        return self.asked
 
 
 class Stages:
@@ -86,6 +93,7 @@ class Stages:
         self.journal = journal
         self.stop = stop
         self.start: StartModel | None = None
+        self._looked_at = -math.inf
 
     def work(self) -> dict[str, Any]:
         """All stages; the report."""
@@ -129,8 +137,13 @@ class Stages:
 
     def _keep_going(self) -> bool:
         """Whether training may go on; asked before every step."""
-        self.journal.leave_if_paused()
-        return not self.stop and self.clock.left() > 0
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self.journal.leave_if_paused()
+            if self.stop:
+                return False
+        return not self.stop.asked and self.clock.left() > 0
 
     def _refuse_if_stopped(self) -> None:
         """Raise StoppedEarlyError if a stop was asked and there is nothing to finish with."""
