@@ -16,6 +16,7 @@ from autoseg.predictor import ImageLike, Predictor, find_bundle
 from autoseg.pulled_models import PulledModel
 from autoseg.search.run_folder import RunFolder
 from autoseg.ui.access import Access
+from autoseg.ui.search_scores import headline_of
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
@@ -43,19 +44,17 @@ class ChosenModel:
 
 
 def model_choices(workspace: Workspace) -> Choices:
-    """Finished runs, the newest first, with validation scores; then models pulled from the Hub.
+    """Finished runs, the newest first, with their scores; then models pulled from the Hub.
 
     The value of a run is its name, that of a pulled model "owner/name".
     """
     choices = []
     for run in _finished(workspace):
         try:
-            state = run.state()
+            score = headline_of(run)
         except RunError:
             continue
-        score = state.best_score if state else None
-        told = run.name if score is None else f"{run.name} · IoU {100 * score:.1f} %"
-        choices.append((told, run.name))
+        choices.append((f"{run.name} · IoU {score.text}" if score else run.name, run.name))
     return choices + [
         (tr("{model} · from the Hub", model=model.repo_id), model.repo_id)
         for model in workspace.pulled.all()

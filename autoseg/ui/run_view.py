@@ -18,6 +18,7 @@ from autoseg.search.run_folder import RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.search_process import log_tail
 from autoseg.ui import report_view, search_charts, search_views, views
 from autoseg.ui.predict_models import former_model
+from autoseg.ui.search_scores import headline, headline_of
 from autoseg.ui.search_views import LIVE
 from autoseg.ui.texts import tr
 from autoseg.ui.words import status_name
@@ -29,7 +30,7 @@ Values = dict[str, Any]
 CAN_GO_ON = ("interrupted", "failed", "paused")
 """Statuses from which a run goes on where it stood."""
 
-_PICTURE_FILE = re.compile(r"\d{1,4}\.jpg")
+_PICTURE_FILE = re.compile(r"\d{1,6}(-\d{1,4})?\.jpg")
 _WATCHED = ("state.json", "importances.json", "resources.json", "live/live.json",
             "report/report.json", "log.txt", "stop", "pause", "search.json")  # fmt: skip
 
@@ -172,13 +173,12 @@ def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
 
 def _short_state(run: RunFolder) -> str:
     try:
-        state = run.state()
+        state, score = run.state(), headline_of(run)
     except RunError:
         return tr("cannot be read")
     if state is None:
         return tr("empty")
-    score = f" · {views.percent(state.best_score)}" if state.best_score else ""
-    return status_name(state.status) + score
+    return status_name(state.status) + (f" · {score.text}" if score else "")
 
 
 def no_run() -> str:
@@ -200,7 +200,10 @@ def page(workspace: Workspace, name: str | None) -> Values:
     has_charts = bool(view.trials) or view.is_live
     n_trials = sum(trial.status != "set aside" for trial in view.trials)
     return {
-        "card": search_views.run_card(view.name, view.state, view.about, n_trials, view.resources),
+        "card": search_views.run_card(
+            view.name, view.state, view.about, n_trials, view.resources,
+            headline(view.state, view.report),
+        ),
         "pictures": _filled(view.pictures),
         "report": _filled(report_view.report(view.report) if view.report else ""),
         "trials": _filled(search_views.trials(view.trials, best) if has_charts else ""),
@@ -209,7 +212,7 @@ def page(workspace: Workspace, name: str | None) -> Values:
         "log": view.log,
         **_buttons(view),
         "manage": gr.update(visible=True),
-    }
+    }  # fmt: skip
 
 
 def _empty_page(card: str, manage: bool = False) -> Values:

@@ -11,6 +11,7 @@ from autoseg.errors import RunError
 from autoseg.search.run_folder import RunFolder
 from autoseg.ui import run_view, search_charts, search_views, views
 from autoseg.ui.run_view import Values
+from autoseg.ui.search_scores import headline
 from autoseg.ui.style import html
 from autoseg.ui.texts import label, tr
 from autoseg.ui.words import status_name
@@ -88,8 +89,8 @@ def _trials(run: RunFolder) -> Any:
 
 def _table(workspace: Workspace, runs: Sequence[RunFolder]) -> str:
     header = (
-        tr("Run"), tr("Data set"), tr("Status"), tr("Best on validation images"), tr("Result"),
-        tr("95 % interval"), tr("Trials"), tr("Time used"), tr("Budget"), tr("Encoder"),
+        tr("Run"), tr("Data set"), tr("Status"), tr("Result"), tr("95 % interval"),
+        tr("Best on validation images"), tr("Trials"), tr("Time used"), tr("Budget"), tr("Encoder"),
         tr("Per image"),
     )  # fmt: skip
     rows = [_row(workspace, run) for run in runs]
@@ -111,17 +112,15 @@ def _row(workspace: Workspace, run: RunFolder) -> list[str]:
         return [escape(run.name), "–", tr("cannot be read"), *["–"] * 8]
     if state is None or info is None:
         return [escape(run.name), "–", tr("empty"), *["–"] * 8]
-    score = (report or {}).get("model", {}).get("scores", {}).get("macro_imagewise_iou", {})
+    score = headline(state, report) if state.status == "done" else None
     best = next((trial for trial in records if trial.number == state.best_trial), None)
-    low, high = score.get("low"), score.get("high")
-    known = low is not None and high is not None
     return [
         f"<b>{escape(run.name)}</b>",
         escape(run_view.dataset_name(workspace, Path(info.source))),
         views.pill(state.status, status_name(state.status)),
+        f"<b>{views.percent(score.value)}</b> {score.images}" if score else "–",
+        (score.interval if score else "") or "–",
         views.percent(state.best_score),
-        f"<b>{views.percent(score.get('value'))}</b>",
-        tr("{low} to {high}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}") if known else "–",
         str(len(records)),
         views.duration(search_views.elapsed_s(state)),
         views.duration(state.budget_s),

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from autoseg.search.run_folder import Phase, RunState, TrialRecord
 from autoseg.ui import views
+from autoseg.ui.search_scores import Headline
 from autoseg.ui.texts import tr
 from autoseg.ui.words import ending, message, parameter_name, phase_name, status_name
 
@@ -42,8 +43,9 @@ def clock_in(seconds: float) -> str:
 
 
 def run_card(
-    name: str, state: RunState, about: str, n_trials: int, resources: Mapping[str, Any] | None
-) -> str:
+    name: str, state: RunState, about: str, n_trials: int, resources: Mapping[str, Any] | None,
+    score: Headline | None,
+) -> str:  # fmt: skip
     """Where a run stands.
 
     Args:
@@ -52,13 +54,14 @@ def run_card(
         about: Its data set, and the run that it goes on from.
         n_trials: Trials so far.
         resources: What the computer is busy with; None where it is not known.
+        score: Of its model; None while there is none.
     """
     live = state.status in LIVE
     parts = [
         f'<div class="top"><b>{escape(name)}</b>'
         f"{views.pill(state.status, status_name(state.status))}"
         f'<span class="as-dim">{escape(about)}</span></div>',
-        _facts(state, n_trials),
+        _facts(state, n_trials, score),
     ]
     if live:
         parts += [_time_bar(state), _steps(state)]
@@ -77,11 +80,11 @@ def elapsed_s(state: RunState) -> float:
     return state.elapsed_s + since
 
 
-def _facts(state: RunState, n_trials: int) -> str:
+def _facts(state: RunState, n_trials: int, score: Headline | None) -> str:
     elapsed = elapsed_s(state)
     left = max(0.0, state.budget_s - elapsed)
     facts = {
-        tr("Best IoU per image"): views.percent(state.best_score),
+        tr("IoU per image"): _score(score),
         tr("Trials"): str(n_trials),
     }
     if state.status == "running":
@@ -92,6 +95,14 @@ def _facts(state: RunState, n_trials: int) -> str:
         facts[tr("Budget")] = views.duration(state.budget_s)
     cells = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items())
     return f'<dl class="as-facts">{cells}</dl>'
+
+
+def _score(score: Headline | None) -> str:
+    """A score above its interval and what it was measured on."""
+    if score is None:
+        return "–"
+    lines = [f"<small>{text}</small>" for text in (score.interval, score.images) if text]
+    return "<br>".join([views.percent(score.value), *lines])
 
 
 def _time_bar(state: RunState) -> str:

@@ -30,7 +30,7 @@ PICTURES = {"trial": 2, "score": 0.7, "images": [{"file": "0.jpg", "name": EVIL,
 def test_texts_from_outside_are_escaped():
     evil = replace(trial(0), reason=EVIL, recipe=replace(trial(0).recipe, encoder_name=EVIL))
     shown = [
-        search_views.run_card(EVIL, state(message=EVIL, error=EVIL), EVIL, 1, RESOURCES),
+        search_views.run_card(EVIL, state(message=EVIL, error=EVIL), EVIL, 1, RESOURCES, None),
         search_views.trials([evil], 0),
         search_views.importances({"n_trials": 4, "importances": {EVIL: 1.0}}),
     ]
@@ -50,7 +50,7 @@ def test_the_best_trial_is_marked_in_words_too():
 
 
 def test_a_running_card_counts_down_and_says_when_it_is_done():
-    html = search_views.run_card("run", state(), "on photos", 3, RESOURCES)
+    html = search_views.run_card("run", state(), "on photos", 3, RESOURCES, None)
     assert "9 min" in text_of(html) and "2.0 of 8.0 GB" in html
     at = float(re.search(r'data-at="(\d+)"', html)[1])
     assert at == pytest.approx(time.time() + 540, abs=5)
@@ -59,19 +59,19 @@ def test_a_running_card_counts_down_and_says_when_it_is_done():
 def test_the_time_of_a_paused_run_stands_still():
     rest = state("paused", updated_at=time.time() - 300)
     assert search_views.elapsed_s(rest) == 60
-    html = search_views.run_card("run", rest, "", 3, RESOURCES)
+    html = search_views.run_card("run", rest, "", 3, RESOURCES, None)
     assert "1 min" in text_of(html) and "data-at" not in html
 
 
 def test_the_time_of_a_waiting_run_has_not_begun():
     waiting = state("queued", elapsed_s=0.0, updated_at=time.time() - 20)
     assert search_views.elapsed_s(waiting) == 0
-    html = search_views.run_card("run", replace(waiting, message="Waits for a"), "", 0, None)
+    html = search_views.run_card("run", replace(waiting, message="Waits for a"), "", 0, None, None)
     assert "Waits for a" in html and "waiting" in html
 
 
 def test_a_machine_without_a_gpu_shows_what_it_has():
-    html = search_views.run_card("run", state(), "", 1, {**RESOURCES, "gpu": None})
+    html = search_views.run_card("run", state(), "", 1, {**RESOURCES, "gpu": None}, None)
     assert "Processor" in html and "GPU" not in html
 
 
