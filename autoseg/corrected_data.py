@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoseg.card_text import count
 from autoseg.config import FORMAT_VERSION, ClassInfo, Color, from_dict, read_json, to_dict
+from autoseg.corrected_twins import find_twins, same_pixels
 from autoseg.corrections import Correction, Corrections
 from autoseg.data.coding import MaskCoding
 from autoseg.data.dataset import Progress, check_dataset, read_class_mask
@@ -228,18 +229,25 @@ def _plan(
 ) -> tuple[list[_Pair], tuple[str, ...]]:
     """Which pair goes where, and what the report must say of it."""
     corrected = {c.original: c for c in corrections if c.original is not None}
+    known = {sample.name for sample in samples}
     has_splits = source.splits is not None or any(sample.split for sample in samples)
     train = "train" if has_splits else None
     pairs: list[_Pair] = []
     taken: set[str] = set()
-    moved = {"val": 0, "test": 0}
+    moved, alike = {"val": 0, "test": 0}, {"val": 0, "test": 0}
+    split_of = _splits_of(source, samples, train)
+    held_out = [s for s in samples if split_of[s.name] in moved and s.name not in corrected]
+    same, resembling = _resembling(held_out, corrections, known)
+    corrected.update(same)
+    placed = {correction.name for correction in same.values()}
     for sample in samples:
-        split = sample.split or train
-        if source.splits is not None:
-            split = source.splits.get(sample.name, split)
+        split = split_of[sample.name]
         correction = corrected.get(sample.name)
-        if correction is not None and split in moved:
+        if split is not None and split in moved and correction is not None:
             moved[split] += 1
+        elif split is not None and sample.name in resembling:
+            alike[split] += 1
+            split = train
         name = sample.name.removeprefix(f"{sample.split}/").replace("/", "_")
         pairs.append(
             _Pair(
@@ -251,14 +259,13 @@ def _plan(
                 correction=correction,
             )
         )
-    known = {sample.name for sample in samples}
     for correction in corrections:
-        if correction.original not in known:
+        if correction.original not in known and correction.name not in placed:
             stem = _free(correction.name, train, taken)
             origin = Origin(None, correction.name)
             image = correction.image_path
             pairs.append(_Pair(train, stem, image, None, origin, correction))
-    return pairs, tuple(_notes(corrections, moved))
+    return pairs, tuple(_notes(corrections, moved, alike))
 
 
 def _free(stem: str, split: str | None, taken: set[str]) -> str:
@@ -271,13 +278,48 @@ def _free(stem: str, split: str | None, taken: set[str]) -> str:
     return free
 
 
-def _notes(corrections: Sequence[Correction], moved: Mapping[str, int]) -> list[str]:
+def _resembling(
+    held_out: Sequence[Sample], corrections: Sequence[Correction], known: Set[str]
+) -> tuple[dict[str, Correction], set[str]]:
+    """Corrections of images that were saved anew, by their samples, and all samples that resemble
+    a corrected image.
+    """
+    twins = find_twins([s.image_path for s in held_out], [c.image_path for c in corrections])
+    same = {
+        sample.name: corrections[place]
+        for sample, places in zip(held_out, twins, strict=True)
+        for place in places
+        if corrections[place].original not in known
+        and same_pixels(sample.image_path, corrections[place].image_path)
+    }
+    return same, {sample.name for sample, places in zip(held_out, twins, strict=True) if places}
+
+
+def _splits_of(
+    source: Source, samples: Sequence[Sample], train: str | None
+) -> dict[str, str | None]:
+    """Split of each sample before corrections."""
+    given = {sample.name: sample.split or train for sample in samples}
+    if source.splits is not None:
+        return {name: source.splits.get(name, split) for name, split in given.items()}
+    return given
+
+
+def _notes(
+    corrections: Sequence[Correction], moved: Mapping[str, int], alike: Mapping[str, int]
+) -> list[str]:
     notes = [f"Corrected or added by hand, and in train: {count(len(corrections), 'mask')}."]
     for split, number in moved.items():
         if number:
             notes.append(
                 f"{count(number, 'corrected image')} of the {split} split moved to train, so that "
                 f"nothing is judged on an image that was learnt from."
+            )
+    for split, number in alike.items():
+        if number:
+            notes.append(
+                f"{count(number, 'near-duplicate')} of corrected images moved from the {split} "
+                f"split to train too."
             )
     return notes
 

@@ -1,6 +1,8 @@
 """Corrected masks on disk, and the data set that is made with them."""
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from autoseg.config import ClassInfo, SearchConfig
 from autoseg.corrected_data import read_manifest
 from autoseg.corrections import Corrections
 from autoseg.data.dataset import CheckedDataset, check_dataset
-from autoseg.data.sample import SAMPLE_CLASSES
+from autoseg.data.sample import SAMPLE_CLASSES, make_sample_dataset
 from autoseg.data.splits import Splits, make_splits
 from autoseg.errors import DatasetError, RunError
 from autoseg.image_roles import write_roles
@@ -197,6 +199,57 @@ def test_a_corrected_test_image_moves_to_train_and_it_is_said(workspace, tmp_pat
     assert any(
         "1 corrected image of the test split" in note for note in read_manifest(made.source).notes
     )
+
+
+def test_a_test_image_that_was_saved_anew_is_corrected_and_not_judged_on(workspace, tmp_path):
+    """Pasted as a PNG it was learnt from as a new image, and the JPEG stayed in the test."""
+    folder = make_sample_dataset(tmp_path / "many", 70, size=(96, 96))
+    workspace.add_dataset(folder)
+    dataset = check_dataset(folder)
+    run, splits = searched(workspace, dataset, "many-1")
+    held_out = dataset.samples[splits.test[0]]
+    Image.open(held_out.image_path).save(tmp_path / "pasted.png")
+    mask = np.full((96, 96), 1, np.uint8)
+    workspace.add_correction("many", "pasted", tmp_path / "pasted.png", mask, CLASSES)
+    made = workspace.with_corrections("many", run)
+    again = check_dataset(made.source)
+    test = {again.contents[i] for i in make_splits(again, 0).test}
+    assert test == {dataset.contents[i] for i in splits.test[1:]}
+    assert len(again) == len(dataset)
+    learnt = masks_by_content(again)[dataset.contents[splits.test[0]]]
+    assert np.array_equal(learnt, mask)
+    notes = read_manifest(made.source).notes
+    assert any("1 corrected image of the test split" in note for note in notes)
+
+
+def test_the_near_duplicate_of_a_corrected_test_image_leaves_the_test_too(workspace, tmp_path):
+    """One of two was corrected and learnt from; its twin stayed in the test."""
+    folder = make_sample_dataset(tmp_path / "many", 70, size=(96, 96))
+    brighter = np.asarray(Image.open(folder / "images" / "scene_003.jpg")).astype(int) + 6
+    twin = Image.fromarray(brighter.clip(0, 255).astype(np.uint8))
+    twin.save(folder / "images" / "scene_900.png")
+    shutil.copy(folder / "masks" / "scene_003.png", folder / "masks" / "scene_900.png")
+    workspace.add_dataset(folder)
+    dataset = check_dataset(folder)
+    names = [sample.name for sample in dataset.samples]
+    pair = {names.index("scene_003"), names.index("scene_900")}
+    rest = [i for i in range(len(dataset)) if i not in pair]
+    splits = replace(
+        make_splits(dataset, 0),
+        train=tuple(rest[:50]), val=tuple(rest[50:60]), test=tuple(sorted({*rest[60:], *pair})),
+    )  # fmt: skip
+    run = write_records(workspace, "many-1", folder, SearchConfig(60), "done")
+    write_roles(run, dataset, splits)
+    corrected = dataset.samples[names.index("scene_003")]
+    mask = np.full((96, 96), 1, np.uint8)
+    workspace.add_correction("many", "x", corrected.image_path, mask, CLASSES)
+    made = workspace.with_corrections("many", run)
+    again = check_dataset(made.source)
+    split_of = {sample.image_path.stem: sample.split for sample in again.samples}
+    assert split_of["scene_003"] == split_of["scene_900"] == "train"
+    assert sum(split == "test" for split in split_of.values()) == len(splits.test) - 2
+    notes = read_manifest(made.source).notes
+    assert any("1 near-duplicate of corrected images moved from the test" in n for n in notes)
 
 
 def test_nothing_changed_nothing_built(workspace, photos):

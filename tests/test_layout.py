@@ -29,7 +29,7 @@ ROWS = [
     ("bundle", "bundle_*", "card", "card_*", "export"),
     ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
-    ("corrections", "corrected_data", "image_roles", "continuing"),
+    ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
     ("fold_results", "judging", "examples", "live", "estimate", "finishing"),
     ("sources",),
     ("stages",),

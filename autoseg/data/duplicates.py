@@ -1,5 +1,7 @@
 """Near-duplicates: copies, crops' neighbours and video frames that must not be torn apart."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autoseg.data.dataset import CheckedDataset
@@ -24,16 +26,29 @@ def group_near_duplicates(dataset: CheckedDataset) -> tuple[np.ndarray, bool]:
     thumbnails correlate; so do exact copies. Where that chains much of the set into one group (a
     video, a fixed camera), the rule is tightened, as one group cannot be split.
     """
-    limit = max(_MAX_GROUP, _MAX_GROUP_SHARE * len(dataset))
+    return group_alike(dataset.hashes, dataset.thumbnails, dataset.contents)
+
+
+def group_alike(
+    hashes: np.ndarray, thumbnails: np.ndarray, contents: Sequence[bytes]
+) -> tuple[np.ndarray, bool]:
+    """As `group_near_duplicates`, of images by what was noted of them.
+
+    Args:
+        hashes: (N,) uint64 difference hashes.
+        thumbnails: (N, 16, 16) uint8 grey.
+        contents: Digest of each file.
+    """
+    limit = max(_MAX_GROUP, _MAX_GROUP_SHARE * len(hashes))
     tightened = False
     for bits, correlation in _STEPS:
-        groups = link(dataset.hashes, dataset.thumbnails, bits, correlation)
+        groups = link(hashes, thumbnails, bits, correlation)
         if np.bincount(groups).max() <= limit:
             break
         tightened = True
     else:
-        groups = np.arange(len(dataset))
-    return _join_copies(groups, dataset.contents), tightened
+        groups = np.arange(len(hashes))
+    return _join_copies(groups, contents), tightened
 
 
 def link(hashes: np.ndarray, thumbnails: np.ndarray, bits: int, correlation: float) -> np.ndarray:
@@ -60,7 +75,7 @@ def link(hashes: np.ndarray, thumbnails: np.ndarray, bits: int, correlation: flo
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _join_copies(groups: np.ndarray, contents: tuple[bytes, ...]) -> np.ndarray:
+def _join_copies(groups: np.ndarray, contents: Sequence[bytes]) -> np.ndarray:
     """Put exact copies of one file into one group."""
     first: dict[bytes, int] = {}
     for place, content in enumerate(contents):
