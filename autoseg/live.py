@@ -60,11 +60,13 @@ class LivePictures:
         self._dataset = dataset
         self._bench = bench
         self._recipe_of = recipe_of
-        self._left_s = BUDGET_SHARE * budget_s
+        shown = run.json("live/live.json") or {}
+        self._best = float(shown.get("score", -1.0))
+        self._drawing = int(shown.get("drawing", -1))
+        self._used_s = float(shown.get("seconds", 0.0))
+        self._most_s = BUDGET_SHARE * budget_s
         self._slowness = 1.0
         self._count: int | None = None
-        shown = run.json("live/live.json")
-        self._best = float(shown["score"]) if shown else -1.0
 
     def offer(self, number: int, weights: Weights, confusions: np.ndarray) -> None:
         """Draw anew if this trial scores better than the one shown, and there is time for it.
@@ -81,7 +83,7 @@ class LivePictures:
         each_s = _DRAWING_S + self._bench.plan.costs[recipe.encoder_name].validation_s
         # The first draw says how many; it leaves time for some more.
         share = FIRST_SHARE if self._count is None else 1.0
-        affordable = int(share * self._left_s / (self._slowness * each_s))
+        affordable = int(share * (self._most_s - self._used_s) / (self._slowness * each_s))
         count = min(MAX_IMAGES, affordable) if self._count is None else self._count
         if count < 1 or count > affordable:
             return
@@ -95,7 +97,7 @@ class LivePictures:
             free_memory(self._bench.device)  # Training needs it more.
         seconds = time.monotonic() - started
         self._slowness = seconds / (count * each_s)
-        self._left_s -= seconds
+        self._used_s += seconds
         self._best = score
 
     def _spread(self, count: int) -> list[int]:
@@ -106,17 +108,34 @@ class LivePictures:
     def _draw(
         self, number: int, recipe: Recipe, weights: Weights, score: float, indices: Sequence[int]
     ) -> None:
+        """Write pictures under new names, then the record, and then remove the former ones.
+
+        Whoever reads meanwhile, or after a kill, has the pictures that the record is about.
+        """
+        started = time.monotonic()
+        self._drawing += 1
         forward = self._network(recipe, weights)
         rows = []
         for place, index in enumerate(indices):
             picture, value = self._picture(forward, recipe, index)
-            name = f"{place}.jpg"
+            name = f"{self._drawing}-{place}.jpg"
             with replacing(self._run.live / name) as temporary:
                 temporary.write_bytes(picture)
             known = round(value, 4) if np.isfinite(value) else None
             rows.append({"file": name, "name": self._dataset.samples[index].name, "iou": known})
-        record = {"trial": number, "score": score, "updated_at": time.time(), "images": rows}
+        record = {
+            "trial": number,
+            "score": score,
+            "updated_at": time.time(),
+            "drawing": self._drawing,
+            "seconds": round(self._used_s + time.monotonic() - started, 3),
+            "images": rows,
+        }
         write_json(self._run.live / "live.json", record)
+        shown = {row["file"] for row in rows}
+        for path in self._run.live.glob("[!.]*.jpg"):
+            if path.name not in shown:
+                path.unlink(missing_ok=True)
 
     def _network(self, recipe: Recipe, weights: Weights) -> Forward:
         # Numbers drawn for weights that are not kept must not change the training around this.

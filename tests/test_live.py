@@ -149,5 +149,37 @@ def test_a_new_record_replaces_the_former_whole(pictures, run, trained):
     pictures.offer(1, weights, better(confusions))
     assert json.dumps(record(run)) != first
     assert sorted(path.name for path in run.live.iterdir()) == [
-        "0.jpg", "1.jpg", "2.jpg", "3.jpg", "live.json"
+        "1-0.jpg", "1-1.jpg", "1-2.jpg", "1-3.jpg", "live.json"
     ]  # fmt: skip
+
+
+def test_a_kill_while_drawing_leaves_the_pictures_that_the_record_is_about(
+    pictures, run, trained, monkeypatch
+):
+    """New pictures stood under the names of the former ones, with the former trial and scores."""
+    weights, confusions = trained
+    pictures.offer(0, weights, confusions)
+    before = {row["file"]: (run.live / row["file"]).read_bytes() for row in record(run)["images"]}
+
+    def killed(path: Path, value: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autoseg.live.write_json", killed)
+    other = {name: tensor + 0.5 for name, tensor in weights.items()}
+    with pytest.raises(KeyboardInterrupt):
+        pictures.offer(1, other, better(confusions))
+    assert record(run)["trial"] == 0
+    after = {row["file"]: (run.live / row["file"]).read_bytes() for row in record(run)["images"]}
+    assert after == before
+
+
+def test_a_search_that_goes_on_has_no_new_time_to_draw(run, dataset, bench, trained):
+    weights, confusions = trained
+    first = LivePictures(run, dataset, bench, lambda number: RECIPE, budget_s=60.0)
+    first.offer(0, weights, confusions)
+    used = record(run)["seconds"]
+    assert 0 < used < 30
+    # The share of this budget is used up already.
+    resumed = LivePictures(run, dataset, bench, lambda number: RECIPE, budget_s=50 * used)
+    resumed.offer(1, weights, better(confusions))
+    assert record(run)["trial"] == 0
