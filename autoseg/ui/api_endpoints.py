@@ -48,6 +48,28 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
     return inner
 
 
+class Record(gr.JSON):
+    """JSON as assistants can use it: of Gradio's own the schema is none that they accept, and the
+    answer reads "root={...}".
+    """
+
+    def __init__(self, schema: dict[str, Any], label: str) -> None:
+        self.schema = schema
+        super().__init__(label=label, visible=False)
+
+    def get_block_name(self) -> str:
+        """What the page draws it as."""
+        return "json"
+
+    def api_info(self) -> dict[str, Any]:
+        """What programs are told of it."""
+        return self.schema
+
+    def postprocess(self, value: Any) -> Any:
+        """The value, which is JSON already."""
+        return value
+
+
 class Api:
     """What the endpoints do; their docstrings are what programs and assistants are told."""
 
@@ -331,15 +353,17 @@ def build(workspace: Workspace, access: Access) -> None:
     def number(name: str, value: float | None = None) -> gr.Number:
         return gr.Number(value, label=name, visible=False)
 
-    def record(name: str) -> gr.JSON:
-        return gr.JSON(label=name, visible=False)
+    def record(name: str) -> Record:
+        return Record({"type": "object", "additionalProperties": {}}, name)
 
     def file(name: str) -> gr.File:
         # A file, not an image: what is no image gets our words, not Gradio's.
         return gr.File(label=name, visible=False)
 
+    mapping = Record({"type": "object", "additionalProperties": {"type": "string"}}, "mapping")
+    runs = Record({"type": "array", "items": {"type": "object"}}, "runs")
     endpoints: tuple[tuple[Callable[..., Any], list[Any], list[Any]], ...] = (
-        (api.check, [file("file"), text("dataset"), record("mapping")], [record("found")]),
+        (api.check, [file("file"), text("dataset"), mapping], [record("found")]),
         (
             api.search,
             [
@@ -355,7 +379,7 @@ def build(workspace: Workspace, access: Access) -> None:
             [record("run")],
         ),
         (api.status, [text("run")], [record("run")]),
-        (api.runs, [], [record("runs")]),
+        (api.runs, [], [runs]),
         (api.stop, [text("run")], [record("run")]),
         (
             api.predict,
