@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from autoseg.bundle import BundleInfo, save_bundle
 from autoseg.card import render_card
@@ -39,6 +40,7 @@ from autoseg.training.hardware import device_name
 from autoseg.training.trial import build_network, preprocessing_of
 
 FORMER_NOTE = "The former model is the one that training started from, on the same images."
+FORMER_KEPT = "Training on made it no better; the former weights were kept."
 FORMER_LATE = "There was no time to score the model that training started from beside it."
 
 
@@ -83,6 +85,7 @@ class Finish:
             seed=self.config.seed,
             facts={
                 "compared_with": "default recipe" if self.former is None else "former model",
+                "kept_former": self.kept_former,
                 **self._validation_facts(candidates),
                 "trials": sum(t.status != "set aside" for t in self.journal.trials.values()),
                 "seconds": round(self.clock.elapsed(), 1),
@@ -119,6 +122,8 @@ class Finish:
         """The former model, else the default recipe, on the same images, and a sentence on it."""
         late_s = self.clock.elapsed() + judged.seconds - self.clock.budget_s
         is_late = late_s > 0
+        if self.kept_former:
+            return None, FORMER_KEPT
         if self.former is not None:
             former, is_late = self.former, late_s > self._grace_s
             theirs = None if is_late else self._predict(judged, former.recipe, former.weights)
@@ -132,6 +137,16 @@ class Finish:
         recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
         theirs = self._predict(judged, recipe, weights)
         return theirs, default_note(recipe.epochs, won, n_candidates)
+
+    @property
+    def kept_former(self) -> bool:
+        """Whether the model is the one that training started from, as what came after was worse."""
+        if self.former is None:
+            return False
+        before, after = self.former.weights, self.final.weights
+        return before.keys() == after.keys() and all(
+            torch.equal(before[name].cpu(), after[name].cpu()) for name in before
+        )
 
     @property
     def _grace_s(self) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from autoseg.config import SearchConfig, to_dict
 from autoseg.errors import AutosegError, PausedError, RunError, StoppedEarlyError
 from autoseg.files import autoseg_home, sweep_parts
+from autoseg.finishing import FORMER_KEPT
 from autoseg.search.budget import Clock
 from autoseg.search.devices import turn_on
 from autoseg.search.journal import Journal
@@ -163,7 +164,8 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
             journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
         raise
     run.clear_requests()  # One that came too late.
-    journal.close("done", "The model is ready.")
+    report = run.json("report/report.json") or {}
+    journal.close("done", FORMER_KEPT if report.get("kept_former") else "The model is ready.")
     journal.drop_weights()
 
 

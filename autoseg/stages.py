@@ -36,7 +36,7 @@ from autoseg.search.calibration import (
     make_plan,
     plan_training_on,
 )
-from autoseg.search.final import train_final
+from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.folds import fold_seconds, train_folds
 from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
 from autoseg.search.journal import Journal
@@ -324,7 +324,7 @@ class Stages:
         if 0 not in self.journal.trials:
             recipe = self._goes_on(start)
             cost = plan.costs[recipe.encoder_name]
-            self.journal.begin_trial(0, recipe, "former model", cost.image_s)
+            self.journal.begin_trial(0, recipe, TRAINED_ON, cost.image_s)
         return 0, self.journal.trials[0].recipe
 
     def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:

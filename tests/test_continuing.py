@@ -19,6 +19,7 @@ from autoseg.data.images import read_mask
 from autoseg.data.sample import make_sample_dataset
 from autoseg.data.splits import make_splits
 from autoseg.errors import BundleError, DatasetError, StoppedEarlyError
+from autoseg.finishing import FORMER_KEPT
 from autoseg.image_roles import read_roles, write_roles
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder
@@ -212,6 +213,17 @@ def test_the_copy_of_the_model_is_whole(parent, tmp_path):
     start = load_start(str(parent.run.model), run)
     assert load_start(str(tmp_path / "gone"), run).recipe == start.recipe
     assert start.roles.by_name() == read_roles(parent.run).by_name()
+
+
+def test_a_training_that_made_it_worse_says_so(room, parent, tmp_path, monkeypatch):
+    """The state said that the model was ready, and the report put it 0.0 points above itself."""
+    monkeypatch.setattr("autoseg.search.final.clearly_better", lambda first, second: True)
+    asked = config(CHILD_S, start_from=str(parent.run.model))
+    result = run_search(room.photos, asked, tmp_path / "run")
+    before, after = (load_bundle(r.run.model).model.state_dict() for r in (parent, result))
+    assert all(bool((before[name] == after[name]).all()) for name in before)
+    assert result.report["default_note"] == result.run.state().message == FORMER_KEPT
+    assert result.report["difference"] is None
 
 
 @pytest.mark.slow

@@ -17,6 +17,9 @@ RESERVE_S = 3.0
 MIN_STEPS = 4
 """Optimizer steps below which a budget is refused."""
 
+MIN_STEPS_ON = 20
+"""The same for a model that is trained on: fewer would give back what it began with."""
+
 
 @dataclass
 class Clock:
@@ -149,13 +152,21 @@ def trial_epochs(reference_epochs: float) -> float:
     return max(step for step in (4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0) if step <= wanted)
 
 
-def check_enough(clock: Clock, step_s: float) -> None:
+def check_enough(
+    clock: Clock, step_s: float, steps: int = MIN_STEPS, scoring_s: float = 0.0
+) -> None:
     """Refuse a budget in which nothing can be trained.
+
+    Args:
+        clock: The run's, with what the end takes kept back.
+        step_s: One optimizer step, in seconds.
+        steps: How many there must be time for.
+        scoring_s: Scoring before and after them, in seconds.
 
     Raises:
         BudgetError: With the budget that would do.
     """
-    needed = MIN_STEPS * step_s
+    needed = steps * step_s + scoring_s
     if clock.left() < needed:
         least = clock.elapsed() + clock.reserve_s + needed
         raise BudgetError(

@@ -19,6 +19,7 @@ from autoseg.encoders import (
 from autoseg.errors import TrainingError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
+    MIN_STEPS_ON,
     SEARCH_FROM_EPOCHS,
     Clock,
     EncoderCost,
@@ -228,7 +229,9 @@ def plan_training_on(
     check_latency({name: cost}, config.max_latency_ms)
     # The former model is judged beside the new one.
     reserve_s = clock.reserve_s = reserve(work.task, cost, clock.budget_s, n_models=2)
-    check_enough(clock, cost.step_s * recipe.batch_size)
+    val = validation_subset(work.task, cost, clock.budget_s, config.seed)
+    scoring_s = 2 * cost.validation_s * len(val)  # Before the training and after it.
+    check_enough(clock, cost.step_s * recipe.batch_size, MIN_STEPS_ON, scoring_s)
     epochs_left = clock.left() / (cost.step_s * n_train)
     windows, features = decoder_phase(cost, n_train, clock.left(), epochs_left, searches=False)
     is_vit = find_encoder(name).kind == "vit"
@@ -252,7 +255,7 @@ def plan_training_on(
         max_trials=1,
         decoder_windows=windows,
         decoder_features=features,
-        val=validation_subset(work.task, cost, clock.budget_s, config.seed),
+        val=val,
         reserve_s=reserve_s,
         evaluation_images=evaluation_images(work.task),
     )

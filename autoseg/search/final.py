@@ -8,9 +8,10 @@ import numpy as np
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
-from autoseg.errors import BudgetError, TrainingError
+from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
 from autoseg.metrics import clearly_better
 from autoseg.search.bench import Bench
+from autoseg.search.budget import MIN_STEPS, check_enough
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
 from autoseg.training.schedule import Schedule
@@ -24,6 +25,9 @@ EVALUATION_SHARE = 0.06
 """Share of the final phase that scoring may take."""
 
 MAX_EVALUATIONS = 6
+
+TRAINED_ON = "former model"
+"""Origin of the trial of a run that trains a former model on."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ def train_final(
         before = _begun(trial, start, weights, former)
         schedule = _schedule(bench, recipe, time_left())
         nothing = before is None or (start is not None and start.windows == 0)
+        if former is None and journal.trials[number].origin == TRAINED_ON:
+            _refuse_unchanged(bench, journal, recipe, time_left())
         if schedule is None and former is None and nothing:
             raise BudgetError(
                 "The time was used up before anything could be trained: preparing took longer "
@@ -95,6 +101,24 @@ def train_final(
     recipe = _finished(journal, number, result, reason, recipe)
     assert chosen.best is not None
     return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+
+
+def _refuse_unchanged(bench: Bench, journal: Journal, recipe: Recipe, left_s: float) -> None:
+    """Refuse to hand a former model back as the new one without having trained it.
+
+    Raises:
+        BudgetError: There is no time for a training step, with the budget that would do.
+        StoppedEarlyError: A stop was asked before the first step.
+    """
+    cost = bench.plan.costs[recipe.encoder_name]
+    step_s, scoring_s = cost.step_s * recipe.batch_size, cost.validation_s * len(bench.data.val)
+    clock = replace(journal.clock)  # As `time_left` sees it: the caller may keep more back.
+    clock.reserve_s = clock.budget_s - clock.elapsed() - left_s
+    check_enough(clock, step_s, MIN_STEPS, scoring_s)
+    if not bench.keep_going():
+        raise StoppedEarlyError(
+            "The search was stopped before anything was trained. The same command goes on."
+        )
 
 
 def _begun(

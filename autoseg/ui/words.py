@@ -68,6 +68,9 @@ def message(state: RunState) -> str:
         "Starting.": tr("Starting."),
         "Starting again.": tr("Starting again."),
         "The model is ready.": tr("The model is ready."),
+        "Training on made it no better; the former weights were kept.": tr(
+            "Training on made it no better; the former weights were kept."
+        ),
         "The search failed.": tr("The search failed."),
         "The search was interrupted.": tr("The search was interrupted."),
         "The search is paused. It goes on where it stood.": tr(

@@ -1,6 +1,7 @@
 """The final phase on tiny networks: what it continues, and what it falls back on."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from autoseg.config import Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
-from autoseg.errors import TrainingError
+from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
 from autoseg.model import build_model
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
-from autoseg.search.final import FinalModel, train_final
+from autoseg.search.final import TRAINED_ON, FinalModel, train_final
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
@@ -76,6 +77,19 @@ def test_training_that_breaks_keeps_the_weights_it_began_with(bench, journal, mo
     kept = final(bench, journal, 0, "fpn", seconds=1.0)
     assert all(bool(torch.isfinite(t).all()) for t in kept.weights.values())
     assert np.isfinite(journal.trials[0].recipe.epochs)
+
+
+@pytest.mark.parametrize("left_s", [-5.0, 0.0001])
+def test_a_former_model_without_time_to_train_it_is_not_handed_back(bench, journal, left_s):
+    """It came back as "done", 0.0 points above itself, without one step of training."""
+    weights = build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+    recipe = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
+    journal.begin_trial(0, recipe, TRAINED_ON)
+    with pytest.raises(BudgetError, match="Give it at least"):
+        train_final(bench, journal, 0, recipe, weights, lambda: left_s)
+    stopped = replace(bench, keep_going=lambda: False)
+    with pytest.raises(StoppedEarlyError):
+        train_final(stopped, journal, 0, recipe, weights, lambda: 60.0)
 
 
 def test_what_was_chosen_stays_chosen_when_the_run_goes_on(bench, journal, monkeypatch):
