@@ -8,7 +8,7 @@ from autoseg.data.class_files import CLASS_FILES
 from autoseg.data.images import IMAGE_SUFFIXES
 from autoseg.ui.scripts import read_beside, script, script_texts
 
-JS = script("zip_writer.js", "dropped_files.js", "dataset_drop.js")
+JS = script("crc.js", "zip_writer.js", "dropped_files.js", "dataset_drop.js")
 """The script. Its event is "uploaded"."""
 
 CSS = read_beside("dataset_drop.css")

@@ -6,33 +6,20 @@ from typing import Any
 
 import gradio as gr
 
+from autoseg.ui.scripts import script, script_texts
 from autoseg.ui.served import served
 
-JS = """(() => {
-  let last = null;
-  const save = async () => {
-    const value = props.value;
-    if (!value || !value.file || value.id === last) return;
-    last = value.id;
-    const answer = await fetch(value.file.url);
-    if (!answer.ok) throw new Error(`${value.name}: ${answer.status}`);
-    const anchor = document.createElement("a");
-    // Where the server names a file, its name would win over ours; a blob has none.
-    anchor.href = URL.createObjectURL(await answer.blob());
-    anchor.download = value.name;
-    element.append(anchor);
-    anchor.click();
-    anchor.remove();
-    setTimeout(() => URL.revokeObjectURL(anchor.href), 60000);
-  };
-  save();
-  watch("value", save);
-})();"""
-"""Saves each new value once; the id tells two downloads of the same file apart."""
+JS = script("downloader.js")
+"""Saves each new value once."""
+
+CSS = """
+div { padding: 8px 0; color: var(--error-text-color); }
+button { min-height: 32px; padding: 0 8px; text-decoration: underline; color: inherit; }
+"""
 
 
 class Downloader(gr.HTML):
-    """Saves the file of each new value; nothing of it is seen."""
+    """Saves the file of each new value; nothing of it is seen, unless it cannot be fetched."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Make a downloader; it must be on a tab that is open when it gets its value.
@@ -41,8 +28,8 @@ class Downloader(gr.HTML):
             kwargs: As `gr.HTML` takes them.
         """
         super().__init__(
-            value=None, html_template="<span hidden></span>", js_on_load=JS,
-            apply_default_css=False, **kwargs,
+            value=None, html_template='<div role="alert" hidden></div>', css_template=CSS,
+            js_on_load=JS, apply_default_css=False, texts=script_texts(JS), **kwargs,
         )  # fmt: skip
 
     def postprocess(self, value: Mapping[str, Any] | None) -> Any:  # type: ignore[override]

@@ -12,14 +12,15 @@ from typing import Any
 
 import gradio as gr
 
+from autoseg.ui.scripts import read_beside
 from autoseg.ui.served import served
 from autoseg.ui.texts import LANGUAGES, dictionary
 
 SCRIPTS = (
-    "texts.js", "dom.js", "pixels.js", "regions.js", "counting.js", "colors.js", "viewport.js", "painter.js",
-    "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js", "compare.js",
-    "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "pointing.js", "values.js",
-    "sending.js", "canvas.js",
+    "texts.js", "dom.js", "png.js", "pixels.js", "regions.js", "counting.js", "colors.js",
+    "viewport.js", "painter.js", "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js",
+    "compare.js", "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "pointing.js",
+    "values.js", "sending.js", "canvas.js",
 )  # fmt: skip
 """One concern each, in an order in which each uses only those before it."""
 
@@ -32,7 +33,7 @@ def _joined(names: tuple[str, ...]) -> str:
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
-JS = "(() => {\n" + _joined(SCRIPTS) + "\n})();"
+JS = "(() => {\n" + read_beside("crc.js") + _joined(SCRIPTS) + "\n})();"
 """The script, run once for each canvas. Its events are "corrected" and "export"."""
 
 CSS = _joined(("mask_canvas.css",))

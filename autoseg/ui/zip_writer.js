@@ -4,27 +4,13 @@
 const MAX_ZIP_BYTES = 2 ** 32 - 2 ** 24; // Beyond lies Zip64.
 const MAX_ZIP_FILES = 65000;
 
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value >>> 0;
-});
-
-function addToCrc(crc, bytes) {
-  let value = crc;
-  for (let at = 0; at < bytes.length; at += 1) {
-    value = CRC_TABLE[(value ^ bytes[at]) & 255] ^ (value >>> 8);
-  }
-  return value;
-}
-
 // CRC-32 of a file, read in pieces so that a large one needs no memory.
 async function crcOf(file) {
-  let crc = 0xffffffff;
+  let crc = CRC_START;
   const reader = file.stream().getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return (crc ^ 0xffffffff) >>> 0;
+    if (done) return endOfCrc(crc);
     crc = addToCrc(crc, value);
   }
 }

@@ -1,7 +1,8 @@
 """Script time of the mask canvas on a 4000x3000 image in headless Chromium.
 
 Each step is one movement of mouse, wheel or slider; its cost is everything that scripts do for it:
-the listeners and the frame that paints it. Target: 16 ms, one frame at 60 Hz.
+the listeners and the frame that paints it. For "count", which follows a stroke in slices, it is the
+longest slice. Target: 16 ms, one frame at 60 Hz.
 """
 
 import argparse
@@ -31,6 +32,13 @@ const timed = (run) => function (...given) {
 };
 const frame = window.requestAnimationFrame.bind(window);
 window.requestAnimationFrame = (run) => frame(timed(run));
+window.sliceMs = 0;
+const later = window.setTimeout.bind(window);
+window.setTimeout = (run, ...more) => later(function () {
+  const start = performance.now();
+  run();
+  window.sliceMs = Math.max(window.sliceMs, performance.now() - start);
+}, ...more);
 const listen = EventTarget.prototype.addEventListener;
 const kinds = ["input", "wheel", "pointermove", "pointerdown", "pointerup", "keydown"];
 EventTarget.prototype.addEventListener = function (kind, run, options) {
@@ -71,6 +79,54 @@ def measure(canvas: Canvas, step: Callable[[int], None]) -> list[float]:
         canvas.settle()
         spent.append(canvas.page.evaluate("window.scriptMs"))
     return spent
+
+
+def measure_correcting(canvas: Canvas, x: float, y: float) -> dict[str, list[float]]:
+    """Regions, fills, strokes and steps back, around a point of the page."""
+    page = canvas.page
+    slices: list[float] = []
+
+    def lift(number: int) -> None:
+        page.mouse.move(x - 200, y + 4 * number)
+        page.mouse.down()
+        page.mouse.move(x + 200, y + 4 * number)
+        page.evaluate("window.scriptMs = 0")
+        page.mouse.up()
+
+    def count(number: int) -> None:
+        lift(number)
+        page.evaluate("window.sliceMs = 0")
+        page.wait_for_timeout(1500)
+        slices.append(page.evaluate("window.sliceMs"))
+
+    def fill(number: int) -> None:
+        page.keyboard.press(str(2 + number % 2))
+        page.evaluate("window.scriptMs = 0")
+        page.mouse.click(x, y)
+
+    spent = {"select a region": measure(canvas, lambda number: page.mouse.click(x + number, y))}
+    canvas.button("Correct").click()
+    spent["end of a stroke"] = measure(canvas, lift)
+    measure(canvas, count)
+    spent["count, longest slice"] = slices
+    page.keyboard.press("g")
+    spent["fill a region"] = measure(canvas, fill)
+    spent["undo"] = measure(canvas, lambda _: canvas.stage.press("Control+z"))
+    page.keyboard.press("b")
+    canvas.button("View").click()
+    return spent
+
+
+def verdict(times: list[float]) -> str:
+    """Whether the target is met in 95 % of the steps, or in half of them."""
+    if quantile(times) < TARGET_MS:
+        return "yes"
+    return "half of them" if statistics.median(times) < TARGET_MS else "no"
+
+
+def quantile(times: list[float]) -> float:
+    """What 95 % of the steps do not exceed."""
+    return sorted(times)[int(0.95 * len(times))]
 
 
 def measure_all(canvas: Canvas) -> dict[str, list[float]]:
@@ -114,6 +170,7 @@ def measure_all(canvas: Canvas) -> dict[str, list[float]]:
     line = canvas.root.get_by_role("slider", name="Line between the two masks")
     spent["side by side"] = measure(canvas, lambda _: line.press("ArrowRight"))
     canvas.button("Side by side").click()
+    spent |= measure_correcting(canvas, x, y)
     canvas.button("Correct").click()
     page.mouse.move(x - 200, y)
     page.mouse.down()
@@ -146,9 +203,9 @@ def main() -> None:
         (
             name,
             f"{statistics.median(times):.1f}",
-            f"{sorted(times)[int(0.95 * len(times))]:.1f}",
+            f"{quantile(times):.1f}",
             f"{max(times):.1f}",
-            "yes" if statistics.median(times) < TARGET_MS else "no",
+            verdict(times),
         )
         for name, times in spent.items()
     ]

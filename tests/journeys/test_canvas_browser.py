@@ -1,5 +1,8 @@
 """The mask canvas in a real browser: what is painted, read, compared, drawn and sent back."""
 
+import re
+import struct
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +32,33 @@ TWO = (np.minimum(MASK, 1) * (MASK != 255)).astype(np.uint8)
 TWO_CONFIDENCE = np.linspace(128, 255, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint8)
 
 
+RAMP = np.random.default_rng(1).integers(1, 200, (HEIGHT, WIDTH)).astype(np.uint8)
+GREYS = [[k, k, k] for k in range(200)]
+
+
+def png_with_all_filters(mask: np.ndarray) -> bytes:
+    """A grey PNG whose rows are filtered in the five ways in turn."""
+    now = mask.astype(int)
+    left, up = np.pad(now, ((0, 0), (1, 0)))[:, :-1], np.pad(now, ((1, 0), (0, 0)))[:-1]
+    corner = np.pad(now, ((1, 0), (1, 0)))[:-1, :-1]
+    guesses = np.stack([left, up, corner])
+    nearest = np.abs(left + up - corner - guesses).argmin(0)  # The first of equals, as it must be.
+    paeth = np.take_along_axis(guesses, nearest[None], 0)[0]
+    predicted = [np.zeros_like(now), left, up, (left + up) // 2, paeth]
+    rows = b"".join(
+        bytes([y % 5, *((now[y] - predicted[y % 5][y]) % 256).tolist()]) for y in range(HEIGHT)
+    )
+    packed = zlib.compress(rows)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)),
+        (b"IDAT", packed[:99]), (b"IDAT", packed[99:]), (b"IEND", b""),
+    ]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanvasPage]:
     folder = tmp_path_factory.mktemp("canvas")
@@ -46,8 +76,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanvasPage]:
         ),
         "bare": write_value(folder, "bare", MASK[::-1].copy(), **{**classes, "editable": False}),
         "broken": write_value(folder, "broken", MASK, **classes),
+        "filtered": write_value(
+            folder, "filtered", RAMP, names=[str(k) for k in range(200)], palette=GREYS
+        ),
+        "colours": write_value(folder, "colours", MASK, **classes),
     }  # fmt: skip
     Path(values["broken"]["classes"]).write_bytes(b"no picture")
+    Path(values["filtered"]["classes"]).write_bytes(png_with_all_filters(RAMP))
+    Image.fromarray(MASK).convert("RGB").save(values["colours"]["classes"])
     with CanvasPage(folder, values) as page:
         yield page
 
@@ -84,6 +120,43 @@ def test_every_pixel_has_the_colour_of_its_class_and_background_is_the_photo(ser
         canvas.slide("Opacity", opacity)
         wanted = blended(image, colors_of(MASK), (MASK > 0) & known, opacity)
         assert np.abs(canvas.pixels() - wanted)[known].max() <= 3
+
+
+def test_classes_are_read_as_written_with_each_of_the_five_filters(canvas, served):
+    with Image.open(served.folder / "filtered-classes.png") as image:
+        assert np.array_equal(np.array(image), RAMP)
+    canvas.show("filtered").slide("Opacity", 1)
+    assert np.array_equal(canvas.pixels(), np.repeat(RAMP[..., None], 3, -1))
+
+
+def test_a_browser_that_changes_what_is_read_from_a_canvas_reads_classes_right(served, page):
+    """Brave and Firefox (resistFingerprinting) turned classes into their neighbours, unnoticed."""
+    page.add_init_script(
+        """const read = CanvasRenderingContext2D.prototype.getImageData;
+        CanvasRenderingContext2D.prototype.getImageData = function (...box) {
+          const found = read.apply(this, box);
+          for (let i = 0; i < found.data.length; i++) found.data[i] ^= i % 4 === 3 ? 0 : 1;
+          return found;
+        };"""
+    )
+    canvas = open_page(served, page).show("plain")
+    assert "leaf" in canvas.hover(6, 8)
+    page.click("#show-colours")  # No grey file, which only a canvas could read.
+    canvas.root.get_by_text("The image could not be loaded.").wait_for()
+
+
+def test_a_mask_in_three_equal_channels_is_read_by_a_canvas(canvas):
+    assert "leaf" in canvas.show("colours").hover(6, 8)
+
+
+def test_pixels_and_hover_are_right_where_a_css_pixel_is_one_and_a_half(served, browser):
+    context = browser.new_context(device_scale_factor=1.5)
+    page = context.new_page()
+    canvas = open_page(served, page).show("plain")
+    assert "spot" in canvas.hover(9, 11)
+    canvas.slide("Opacity", 1)
+    assert (canvas.pixels()[MASK == 2] == PALETTE[2]).all()
+    context.close()
 
 
 def test_pixels_left_out_are_striped(canvas):
@@ -328,6 +401,23 @@ def test_a_download_is_asked_for_and_saved_under_its_name(canvas, served):
     assert served.events() == [sent]
 
 
+def test_a_download_that_fails_says_so_and_can_be_tried_again(canvas, served):
+    canvas.show("plain")
+    errors = []
+    canvas.page.on("pageerror", lambda error: errors.append(error))
+    canvas.page.route(re.compile("file="), lambda route: route.abort())
+    canvas.button("Download").click()
+    canvas.root.get_by_role("menuitem").first.click()
+    problem = canvas.page.get_by_role("alert").filter(has_text="could not be downloaded")
+    problem.wait_for()
+    canvas.page.unroute(re.compile("file="))
+    with canvas.page.expect_download() as saved:
+        problem.get_by_role("button", name="Try again").click()
+    assert saved.value.suggested_filename == "模型 mask.png"
+    assert errors == [] and not problem.is_visible()
+    served.events()
+
+
 def test_a_chinese_browser_sees_chinese(served, browser):
     page = browser.new_page(locale="zh-CN")
     canvas = open_page(served, page)
@@ -343,6 +433,7 @@ def test_a_phone_pinches_taps_and_scrolls_nothing_sideways(served, browser):
     page = context.new_page()
     canvas = open_page(served, page).show("plain")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    canvas.stage.scroll_into_view_if_needed()
     page.touchscreen.tap(*canvas.place(45, 15))
     assert "leaf · 352 px" in canvas.root.locator(".mc-region").inner_text()
     small = [

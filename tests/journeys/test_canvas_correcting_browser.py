@@ -440,6 +440,17 @@ def test_drawings_that_fill_the_memory_are_kept_and_the_user_is_told(canvas, ser
     assert np.array_equal(sent(canvas, served), np.where(both, 1, MASK))
 
 
+@pytest.mark.parametrize("phone", [False, True])
+def test_a_phone_gives_drawings_less_memory(served, browser, phone):
+    context = browser.new_context(has_touch=phone, is_mobile=phone)
+    canvas = open_page(served, context.new_page()).show("plain")
+    canvas.button("Correct").click()
+    canvas.page.evaluate("autosegDrafts.set('large', { bytes: 2e8, forgetSteps() { } })")
+    canvas.drag((30, 5), (30, 5))
+    assert canvas.root.locator(".mc-many").is_visible() == phone
+    context.close()
+
+
 def test_the_browser_asks_before_it_leaves_unsaved_corrections(canvas, served):
     asked = []
 

@@ -286,7 +286,19 @@ class MaskCanvas {
     };
     const observer = new ResizeObserver(() => (this.root.isConnected ? measure() : this.end(observer)));
     observer.observe(this.stage);
+    this.watchRatio(measure);
     this.root.addEventListener("fullscreenchange", () => this.root.classList.toggle("mc-full", document.fullscreenElement === this.root));
+  }
+
+  /** The page was zoomed, or moved to a screen with pixels of another size. */
+  watchRatio(measure) {
+    const ratio = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    const changed = () => {
+      if (!this.root.isConnected) return;
+      measure();
+      this.watchRatio(measure);
+    };
+    ratio.addEventListener("change", changed, { once: true });
   }
 
   /** The canvas was taken off the page for good: another is made when it comes back. */

@@ -1,6 +1,11 @@
 // A mask being corrected: shapes that set pixels, and steps that can be taken back.
 const TILE = 256;
-const MOST_STEP_BYTES = 2e8;
+
+/** Memory for all drawings. A phone closes a page that takes much; some browsers say how much there is. */
+const MOST_DRAFT_BYTES = matchMedia("(pointer: coarse)").matches
+  ? 1.5e8
+  : Math.min(1e9, 1.25e8 * (navigator.deviceMemory || 8));
+const MOST_STEP_BYTES = MOST_DRAFT_BYTES / 5;
 
 class Correction {
   /** @param start what the eraser brings back; @param model what "changed" is counted against. */
@@ -181,11 +186,6 @@ class Correction {
   }
 }
 
-function sameBytes(one, two) {
-  for (let i = 0; i < one.length; i++) if (one[i] !== two[i]) return false;
-  return true;
-}
-
 /** Where the long sides of a stroke cross a row. */
 function sidesOf(from, along, long, radius, y) {
   const found = [];
@@ -211,7 +211,6 @@ const stepBytes = (step) => [...step.values()].reduce((sum, copy) => sum + copy.
 /** Unsaved corrections by result, also of canvases that were taken off the page, the newest last. */
 const DRAFTS = (globalThis.autosegDrafts ??= new Map());
 
-const MOST_DRAFT_BYTES = 1e9;
 const draftBytes = () => [...DRAFTS.values()].reduce((sum, draft) => sum + draft.bytes, 0);
 
 /** A drawing is never dropped for room: the steps of the others are, and then a notice asks. */

@@ -43,10 +43,6 @@ class Painter {
     if (region) context.drawImage(this.outline, 0, 0);
   }
 
-  clear() {
-    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-  }
-
   /** The view in pixels of the canvas, and the columns of the image that are on it. */
   frame(view) {
     const scale = view.scale * this.ratio;

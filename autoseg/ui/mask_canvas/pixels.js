@@ -10,16 +10,37 @@ async function fetched(file) {
 
 /** A grey 8-bit PNG as {width, height, data}, exactly as it was written. */
 async function readGrey(file) {
-  const bitmap = await createImageBitmap(await fetched(file), EXACT);
+  const blob = await fetched(file);
+  return (await unpackedGrey(await blob.arrayBuffer())) || readByCanvas(blob);
+}
+
+/** Other kinds of files, by a canvas; not in browsers that change what is read from one. */
+async function readByCanvas(blob) {
+  const bitmap = await createImageBitmap(blob, EXACT);
   const { width, height } = bitmap;
-  const canvas = make("canvas", { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = make("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
   const data = new Uint8Array(pixels.length);
   for (let i = 0; i < pixels.length; i++) data[i] = pixels[i]; // Little-endian: the red byte.
+  const opaque = (word) => word >>> 24 === 255; // A canvas that is too large for the browser stays empty.
+  if (!opaque(pixels[0]) || !opaque(pixels.at(-1)) || !readsBackExactly()) {
+    throw new Error("This browser does not give back the pixels of a picture.");
+  }
   return { width, height, data };
+}
+
+function readsBackExactly() {
+  const context = make("canvas", { width: 16, height: 16 }).getContext("2d", { willReadFrequently: true });
+  const given = new ImageData(Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : i >> 2)), 16, 16);
+  context.putImageData(given, 0, 0);
+  return sameBytes(context.getImageData(0, 0, 16, 16).data, given.data);
+}
+
+function sameBytes(one, two) {
+  for (let i = 0; i < one.length; i++) if (one[i] !== two[i]) return false;
+  return true;
 }
 
 /** The same map at another size, each pixel from its nearest. */
@@ -59,37 +80,4 @@ class Photo {
   close() {
     for (const level of this.levels) level.close();
   }
-}
-
-const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
-
-function pngChunk(type, body) {
-  const chunk = new Uint8Array(12 + body.length);
-  const view = new DataView(chunk.buffer);
-  view.setUint32(0, body.length);
-  chunk.set([...type].map((letter) => letter.charCodeAt(0)), 4);
-  chunk.set(body, 8);
-  let crc = 0xffffffff;
-  for (let i = 4; i < 8 + body.length; i++) crc = CRC[(crc ^ chunk[i]) & 255] ^ (crc >>> 8);
-  view.setUint32(8 + body.length, ~crc >>> 0);
-  return chunk;
-}
-
-/** Class indices as an 8-bit grey PNG; a canvas could only write colours. */
-async function writeGrey(width, height, data) {
-  const rows = new Uint8Array((width + 1) * height);
-  for (let y = 0; y < height; y++) rows.set(data.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
-  const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
-  const body = new Uint8Array(await new Response(packed).arrayBuffer());
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header[8] = 8; // Bits of each pixel; the zeros after it: grey, deflate, filters, not interlaced.
-  const mark = new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]);
-  const parts = [mark, pngChunk("IHDR", header), pngChunk("IDAT", body), pngChunk("IEND", new Uint8Array(0))];
-  return new Blob(parts, { type: "image/png" });
 }
