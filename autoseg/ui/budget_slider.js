@@ -4,7 +4,7 @@
   const slider = root.querySelector('input[type=range]');
   const field = root.querySelector('input[type=text]');
   const chinese = (document.documentElement.lang || '').startsWith('zh');
-  const say = (text) => (chinese && props.zh[text]) || text;
+  const say = (text) => (chinese && FIXED.zh[text]) || text;
   const unit = { s: 1, m: 60, h: 3600, d: 86400 };
 
   const seconds = (text) => {
@@ -20,14 +20,14 @@
   const named = (stop) => stop.replace(/[hm]/g, (letter) => ` ${words[letter]} `).trim();
   const nearest = (text) => {
     const wanted = Math.log(Math.max(1, seconds(text)));
-    const far = props.stops.map((stop) => Math.abs(Math.log(seconds(stop)) - wanted));
+    const far = FIXED.stops.map((stop) => Math.abs(Math.log(seconds(stop)) - wanted));
     return far.indexOf(Math.min(...far));
   };
 
   const place = (text) => {
     slider.value = nearest(text);
-    slider.setAttribute('aria-valuetext', named(props.stops[slider.value]));
-    const share = slider.value / (props.stops.length - 1);
+    slider.setAttribute('aria-valuetext', named(FIXED.stops[slider.value]));
+    const share = slider.value / (FIXED.stops.length - 1);
     slider.style.setProperty('--bs-share', `${100 * share}%`);
   };
   const draw = () => {
@@ -42,23 +42,23 @@
   title.textContent = say("Time budget");
   root.querySelector('.bs-info').textContent = say(
     "From the start to the finished model. Slide, or type any time, such as 45m or 1h30m.");
-  slider.max = props.stops.length - 1;
+  slider.max = FIXED.stops.length - 1;
   slider.setAttribute('aria-label', say("Time budget, as a slider"));
   field.setAttribute('aria-label', say("Time budget, as text"));
   const marks = root.querySelector('.bs-marks');
-  props.stops.forEach((stop, k) => {
-    if (!props.marked.includes(stop)) return;
+  FIXED.stops.forEach((stop, k) => {
+    if (!FIXED.marked.includes(stop)) return;
     const mark = document.createElement('span');
     mark.textContent = named(stop);
-    mark.style.left = `${(100 * k) / (props.stops.length - 1)}%`;
+    mark.style.left = `${(100 * k) / (FIXED.stops.length - 1)}%`;
     marks.append(mark);
   });
 
   slider.addEventListener('input', () => {
-    field.value = props.stops[slider.value];
+    field.value = FIXED.stops[slider.value];
     place(field.value);
   });
-  slider.addEventListener('change', () => choose(props.stops[slider.value]));
+  slider.addEventListener('change', () => choose(FIXED.stops[slider.value]));
   field.addEventListener('input', () => place(field.value));
   field.addEventListener('change', () => choose(field.value.trim()));
   watch('value', draw);

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from autoseg.ui.scripts import with_fixed
 from autoseg.ui.texts import dictionary
 
 STOPS = (
@@ -48,10 +49,12 @@ def budget_slider(value: str, **options: Any) -> gr.HTML:
         value,
         html_template=_HTML,
         css_template=_read("budget_slider.css"),
-        js_on_load=_read("budget_slider.js"),
+        js_on_load=with_fixed(
+            _read("budget_slider.js"),
+            stops=list(STOPS),
+            marked=list(_MARKED),
+            zh={text: chinese[text] for text in _TEXTS if text in chinese},
+        ),
         apply_default_css=False,
-        stops=list(STOPS),
-        marked=list(_MARKED),
-        zh={text: chinese[text] for text in _TEXTS if text in chinese},
         **options,
     )

@@ -6,7 +6,7 @@ import gradio as gr
 
 from autoseg.data.class_files import CLASS_FILES
 from autoseg.data.images import IMAGE_SUFFIXES
-from autoseg.ui.scripts import read_beside, script, script_texts
+from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 
 JS = script("crc.js", "zip_writer.js", "dropped_files.js", "dataset_drop.js")
 """The script. Its event is "uploaded"."""
@@ -27,10 +27,12 @@ class DatasetDrop(gr.HTML):
             value=None,
             html_template='<div class="dd"></div>',
             css_template=CSS,
-            js_on_load=JS,
+            js_on_load=with_fixed(
+                JS,
+                texts=script_texts(JS),
+                suffixes=sorted(IMAGE_SUFFIXES),
+                lists=sorted(CLASS_FILES),
+            ),
             apply_default_css=False,
-            texts=script_texts(JS),
-            suffixes=sorted(IMAGE_SUFFIXES),
-            lists=sorted(CLASS_FILES),
             **kwargs,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.ui.scripts import script, script_texts
+from autoseg.ui.scripts import script, script_texts, with_fixed
 from autoseg.ui.served import served
 
 JS = script("downloader.js")
@@ -29,7 +29,7 @@ class Downloader(gr.HTML):
         """
         super().__init__(
             value=None, html_template='<div role="alert" hidden></div>', css_template=CSS,
-            js_on_load=JS, apply_default_css=False, texts=script_texts(JS), **kwargs,
+            js_on_load=with_fixed(JS, texts=script_texts(JS)), apply_default_css=False, **kwargs,
         )  # fmt: skip
 
     def postprocess(self, value: Mapping[str, Any] | None) -> Any:  # type: ignore[override]

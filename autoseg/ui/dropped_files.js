@@ -32,7 +32,7 @@ function isWanted({ name }) {
   const parts = name.split("/");
   const last = parts[parts.length - 1].toLowerCase();
   const isJunk = parts.some((part) => part.startsWith(".") || part === "__MACOSX");
-  return !isJunk && (props.lists.includes(last) || props.suffixes.some((end) => last.endsWith(end)));
+  return !isJunk && (FIXED.lists.includes(last) || FIXED.suffixes.some((end) => last.endsWith(end)));
 }
 
 // The folder that holds everything, as a name for the data set.

@@ -4,7 +4,7 @@ const language = (document.documentElement.lang || "en").slice(0, 2);
 
 // English text, with {name} where a value goes -> the reader's language.
 function T(text, values = {}) {
-  const said = ((props.texts || {})[language] || {})[text] || text;
+  const said = ((FIXED.texts || {})[language] || {})[text] || text;
   return said.replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
 }
 

@@ -11,7 +11,7 @@ function enlarge(item, button) {
     other.setAttribute("aria-pressed", String(other === button));
   }
   trigger("enlarge", { dataset: props.value.dataset, position: item.position });
-  const large = props.large && document.querySelector(props.large);
+  const large = FIXED.large && document.querySelector(FIXED.large);
   if (large) large.scrollIntoView({ block: "nearest" });
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.ui.scripts import read_beside, script, script_texts
+from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 from autoseg.ui.served import served
 
 JS = script("image_browser.js")
@@ -40,10 +40,8 @@ class ImageBrowser(gr.HTML):
             value=value,
             html_template='<div class="ib"></div>',
             css_template=CSS,
-            js_on_load=JS,
+            js_on_load=with_fixed(JS, texts=script_texts(JS), large=large),
             apply_default_css=False,
-            texts=script_texts(JS),
-            large=large,
             **kwargs,
         )
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.ui.scripts import read_beside
+from autoseg.ui.scripts import read_beside, with_fixed
 from autoseg.ui.served import served
 from autoseg.ui.texts import LANGUAGES, dictionary
 
 SCRIPTS = (
     "texts.js", "dom.js", "png.js", "pixels.js", "regions.js", "counting.js", "colors.js",
-    "viewport.js", "painter.js", "gestures.js", "correction.js", "tools.js", "marks.js", "hints.js",
-    "compare.js", "class_table.js", "view_bar.js", "correct_bar.js", "keys.js", "pointing.js",
-    "values.js", "sending.js", "canvas.js",
+    "viewport.js", "painter.js", "gestures.js", "drafts.js", "correction.js", "tools.js",
+    "marks.js", "hints.js", "compare.js", "class_table.js", "view_bar.js", "correct_bar.js",
+    "keys.js", "pointing.js", "values.js", "sending.js", "canvas.js",
 )  # fmt: skip
 """One concern each, in an order in which each uses only those before it."""
 
@@ -81,13 +81,11 @@ class MaskCanvas(gr.HTML):
             value=value,
             html_template='<div class="mc"></div>',
             css_template=CSS,
-            js_on_load=JS,
+            js_on_load=with_fixed(
+                JS, editable=editable, downloads=downloads, empty=empty, texts=_texts(empty)
+            ),
             apply_default_css=False,
-            editable=editable,
-            downloads=downloads,
-            empty=empty,
             answer=answer,
-            texts=_texts(empty),
             **kwargs,
         )
 

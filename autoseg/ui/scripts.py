@@ -1,8 +1,10 @@
 """Scripts and style sheets of our own components, and the texts in them."""
 
+import json
 import re
 from collections.abc import Iterable
 from importlib.resources import files
+from typing import Any
 
 from autoseg.ui.texts import LANGUAGES, dictionary
 
@@ -18,6 +20,15 @@ def read_beside(*names: str) -> str:
 def script(*names: str) -> str:
     """A component's script, shut off from those of others."""
     return "(() => {\n" + read_beside("elements.js", *names) + "\n})();"
+
+
+def with_fixed(source: str, **values: Any) -> str:
+    """A component's script with what it must know and never changes, as `FIXED`.
+
+    Not as custom props: an event that leaves an `HTML` component as it is (`gr.skip()`, or no value
+    for it) takes all of these away in the browser (Gradio 6.31, `postprocess_update_dict`).
+    """
+    return f"const FIXED = {json.dumps(values)};\n{source}"
 
 
 def script_texts(source: str, more: Iterable[str] = ()) -> dict[str, dict[str, str]]:

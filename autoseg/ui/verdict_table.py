@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from autoseg.ui.scripts import read_beside, script, script_texts
+from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 from autoseg.ui.served import served
 
 JS = script("verdict_table.js")
@@ -36,9 +36,8 @@ class VerdictTable(gr.HTML):
             value=value,
             html_template='<div class="vt"></div>',
             css_template=CSS,
-            js_on_load=JS,
+            js_on_load=with_fixed(JS, texts=script_texts(JS)),
             apply_default_css=False,
-            texts=script_texts(JS),
             **kwargs,
         )
 

@@ -104,6 +104,16 @@ def test_an_example_s_mask_is_painted_and_can_be_downloaded(tab, workspace, phot
     assert np.array_equal(read(download(tab, "confidence")), wanted.confidence_image())
 
 
+def test_events_that_leave_the_canvas_as_it_is_take_nothing_from_it(tab):
+    """Gradio's "no change" used to take the menu of downloads and the Chinese texts away."""
+    for name in ("Data", "Predict", "Data", "Predict"):
+        tab.get_by_role("tab", name=name, exact=True).click()
+        tab.wait_for_timeout(1000)
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
+    assert tab.locator("#canvas").get_by_role("button", name="Download").is_visible()
+
+
 def test_an_example_is_compared_with_its_ground_truth(tab):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)

@@ -61,7 +61,7 @@ class MaskCanvas {
     this.root.dataset.status = status;
     this.root.dataset.mode = mode;
     this.stage.dataset.tool = mode === "correct" ? tool : "";
-    const texts = { empty: props.empty ? T(props.empty) : T("Nothing to show yet."), loading: T("Loading…"), failed: T("The image could not be loaded. Choose it again."), ready: "" };
+    const texts = { empty: FIXED.empty ? T(FIXED.empty) : T("Nothing to show yet."), loading: T("Loading…"), failed: T("The image could not be loaded. Choose it again."), ready: "" };
     this.empty.textContent = texts[status];
     this.empty.hidden = status === "ready" || (status === "loading" && Boolean(this.data));
     this.work.hidden = !this.empty.hidden;

@@ -1,7 +1,14 @@
 // Colours of classes, of confidence and of differences, as look-up tables of 32-bit pixels.
 const OWN_COLORS = "autoseg.class-colors";
 
-const HEAT = [[252, 255, 164], [252, 165, 10], [221, 81, 58], [147, 38, 103], [66, 10, 104], [8, 6, 28]];
+const HEAT = [
+  [252, 255, 164],
+  [252, 165, 10],
+  [221, 81, 58],
+  [147, 38, 103],
+  [66, 10, 104],
+  [8, 6, 28],
+];
 // From doubt to certainty; equal steps of lightness, so that the colour-blind read it too.
 // Source: the colour map "inferno" of matplotlib.
 

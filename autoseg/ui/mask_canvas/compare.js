@@ -3,8 +3,13 @@ class Compare {
   constructor(app) {
     this.app = app;
     this.line = make("div", {
-      class: "mc-split", role: "slider", tabindex: "0", hidden: true,
-      "aria-label": T("Line between the two masks"), "aria-valuemin": "0", "aria-valuemax": "100",
+      class: "mc-split",
+      role: "slider",
+      tabindex: "0",
+      hidden: true,
+      "aria-label": T("Line between the two masks"),
+      "aria-valuemin": "0",
+      "aria-valuemax": "100",
       onpointerdown: (event) => this.line.setPointerCapture(event.pointerId),
       onpointermove: (event) => this.line.hasPointerCapture(event.pointerId) && this.drag(event),
       onkeydown: (event) => this.key(event),
@@ -54,7 +59,12 @@ class Compare {
       this.legend.replaceChildren(
         make("b", { text: T("Confidence of the model") }),
         make("div", { class: "mc-heat", style: `background: linear-gradient(90deg, ${HEAT.map(hex).join(", ")})` }),
-        make("div", { class: "mc-ends" }, make("span", { text: T("{least}, unsure", { least }) }), make("span", { text: T("100 %, sure") })),
+        make(
+          "div",
+          { class: "mc-ends" },
+          make("span", { text: T("{least}, unsure", { least }) }),
+          make("span", { text: T("100 %, sure") }),
+        ),
       );
       return;
     }
@@ -69,9 +79,21 @@ class Compare {
       ...kinds
         .filter(([kind]) => data.hasBackground || kind === DIFFERENCES.confused)
         .map(([kind, text]) =>
-          make("div", { class: "mc-kind" }, make("i", { class: "mc-swatch", style: `background: ${hex(DIFFERENCE_COLORS[kind])}` }), make("span", { text })),
+          make(
+            "div",
+            { class: "mc-kind" },
+            make("i", { class: "mc-swatch", style: `background: ${hex(DIFFERENCE_COLORS[kind])}` }),
+            make("span", { text }),
+          ),
         ),
-      make("small", { text: found ? T("{share} of the pixels differ ({area} px)", { share: percent(found.compared ? found.different / found.compared : 0), area: count(found.different) }) : "" }),
+      make("small", {
+        text: found
+          ? T("{share} of the pixels differ ({area} px)", {
+              share: percent(found.compared ? found.different / found.compared : 0),
+              area: count(found.different),
+            })
+          : "",
+      }),
     );
   }
 }

@@ -5,22 +5,46 @@ class CorrectBar {
     const tool = (key, text, keys) => ({ key, text, iconName: key, keys });
     this.tools = new Choice(
       T("Tool"),
-      [tool("brush", T("Brush"), "B"), tool("eraser", T("Eraser"), "E"), tool("polygon", T("Polygon"), "P"), tool("fill", T("Fill region"), "G")],
+      [
+        tool("brush", T("Brush"), "B"),
+        tool("eraser", T("Eraser"), "E"),
+        tool("polygon", T("Polygon"), "P"),
+        tool("fill", T("Fill region"), "G"),
+      ],
       (key) => app.setTool(key),
     );
     this.tools.buttons.get("eraser").title = T("Eraser: brings the model's own mask back (E)");
-    this.size = new Slider(T("Size"), { min: 1, max: MOST_BRUSH, step: 1, say: (size) => T("{area} px", { area: size }), oninput: (size) => app.update({ size }) });
+    this.size = new Slider(T("Size"), {
+      min: 1,
+      max: MOST_BRUSH,
+      step: 1,
+      say: (size) => T("{area} px", { area: size }),
+      oninput: (size) => app.update({ size }),
+    });
     this.undo = button("undo", T("Undo"), () => app.tools.undo(), { keys: "Ctrl+Z" });
     this.redo = button("redo", T("Redo"), () => app.tools.redo(), { keys: "Ctrl+Y" });
-    this.close = button("check", T("Close the shape"), () => app.tools.close(), { text: T("Close the shape"), keys: "Enter" });
+    this.close = button("check", T("Close the shape"), () => app.tools.close(), {
+      text: T("Close the shape"),
+      keys: "Enter",
+    });
     this.abandon = button("close", T("Drop the shape"), () => app.tools.abandon(), { keys: "Esc" });
     this.chips = make("div", { class: "mc-chips", role: "group", "aria-label": T("Paint with this class") });
     this.changed = make("output", { class: "mc-value mc-changed" });
     this.discard = button(null, T("Discard"), () => app.discard(), { text: T("Discard") });
-    this.add = button("check", T("Add to the data set"), () => app.sending.submit(), { text: T("Add to the data set"), kind: "primary" });
+    this.add = button("check", T("Add to the data set"), () => app.sending.submit(), {
+      text: T("Add to the data set"),
+      kind: "primary",
+    });
     this.node = make(
-      "div", { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
-      this.tools.node, this.chips, this.size.node, this.undo, this.redo, this.close, this.abandon,
+      "div",
+      { class: "mc-bar mc-tools", role: "group", "aria-label": T("Correct"), hidden: true },
+      this.tools.node,
+      this.chips,
+      this.size.node,
+      this.undo,
+      this.redo,
+      this.close,
+      this.abandon,
       make("div", { class: "mc-actions" }, this.changed, this.discard, this.add),
     );
     this.notice = make("div", { class: "mc-notice", role: "status", hidden: true });
@@ -65,7 +89,8 @@ class CorrectBar {
     const wrong = { failed: T("Not sent. Try again."), refused: T("Not added.") }[state.sent];
     this.changed.classList.toggle("mc-bad", Boolean(wrong));
     this.changed.title = state.problem;
-    this.changed.textContent = wrong || (sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "");
+    this.changed.textContent =
+      wrong || (sent ? T("Sent") : correction ? T("{area} px changed", { area: count(drawn) }) : "");
     this.discard.disabled = !correction;
     this.add.disabled = state.sending.has(data?.id);
     this.notice.hidden = !(data && state.restored);
@@ -77,6 +102,9 @@ class CorrectBar {
       );
     }
     this.many.hidden = !data || state.mode !== "correct" || draftBytes() <= MOST_DRAFT_BYTES;
-    this.many.textContent = T("{count} images have unsaved corrections, which fill the browser's memory. Add or discard some.", { count: DRAFTS.size });
+    this.many.textContent = T(
+      "{count} images have unsaved corrections, which fill the browser's memory. Add or discard some.",
+      { count: DRAFTS.size },
+    );
   }
 }

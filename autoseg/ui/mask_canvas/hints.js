@@ -10,7 +10,10 @@ class Hints {
     this.place = make("span", { class: "mc-place" });
     this.regionSwatch = make("i", { class: "mc-swatch" });
     this.regionText = make("span");
-    const close = button("close", T("Deselect the region"), () => app.update({ region: null }), { keys: "Esc", kind: "plain" });
+    const close = button("close", T("Deselect the region"), () => app.update({ region: null }), {
+      keys: "Esc",
+      kind: "plain",
+    });
     this.region = make("div", { class: "mc-region", hidden: true }, this.regionSwatch, this.regionText, close);
   }
 

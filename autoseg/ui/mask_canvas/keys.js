@@ -7,15 +7,28 @@ const PAN_STEP = 60;
 class KeysHelp {
   constructor() {
     const rows = [
-      ["+  −  0", T("Zoom in, zoom out, whole image")], ["← ↑ → ↓", T("Move the image; when correcting, move the brush")],
-      ["Shift + ←", T("Move the reading cursor; when correcting, in large steps")], ["Enter", T("Select the region under the cursor; close a polygon")],
-      ["Esc", T("Deselect, drop a polygon")], ["O", T("Areas or outlines")], ["C", T("Side by side")], ["F", T("Full screen")],
-      [T("Space bar"), T("Paint, fill or set a corner")], ["1 – 9,  L", T("Choose the class; L leaves out")],
-      ["B  E  P  G", T("Brush, eraser, polygon, fill region")], ["[  ]", T("Smaller or larger brush")], ["Ctrl + Z,  Ctrl + Y", T("Undo, redo")],
+      ["+  −  0", T("Zoom in, zoom out, whole image")],
+      ["← ↑ → ↓", T("Move the image; when correcting, move the brush")],
+      ["Shift + ←", T("Move the reading cursor; when correcting, in large steps")],
+      ["Enter", T("Select the region under the cursor; close a polygon")],
+      ["Esc", T("Deselect, drop a polygon")],
+      ["O", T("Areas or outlines")],
+      ["C", T("Side by side")],
+      ["F", T("Full screen")],
+      [T("Space bar"), T("Paint, fill or set a corner")],
+      ["1 – 9,  L", T("Choose the class; L leaves out")],
+      ["B  E  P  G", T("Brush, eraser, polygon, fill region")],
+      ["[  ]", T("Smaller or larger brush")],
+      ["Ctrl + Z,  Ctrl + Y", T("Undo, redo")],
     ];
     const entries = rows.map(([keys, text]) => make("div", {}, make("dt", { text: keys }), make("dd", { text })));
     const close = button("close", T("Close"), () => this.open(false), { kind: "plain" });
-    this.node = make("div", { class: "mc-help", role: "dialog", "aria-label": T("Keys"), hidden: true }, make("header", {}, make("b", { text: T("Keys") }), close), make("dl", {}, ...entries));
+    this.node = make(
+      "div",
+      { class: "mc-help", role: "dialog", "aria-label": T("Keys"), hidden: true },
+      make("header", {}, make("b", { text: T("Keys") }), close),
+      make("dl", {}, ...entries),
+    );
     this.opener = button("keys", T("Keys"), () => this.open(this.node.hidden), { kind: "plain mc-keys" });
     this.node.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -45,7 +58,8 @@ class Keys {
     const onStage = event.target === this.app.canvas;
     const writing = event.target.matches("input:not([type=range]):not([type=color]), select, textarea");
     if (writing) return;
-    const done = event.ctrlKey || event.metaKey ? this.control(event) : (onStage && this.stage(event)) || this.anywhere(event);
+    const done =
+      event.ctrlKey || event.metaKey ? this.control(event) : (onStage && this.stage(event)) || this.anywhere(event);
     if (done) event.preventDefault();
   }
 
@@ -62,7 +76,8 @@ class Keys {
     const { app } = this;
     const correcting = app.state.mode === "correct";
     const arrow = ARROWS[event.key];
-    if (arrow && !correcting && !event.shiftKey) return app.moveView((view) => view.pan(-arrow[0] * PAN_STEP, -arrow[1] * PAN_STEP)) || true;
+    if (arrow && !correcting && !event.shiftKey)
+      return app.moveView((view) => view.pan(-arrow[0] * PAN_STEP, -arrow[1] * PAN_STEP)) || true;
     if (arrow) return this.moveCursor(arrow, event.shiftKey === correcting ? 8 : 1);
     if (event.key === " ") return this.space(event.repeat);
     if (event.key !== "Enter") return false;
@@ -75,7 +90,9 @@ class Keys {
     const { app } = this;
     const { state } = app;
     const key = event.key.toLowerCase();
-    const view = { "+": (port) => port.zoom(1.5), "=": (port) => port.zoom(1.5), "-": (port) => port.zoom(1 / 1.5) }[key];
+    const view = { "+": (port) => port.zoom(1.5), "=": (port) => port.zoom(1.5), "-": (port) => port.zoom(1 / 1.5) }[
+      key
+    ];
     if (view) app.moveView(view);
     else if (key === "escape") return app.escape();
     else if (key === "f") app.toggleFull();

@@ -27,9 +27,22 @@ class Marks {
     const radius = Math.max(2, (state.size / 2) * view.scale);
     for (const circle of this.brush) {
       circle.style.display = drawing && tools.strokes && brushAt ? "" : "none";
-      if (brushAt) for (const [name, value] of [["cx", brushAt[0]], ["cy", brushAt[1]], ["r", radius]]) circle.setAttribute(name, value);
+      if (brushAt)
+        for (const [name, value] of [
+          ["cx", brushAt[0]],
+          ["cy", brushAt[1]],
+          ["r", radius],
+        ])
+          circle.setAttribute(name, value);
     }
-    const arms = at ? [[-14, 0, -5, 0], [5, 0, 14, 0], [0, -14, 0, -5], [0, 5, 0, 14]] : [];
+    const arms = at
+      ? [
+          [-14, 0, -5, 0],
+          [5, 0, 14, 0],
+          [0, -14, 0, -5],
+          [0, 5, 0, 14],
+        ]
+      : [];
     const cross = arms.map(([x, y, u, v]) => `M${at[0] + x} ${at[1] + y}L${at[0] + u} ${at[1] + v}`).join("");
     for (const path of this.cross) path.setAttribute("d", cross);
     for (const path of this.shape) path.setAttribute("d", drawing ? this.outline(brushAt) : "");

@@ -17,7 +17,8 @@ class Painter {
     this.ratio = Math.min(wanted, Math.sqrt(MOST_PIXELS / (width * height)));
     const [across, down] = [width, height].map((size) => Math.max(1, Math.round(size * this.ratio)));
     if (this.canvas.width === across && this.canvas.height === down) return;
-    for (const canvas of [this.canvas, this.overlay, this.outline]) Object.assign(canvas, { width: across, height: down });
+    for (const canvas of [this.canvas, this.overlay, this.outline])
+      Object.assign(canvas, { width: across, height: down });
     this.pixels = this.overlay.getContext("2d").createImageData(across, down);
     this.words = new Uint32Array(this.pixels.data.buffer);
     this.codes = new Uint8Array(across * down);
@@ -102,7 +103,12 @@ class Painter {
         if (!word) continue;
         const before = Math.max(left, x - thick) - x;
         const after = Math.min(right - 1, x + thick) - x;
-        if (codes[i + up] !== code || codes[i + down] !== code || codes[i + before] !== code || codes[i + after] !== code) {
+        if (
+          codes[i + up] !== code ||
+          codes[i + down] !== code ||
+          codes[i + before] !== code ||
+          codes[i + after] !== code
+        ) {
           words[i] = word;
         }
       }
@@ -132,14 +138,18 @@ class Painter {
       const base = (imageRow - region.top) * region.across - region.left;
       for (let k = 0; k < columns.length; k++) {
         const column = columns[k];
-        if (column >= region.left && column <= region.right) inside[y * width + left + k] = region.inside[base + column];
+        if (column >= region.left && column <= region.right)
+          inside[y * width + left + k] = region.inside[base + column];
       }
     }
     const context = this.outline.getContext("2d");
     const pixels = context.createImageData(width, height);
     const words = new Uint32Array(pixels.data.buffer);
     const thin = Math.max(1, Math.round(1.5 * this.ratio));
-    for (const [reach, color] of [[2 * thin, 0xd0000000], [thin, 0xffffffff]]) {
+    for (const [reach, color] of [
+      [2 * thin, 0xd0000000],
+      [thin, 0xffffffff],
+    ]) {
       for (let y = frame.top; y < frame.bottom; y++) {
         const up = (Math.max(frame.top, y - reach) - y) * width;
         const down = (Math.min(frame.bottom - 1, y + reach) - y) * width;
@@ -159,36 +169,44 @@ class Painter {
 /** Layers: each reads the codes of one row of the screen. */
 const LAYERS = {
   /** Classes of a mask. */
-  classes: (mask, imageWidth) => (codes, at, row, { columns }) => {
-    const base = row * imageWidth;
-    for (let k = 0; k < columns.length; k++) codes[at + k] = mask[base + columns[k]];
-  },
+  classes:
+    (mask, imageWidth) =>
+    (codes, at, row, { columns }) => {
+      const base = row * imageWidth;
+      for (let k = 0; k < columns.length; k++) codes[at + k] = mask[base + columns[k]];
+    },
 
   /** Classes of a two-class model where class 1 is taken from `least` of 255 on. */
-  threshold: (model, map, least, imageWidth, imageHeight) => (codes, at, row, { columns }) => {
-    const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
-    const across = map.width / imageWidth;
-    for (let k = 0; k < columns.length; k++) {
-      const value = map.data[base + Math.floor((columns[k] + 0.5) * across)];
-      codes[at + k] = thresholdedIndex(model[row * imageWidth + columns[k]], value, least);
-    }
-  },
+  threshold:
+    (model, map, least, imageWidth, imageHeight) =>
+    (codes, at, row, { columns }) => {
+      const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
+      const across = map.width / imageWidth;
+      for (let k = 0; k < columns.length; k++) {
+        const value = map.data[base + Math.floor((columns[k] + 0.5) * across)];
+        codes[at + k] = thresholdedIndex(model[row * imageWidth + columns[k]], value, least);
+      }
+    },
 
   /** Values of a confidence map, which may be smaller than the image. */
-  confidence: (map, imageWidth, imageHeight) => (codes, at, row, { columns }) => {
-    const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
-    const across = map.width / imageWidth;
-    for (let k = 0; k < columns.length; k++) codes[at + k] = map.data[base + Math.floor((columns[k] + 0.5) * across)];
-  },
+  confidence:
+    (map, imageWidth, imageHeight) =>
+    (codes, at, row, { columns }) => {
+      const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
+      const across = map.width / imageWidth;
+      for (let k = 0; k < columns.length; k++) codes[at + k] = map.data[base + Math.floor((columns[k] + 0.5) * across)];
+    },
 
   /** Kinds of difference between two masks. */
-  differences: (mask, other, imageWidth, hasBackground) => (codes, at, row, { columns }) => {
-    const base = row * imageWidth;
-    for (let k = 0; k < columns.length; k++) {
-      const i = base + columns[k];
-      codes[at + k] = differenceOf(mask[i], other[i], hasBackground);
-    }
-  },
+  differences:
+    (mask, other, imageWidth, hasBackground) =>
+    (codes, at, row, { columns }) => {
+      const base = row * imageWidth;
+      for (let k = 0; k < columns.length; k++) {
+        const i = base + columns[k];
+        codes[at + k] = differenceOf(mask[i], other[i], hasBackground);
+      }
+    },
 
   /** One reader left of a column of the screen, another from it on. */
   sides: (mine, theirs, splitAt) => (codes, at, row, frame) => {

@@ -33,7 +33,11 @@ async function readByCanvas(blob) {
 
 function readsBackExactly() {
   const context = make("canvas", { width: 16, height: 16 }).getContext("2d", { willReadFrequently: true });
-  const given = new ImageData(Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : i >> 2)), 16, 16);
+  const given = new ImageData(
+    Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : i >> 2)),
+    16,
+    16,
+  );
   context.putImageData(given, 0, 0);
   return sameBytes(context.getImageData(0, 0, 16, 16).data, given.data);
 }

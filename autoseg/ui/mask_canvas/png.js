@@ -66,7 +66,10 @@ function pngChunk(type, body) {
   const chunk = new Uint8Array(12 + body.length);
   const view = new DataView(chunk.buffer);
   view.setUint32(0, body.length);
-  chunk.set([...type].map((letter) => letter.charCodeAt(0)), 4);
+  chunk.set(
+    [...type].map((letter) => letter.charCodeAt(0)),
+    4,
+  );
   chunk.set(body, 8);
   view.setUint32(8 + body.length, endOfCrc(addToCrc(CRC_START, chunk.subarray(4, 8 + body.length))));
   return chunk;
@@ -83,7 +86,10 @@ async function writeGrey(width, height, data) {
   view.setUint32(4, height);
   header[8] = 8; // Bits of each pixel; the zeros after it: grey, deflate, filters, not interlaced.
   const parts = [
-    new Uint8Array(PNG_MARK), pngChunk("IHDR", header), pngChunk("IDAT", body), pngChunk("IEND", new Uint8Array(0)),
+    new Uint8Array(PNG_MARK),
+    pngChunk("IHDR", header),
+    pngChunk("IDAT", body),
+    pngChunk("IEND", new Uint8Array(0)),
   ];
   return new Blob(parts, { type: "image/png" });
 }

@@ -20,7 +20,8 @@ function meanings(app) {
     cancel: () => app.tools.cancel(),
     tap: (x, y, touch) => {
       const [column, row] = app.view.toImage(x, y);
-      if (correcting() && app.data && (pixel(x, y) || app.state.tool === "polygon")) app.tools.tap(pixel(x, y), { x: column, y: row });
+      if (correcting() && app.data && (pixel(x, y) || app.state.tool === "polygon"))
+        app.tools.tap(pixel(x, y), { x: column, y: row });
       else if (!correcting()) app.select(pixel(x, y));
       if (touch) app.hints.hover(x, y);
     },

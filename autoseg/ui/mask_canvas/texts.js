@@ -2,7 +2,7 @@
 const CHINESE = document.documentElement.lang.toLowerCase().startsWith("zh");
 
 function T(text, values = {}) {
-  const said = (CHINESE && props.texts && props.texts.zh && props.texts.zh[text]) || text;
+  const said = (CHINESE && FIXED.texts && FIXED.texts.zh && FIXED.texts.zh[text]) || text;
   return said.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 }
 

@@ -105,7 +105,7 @@ class DownloadMenu {
 
   sync() {
     const { data, state } = this.app;
-    this.node.hidden = !props.downloads;
+    this.node.hidden = !FIXED.downloads;
     this.items.find((item) => item.dataset.format === "confidence").hidden = !data.confidence;
     this.note.hidden = !state.correction;
   }

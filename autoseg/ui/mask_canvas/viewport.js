@@ -62,7 +62,8 @@ class Viewport {
   }
 
   keepInside() {
-    const held = (corner, size, room) => (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, corner)));
+    const held = (corner, size, room) =>
+      size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, corner));
     this.x = held(this.x, this.imageWidth * this.scale, this.width);
     this.y = held(this.y, this.imageHeight * this.scale, this.height);
   }
