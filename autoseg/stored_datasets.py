@@ -14,6 +14,7 @@ from autoseg.corrections import Corrections
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.data.packed import is_packed, locate, unpack
+from autoseg.data.parquet import find_shards
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import DatasetError
 from autoseg.files import autoseg_home, restore_folder, write_json
@@ -23,6 +24,9 @@ from autoseg.text import clean_name
 
 if TYPE_CHECKING:
     from autoseg.hub.connection import Connection
+
+_ORIGIN = ".origin.json"
+"""In the folder of an unpacked data set: what it was unpacked from."""
 
 SAMPLE_NAME = "sample"
 """Name of the generated data set."""
@@ -98,6 +102,7 @@ class StoredDatasets:
         try:
             unpacked = unpack(source, aside / "files")
             find_samples(unpacked)
+            write_json(unpacked / _ORIGIN, {"format_version": 1, **_origin(source)})
             return self._move_in(unpacked, name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -137,6 +142,23 @@ class StoredDatasets:
             if dataset.source == folder:
                 return dataset
         return self._refer(folder, name_of_source(folder))
+
+    def unpacked_from(self, source: Path) -> StoredDataset | None:
+        """The data set that a zip or parquet files were unpacked into; None: there is none.
+
+        A file that changed since is another data set; one that is gone is still the same.
+        """
+        source = source.expanduser().resolve()
+        for dataset in self.datasets():
+            file = dataset.source / _ORIGIN
+            if not dataset.owned or not file.is_file():
+                continue
+            origin = read_json(file)
+            if origin.get("source") != str(source):
+                continue
+            if not locate(source).exists() or origin.get("files") == _origin(source)["files"]:
+                return dataset
+        return None
 
     def _refer(self, folder: Path, name: str) -> StoredDataset:
         find_samples(folder)
@@ -234,6 +256,13 @@ class StoredDatasets:
         target = self._datasets / name
         os.replace(folder, target)
         return StoredDataset(name, target, owned=True)
+
+
+def _origin(source: Path) -> dict[str, object]:
+    """What tells a packed source: its path, with the columns chosen, and its files as they are."""
+    place = locate(source)
+    files = [path.stat() for path in find_shards(place) or (place,) if path.exists()]
+    return {"source": str(source), "files": [[f.st_size, f.st_mtime_ns] for f in files]}
 
 
 def name_of_source(source: Path) -> str:

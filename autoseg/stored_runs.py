@@ -94,13 +94,25 @@ class StoredRuns(StoredDatasets):
         Raises:
             DatasetError: It is no longer there.
         """
+        known = self.known_dataset_of(run)
+        if known is not None:
+            return known
         source = self.source_of(run)
         if source is None:
             raise DatasetError(f"{run.name} does not say which data set it searched in.")
-        for dataset in self.datasets():
-            if dataset.source == source:
-                return dataset
         return self.add_dataset(source)
+
+    def known_dataset_of(self, run: RunFolder) -> StoredDataset | None:
+        """The data set of the workspace that a run searched in, itself or still packed; None: it
+        has none.
+        """
+        source = self.source_of(run)
+        if source is None:
+            return None
+        for dataset in self.datasets():
+            if dataset.source.resolve() == source:
+                return dataset
+        return self.unpacked_from(source)
 
     def source_of(self, run: RunFolder) -> Path | None:
         """Folder or zip that a run searches in; None where its records do not say."""

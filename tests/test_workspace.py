@@ -16,6 +16,7 @@ from autoseg.errors import AutosegError, ConfigError, DatasetError, RunError, Ru
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import search_command
 from autoseg.text import clean_name
+from autoseg.ui.predict_models import dataset_of
 from autoseg.workspace import Workspace
 
 CONFIG = SearchConfig(budget_s=360)
@@ -66,6 +67,22 @@ def test_a_zip_is_unpacked_into_the_workspace(workspace, photos, tmp_path, top):
     assert dataset.source == workspace.folder / "datasets" / "leaf-photos"
     assert (dataset.source / "images").is_dir()
     assert workspace.datasets() == [dataset]
+
+
+def test_a_zip_that_a_run_searched_in_is_taken_in_once(workspace, photos, tmp_path):
+    """Each look unpacked it again under another name, where there were no corrections of it."""
+    archive = make_zip(photos, tmp_path / "leaves.zip")
+    run = write_records(workspace, "leaves-1", archive, SearchConfig(60), "done")
+    assert workspace.known_dataset_of(run) is None
+    dataset = workspace.dataset_of(run)
+    assert dataset_of(workspace, run) == dataset.name
+    moved = workspace.rename_dataset(dataset.name, "trees")
+    assert workspace.dataset_of(run) == workspace.known_dataset_of(run) == moved
+    assert [known.name for known in workspace.datasets()] == ["trees"]
+    make_zip(make_photos(tmp_path / "more", 8), archive)  # Another content is another data set.
+    assert workspace.dataset_of(run) != moved
+    archive.unlink()
+    assert workspace.dataset_of(run) in workspace.datasets()
 
 
 def test_a_folder_is_referred_to_and_never_deleted(workspace, photos):

@@ -154,13 +154,14 @@ def dataset_of(workspace: Workspace, run: RunFolder | None) -> str:
     A run that was trained on with corrections has a data set made from that one.
     """
     source = workspace.source_of(run) if run else None
-    if source is None:
+    if run is None or source is None:
         return ""
-    known = {dataset.source.resolve(): dataset.name for dataset in workspace.datasets()}
     made_of = read_manifest(source)
     if made_of is not None:
-        return made_of.base if made_of.base in known.values() else ""
-    return known.get(source, "")
+        names = {dataset.name for dataset in workspace.datasets()}
+        return made_of.base if made_of.base in names else ""
+    known = workspace.known_dataset_of(run)
+    return known.name if known else ""
 
 
 def original_of(workspace: Workspace, run: RunFolder, sample_name: str) -> str:
