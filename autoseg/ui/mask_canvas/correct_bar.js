@@ -102,9 +102,8 @@ class CorrectBar {
       );
     }
     this.many.hidden = !data || state.mode !== "correct" || draftBytes() <= MOST_DRAFT_BYTES;
-    this.many.textContent = T(
-      "{count} images have unsaved corrections, which fill the browser's memory. Add or discard some.",
-      { count: DRAFTS.size },
-    );
+    this.many.textContent = T("{count} images have unsaved corrections, which fill the browser's memory. Add or discard some.", {
+      count: DRAFTS.size,
+    });
   }
 }
