@@ -8,10 +8,21 @@ async function readValue(value) {
   const names = value.names;
   const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
   return {
-    id: value.id, name: value.name || "", width, height, photo, model: classes.data, confidence,
-    other: other && resized(other, width, height), otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
-    ownName: value.own_name ? T(value.own_name) : T("Prediction"), names, palette, seconds: value.seconds ?? null,
-    editable: value.editable ?? FIXED.editable, twoClasses: names.length === 2 && Boolean(confidence),
+    id: value.id,
+    name: value.name || "",
+    width,
+    height,
+    photo,
+    model: classes.data,
+    confidence,
+    other: other && resized(other, width, height),
+    otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
+    ownName: value.own_name ? T(value.own_name) : T("Prediction"),
+    names,
+    palette,
+    seconds: value.seconds ?? null,
+    editable: value.editable ?? FIXED.editable,
+    twoClasses: names.length === 2 && Boolean(confidence),
     hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
   };
 }

@@ -12,27 +12,76 @@ class ViewBar {
   constructor(app) {
     this.app = app;
     const pick = (key) => (value) => app.update({ [key]: value });
-    this.mode = new Choice(T("Mode"), [{ key: "view", text: T("View"), iconName: "eye" }, { key: "correct", text: T("Correct"), iconName: "brush" }], (mode) => app.setMode(mode));
-    this.layer = new Choice(T("Layer"), [{ key: "mask", text: T("Mask") }, { key: "confidence", text: T("Confidence") }, { key: "differences", text: T("Differences") }], (layer) => app.setLayer(layer));
-    this.style = new Choice(T("Style"), [{ key: "fill", text: T("Fill") }, { key: "outline", text: T("Outline"), keys: "O" }], (style) => app.update({ outlined: style === "outline" }));
+    this.mode = new Choice(
+      T("Mode"),
+      [
+        { key: "view", text: T("View"), iconName: "eye" },
+        { key: "correct", text: T("Correct"), iconName: "brush" },
+      ],
+      (mode) => app.setMode(mode),
+    );
+    this.layer = new Choice(
+      T("Layer"),
+      [
+        { key: "mask", text: T("Mask") },
+        { key: "confidence", text: T("Confidence") },
+        { key: "differences", text: T("Differences") },
+      ],
+      (layer) => app.setLayer(layer),
+    );
+    this.style = new Choice(
+      T("Style"),
+      [
+        { key: "fill", text: T("Fill") },
+        { key: "outline", text: T("Outline"), keys: "O" },
+      ],
+      (style) => app.update({ outlined: style === "outline" }),
+    );
     this.split = button(null, T("Side by side"), () => app.toggleSplit(), { text: T("Side by side"), keys: "C" });
     this.opacity = new Slider(T("Opacity"), { min: 0, max: 1, step: 0.01, say: percent, oninput: pick("opacity") });
-    this.threshold = new Slider(T("Threshold"), { min: 0.01, max: 0.99, step: 0.01, say: percent, oninput: pick("threshold") });
+    this.threshold = new Slider(T("Threshold"), {
+      min: 0.01,
+      max: 0.99,
+      step: 0.01,
+      say: percent,
+      oninput: pick("threshold"),
+    });
     this.downloads = new DownloadMenu(app);
     this.node = make(
-      "div", { class: "mc-bar", role: "group", "aria-label": T("View") },
-      this.mode.node, this.layer.node, this.style.node, this.split,
-      make("span", { class: "mc-space" }), this.downloads.node,
+      "div",
+      { class: "mc-bar", role: "group", "aria-label": T("View") },
+      this.mode.node,
+      this.layer.node,
+      this.style.node,
+      this.split,
+      make("span", { class: "mc-space" }),
+      this.downloads.node,
     );
     this.sliders = make("div", { class: "mc-sliders" }, this.opacity.node, this.threshold.node);
     this.zoom = make("output", { class: "mc-value", "aria-label": T("Zoom") });
     const view = (run) => () => app.moveView(run);
     this.corner = make(
-      "div", { class: "mc-corner" },
-      button("minus", T("Zoom out"), view((port) => port.zoom(1 / 1.5)), { keys: "-", kind: "plain" }),
+      "div",
+      { class: "mc-corner" },
+      button(
+        "minus",
+        T("Zoom out"),
+        view((port) => port.zoom(1 / 1.5)),
+        { keys: "-", kind: "plain" },
+      ),
       this.zoom,
-      button("plus", T("Zoom in"), view((port) => port.zoom(1.5)), { keys: "+", kind: "plain" }),
-      button("fit", T("Whole image"), view((port) => port.fit()), { keys: "0", kind: "plain" }),
+      button(
+        "plus",
+        T("Zoom in"),
+        view((port) => port.zoom(1.5)),
+        { keys: "+", kind: "plain" },
+      ),
+      button(
+        "fit",
+        T("Whole image"),
+        view((port) => port.fit()),
+        { keys: "0", kind: "plain" },
+      ),
       app.help.opener,
       button("full", T("Full screen"), () => app.toggleFull(), { keys: "F", kind: "plain" }),
     );
@@ -71,10 +120,20 @@ class DownloadMenu {
       return item;
     });
     this.note = make("small", { text: T("Downloads hold the model's own mask, without your corrections.") });
-    this.menu = make("div", { class: "mc-menu", hidden: true, onkeydown: (event) => this.key(event) }, make("div", { role: "menu", "aria-label": T("Download") }, ...this.items), this.note);
+    this.menu = make(
+      "div",
+      { class: "mc-menu", hidden: true, onkeydown: (event) => this.key(event) },
+      make("div", { role: "menu", "aria-label": T("Download") }, ...this.items),
+      this.note,
+    );
     this.opener = button("download", T("Download"), () => this.open(this.menu.hidden), { text: T("Download") });
     this.opener.setAttribute("aria-haspopup", "menu");
-    this.node = make("div", { class: "mc-download", onfocusout: (event) => this.node.contains(event.relatedTarget) || this.open(false) }, this.opener, this.menu);
+    this.node = make(
+      "div",
+      { class: "mc-download", onfocusout: (event) => this.node.contains(event.relatedTarget) || this.open(false) },
+      this.opener,
+      this.menu,
+    );
     this.open(false);
   }
 
