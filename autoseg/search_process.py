@@ -110,11 +110,21 @@ def _wait(process: "subprocess.Popen[bytes]", run: RunFolder) -> None:
             state = run.state()
             if state is not None and state.is_at_work:
                 printed = [line for line in log_tail(run).splitlines() if line.strip()]
-                error = printed[-1] if printed else f"The search ended with status {code}."
+                error = printed[-1] if printed else _ended(code)
                 status: Status = "interrupted" if code < 0 else "failed"
                 run.write_state(replace(state, status=status, message="", error=error))
     except RunError:
         return  # Somebody has taken it up again, or it is of another version.
+
+
+def _ended(code: int) -> str:
+    """How a process ended that printed nothing, from its exit status."""
+    if code < 0:
+        return (
+            f"The search was ended from outside (signal {-code}), perhaps for want of memory. It "
+            f"can go on where it stood."
+        )
+    return f"The search ended with status {code}. Its log may say more."
 
 
 def log_tail(run: RunFolder, n_bytes: int = 8000) -> str:

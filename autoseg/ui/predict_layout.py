@@ -116,7 +116,7 @@ def _layout_teaching() -> Parts:
     """The corrections that wait, and the training that learns them."""
     text = html("", elem_id="corrections-text")
     corrections = gr.Gallery(
-        label=label("Corrections"), columns=6, height=180, object_fit="cover",
+        label=label("Corrections"), columns=6, height="auto", object_fit="cover",
         allow_preview=False, visible=False, buttons=[], elem_id="corrections",
     )  # fmt: skip
     with gr.Row(elem_classes="as-ending"):
@@ -134,7 +134,7 @@ def _layout_teaching() -> Parts:
         )  # fmt: skip
     return {
         "corrections_text": text, "corrections": corrections, "remove": remove, "budget": budget,
-        "train": train,
+        "train": train, "outlook": html("", elem_id="teach-outlook"),
     }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _layout_batch() -> Parts:
         ],
     )  # fmt: skip
     batch = gr.Gallery(
-        label=label("Predicted images: uncertainty and name"), columns=6, height=230,
+        label=label("Predicted images: uncertainty and name"), columns=6, height="auto",
         object_fit="cover", allow_preview=False, buttons=[], elem_id="batch",
     )  # fmt: skip
     with gr.Accordion(label("Download all"), open=False):
