@@ -20,6 +20,7 @@ from autoseg.corrections import Correction, Corrections, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
+from autoseg.outlook import Outlook, outlook
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
@@ -224,6 +225,7 @@ class Workspace(StoredRuns):
             on_progress: Called with (images done, all images) of the data set.
 
         Raises:
+            BudgetError: There would be no time to train.
             DatasetError: The data set is gone, or the corrections are of other classes.
             RunError: The run has no model yet.
         """
@@ -231,6 +233,9 @@ class Workspace(StoredRuns):
         if info is None or not run.model.is_dir():
             raise RunError(f"{run.name} has no model yet, so there is nothing to train on.")
         dataset = self.dataset_of(run)
+        expected = self.training_outlook(run)
+        if expected is not None:
+            expected.refuse_less(budget_s)
         config = SearchConfig(
             budget_s=budget_s,
             seed=info.config.seed,
@@ -243,6 +248,14 @@ class Workspace(StoredRuns):
             dataset = self.with_corrections(dataset.name, run, on_progress)
             config = replace(config, mapping=())  # Its masks hold class indices.
         return self.start_search(dataset.source, config)
+
+    def training_outlook(self, run: RunFolder) -> Outlook | None:
+        """What training a run's model on will cost; None where its records do not say.
+
+        Raises:
+            DatasetError: The data set is gone.
+        """
+        return outlook(run, len(self.corrections(self.dataset_of(run).name)))
 
     def stop_search(self, run: RunFolder) -> None:
         """Ask a search to finish now with the best so far.

@@ -30,7 +30,7 @@ ROWS = [
     ("hub", "hub.*"),
     ("predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
-    ("fold_results", "judging", "examples", "live", "estimate", "finishing"),
+    ("fold_results", "judging", "examples", "live", "estimate", "outlook", "finishing"),
     ("sources",),
     ("stages",),
     ("pipeline",),

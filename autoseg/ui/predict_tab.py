@@ -314,6 +314,12 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
     def on_remove(dataset: str, name: str) -> Placed:
         return placed(teach.taken_back(desk, dataset, name))
 
+    def on_other_model(name: str | None) -> Placed:
+        return placed(teach.proposed(desk, name))
+
+    def on_budget(name: str | None, budget: str) -> Placed:
+        return placed(teach.bought(desk, name, budget))
+
     def on_train(name: str | None, budget: str) -> Placed:
         told = _progress(tr("Preparing the data"))
         return placed(teach.continued(desk, name, budget, told))
@@ -323,6 +329,14 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
     parts["canvas"].corrected(on_corrected, None, outputs, **quiet)
     parts["corrections"].select(on_picked, parts["corrected_in"], outputs, queue=False, **quiet)
     parts["remove"].click(on_remove, [parts["corrected_in"], parts["correction"]], outputs, **quiet)
+    parts["model"].change(  # Not when the tab is opened again: what was typed stays.
+        on_other_model, parts["model"], [parts["budget"], parts["outlook"]], queue=False,
+        trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+    parts["budget"].input(
+        on_budget, [parts["model"], parts["budget"]], parts["outlook"], queue=False,
+        trigger_mode="always_last", **quiet,
+    )  # fmt: skip
     started: Dependency = parts["train"].click(
         on_train, [parts["model"], parts["budget"]], outputs, show_progress_on=parts["train"],
         **private,

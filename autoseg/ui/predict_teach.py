@@ -10,7 +10,8 @@ import gradio as gr
 from autoseg.config import ClassInfo, parse_duration
 from autoseg.corrections import Correction
 from autoseg.data.images import read_image
-from autoseg.errors import AutosegError, DatasetError, PredictionError, RunError
+from autoseg.errors import AutosegError, BudgetError, DatasetError, PredictionError, RunError
+from autoseg.outlook import USUAL_S, Outlook
 from autoseg.ui import views
 from autoseg.ui.mask_canvas import answer_to
 from autoseg.ui.predict_actions import Desk, Values, problem
@@ -60,6 +61,49 @@ def shown_corrections(desk: Desk, name: str | None) -> Values:
     except AutosegError:
         run = None
     return listed(desk, dataset_of(desk.workspace, run))
+
+
+def proposed(desk: Desk, name: str | None) -> Values:
+    """A budget that is worth it for the model of that name, and what it buys."""
+    expected = _outlook(desk, name)
+    proposed_s = expected.proposed_s if expected is not None else USUAL_S
+    budget = f"{proposed_s / 60:g}m" if proposed_s % 60 == 0 else f"{proposed_s:.0f}s"
+    return {"budget": budget, **bought(desk, name, budget)}
+
+
+def _outlook(desk: Desk, name: str | None) -> Outlook | None:
+    """What training the named model on will cost; None where it is not known."""
+    try:
+        run = find_model(desk.workspace, desk.access, name).run if _is_run(name) else None
+        if run is None or not dataset_of(desk.workspace, run):
+            return None  # Nothing here can teach it.
+        return desk.workspace.training_outlook(run)
+    except AutosegError:
+        return None
+
+
+def bought(desk: Desk, name: str | None, budget: str | None) -> Values:
+    """What a budget buys, or why it is none: shown below its field.
+
+    Args:
+        desk: What to work with.
+        name: The run whose model is to be trained on.
+        budget: As in the field.
+    """
+    try:
+        seconds = parse_duration(budget or "")
+        expected = _outlook(desk, name)
+        if expected is None:
+            return {"outlook": ""}
+        expected.refuse_less(seconds)
+    except BudgetError as error:
+        return {"outlook": views.error(error)}
+    text = tr(
+        "About {training} of it go to training, {overhead} to preparing and judging.",
+        training=views.duration(expected.training_s(seconds)),
+        overhead=views.duration(expected.overhead_s(seconds)),
+    )
+    return {"outlook": views.note(text)}
 
 
 def _is_run(name: str | None) -> bool:

@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundle_helpers import TINY
 from gradio.utils import get_upload_folder
 from PIL import Image
 from predict_helpers import finished_run
 from workspace_helpers import make_photos
 
+from autoseg.config import Geometry, parse_duration, to_dict
+from autoseg.files import write_json
+from autoseg.search.budget import EncoderCost, Plan
+from autoseg.search.space import SearchSpace
 from autoseg.ui import predict_actions as actions
 from autoseg.ui import predict_tab
 from autoseg.ui import predict_teach as teach
@@ -144,6 +149,36 @@ def test_a_model_without_a_data_set_here_learns_nothing(desk, run, tmp_path):
     finished_run(desk.workspace, "other-1", make_photos(tmp_path / "other"))
     for name in ("other-1", "alice/leaves", "/models/leaf", "gone", None):
         assert not teach.shown_corrections(desk, name)["teach_box"]["visible"]
+        assert teach.proposed(desk, name) == {"budget": "5m", "outlook": ""}
+    assert [each.name for each in desk.workspace.datasets()] == ["photos"]
+
+
+def measured(run, preparing_s: float) -> None:
+    """The records of a search that took so long to prepare."""
+    space = SearchSpace((TINY,), Geometry((32, 32), scale=1.0), ("fpn",), batch_size=4, epochs=4.0)
+    cost = EncoderCost(0.1, 0.1, 0.1, 0.1, bf16=False)
+    until_s = preparing_s + 50.0
+    plan = Plan(space, {TINY: cost}, 50.0, 50.0, until_s, 9, 8, 8, (1, 2, 3), 9.0, 100.0)
+    write_json(run.path / "plan.json", to_dict(plan))
+
+
+def test_the_time_for_training_is_told_before_the_start(desk, run):
+    """A minute was spent to say in the end that two would have been needed."""
+    assert teach.proposed(desk, "photos-1") == {"budget": "5m", "outlook": ""}
+    measured(run, preparing_s=40.0)
+    least_s = desk.workspace.training_outlook(run).least_s
+    assert 60 < least_s < 120, "40 s, and 20 s to judge two models, and some steps"
+    too_little = f"Give it at least {least_s:.0f} s"
+    values = teach.proposed(desk, "photos-1")
+    assert values["budget"] == "5m" and "go to training" in values["outlook"]
+    assert too_little in teach.bought(desk, "photos-1", "60s")["outlook"]
+    assert "no duration" in teach.bought(desk, "photos-1", "banana")["outlook"]
+    refused = teach.continued(desk, "photos-1", "60s")
+    assert too_little in refused["message"]["value"] and refused["started"] == ""
+    assert [each.name for each in desk.workspace.runs()] == ["photos-1"]
+    measured(run, preparing_s=400.0)
+    seconds = parse_duration(teach.proposed(desk, "photos-1")["budget"])
+    assert desk.workspace.training_outlook(run).training_s(seconds) >= seconds / 2
 
 
 @pytest.mark.parametrize(
