@@ -53,9 +53,10 @@ class Record(gr.JSON):
     answer reads "root={...}".
     """
 
-    def __init__(self, schema: dict[str, Any], label: str) -> None:
+    def __init__(self, schema: dict[str, Any], label: str, visible: bool = False) -> None:
+        # The page is told of what stands in this signature, and of nothing else.
         self.schema = schema
-        super().__init__(label=label, visible=False)
+        super().__init__(label=label, visible=visible)
 
     def get_block_name(self) -> str:
         """What the page draws it as."""

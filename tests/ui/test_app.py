@@ -38,3 +38,12 @@ def test_every_argument_of_an_endpoint_is_explained(page):
             text, arguments, returns = get_function_description(function.fn)
             assert text and returns, function.api_name
             assert all(arguments.values()), function.api_name
+
+
+def test_nothing_of_the_endpoints_for_programs_is_seen_on_the_page(page):
+    seen = [
+        block["props"].get("label")
+        for block in page.get_config_file()["components"]
+        if block["type"] in ("json", "file") and block["props"].get("visible", True)
+    ]
+    assert not {"mapping", "found", "run", "runs", "classes", "mask"} & set(seen)
