@@ -9,6 +9,8 @@ from canvas_driver import HEIGHT, NAMES, PALETTE, WIDTH, Canvas, open_page
 from canvas_page import CanvasPage, write_value
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # A server and a browser each take seconds.
+
 MASK = np.zeros((HEIGHT, WIDTH), np.uint8)
 MASK[5:25, 4:24] = 1
 MASK[8:30, 40:56] = 2

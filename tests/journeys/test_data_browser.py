@@ -14,6 +14,8 @@ from workspace_helpers import make_photos, make_zip
 from autoseg.ui import data_actions
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # A server and a browser each take seconds.
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 

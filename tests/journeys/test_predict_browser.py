@@ -16,6 +16,8 @@ from autoseg.data.dataset import check_dataset
 from autoseg.predictor import Predictor
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # A server and a browser each take seconds.
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:

@@ -13,6 +13,8 @@ from autoseg.data.sample import make_sample_dataset
 from autoseg.files import write_json
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # A server and a browser each take seconds.
+
 CHARTS = ("progress", "curves", "depth", "speed")
 
 
