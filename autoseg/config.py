@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from autoseg.errors import BudgetError, ConfigError
+from autoseg.errors import BudgetError, ConfigError, UnknownFieldError
 
 FORMAT_VERSION = 1
 """Version of every JSON file autoseg writes; an unknown one is refused."""
@@ -296,7 +296,7 @@ def from_dict(cls: type[Config], values: object, where: str) -> Config:
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := sorted(values.keys() - fields.keys()):
-        raise ConfigError(f"{where}: unknown field {', '.join(map(str, unknown))}.")
+        raise UnknownFieldError(f"{where}: unknown field {', '.join(map(str, unknown))}.")
     missing = [
         name
         for name, field in fields.items()

@@ -4,7 +4,8 @@ AutosegError
 ├── DatasetError            images and masks that cannot be used
 │   └── AmbiguousMasksError     masks that can be read in more than one way: the user must say
 ├── ConfigError             an argument or a configuration file
-│   └── BudgetError             too little time for what was asked
+│   ├── BudgetError             too little time for what was asked
+│   └── UnknownFieldError       a record with a field that this version does not have
 ├── EncoderError            an encoder that is unknown, has no weights here, or may not be used
 ├── TrainingError           a trial that cannot go on (not a number, out of memory at the smallest)
 ├── RunError                a run's folder
@@ -67,6 +68,10 @@ class ConfigError(AutosegError):
 
 class BudgetError(ConfigError):
     """A time budget too small for what was asked."""
+
+
+class UnknownFieldError(ConfigError):
+    """A record with a field that this version of autoseg does not have."""
 
 
 class EncoderError(AutosegError):

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from filelock import FileLock, Timeout
 
 from autoseg.config import FORMAT_VERSION, Recipe, SearchConfig, from_dict, read_json, to_dict
-from autoseg.errors import ConfigError, RunError, RunLockedError, RunVersionError
+from autoseg.errors import ConfigError, RunError, RunLockedError, RunVersionError, UnknownFieldError
 from autoseg.files import write_json
 
 Status = Literal["queued", "running", "paused", "interrupted", "done", "failed"]
@@ -220,6 +220,11 @@ class RunFolder:
     def _parse(self, cls: type[Record], values: Any, file: Path) -> Record:
         try:
             return from_dict(cls, values, str(file))
+        except UnknownFieldError as error:
+            raise RunVersionError(
+                f"{self.name} was made by another version of autoseg, probably a newer one "
+                f"({error}) Use that version, or start a new run."
+            ) from error
         except ConfigError as error:
             raise RunError(f"The run's folder is damaged: {error}") from error
 

@@ -82,6 +82,17 @@ def test_another_version_is_refused(run, version):
         run.info()
 
 
+def test_a_field_of_a_newer_version_is_no_damage(run):
+    """It said that the folder is damaged, of a run that a newer autoseg had made."""
+    run.write_info(info())
+    file = run.path / "search.json"
+    values = json.loads(file.read_text())
+    values["config"]["of_the_future"] = 20.0
+    file.write_text(json.dumps(values))
+    with pytest.raises(RunVersionError, match="another version of autoseg.*of_the_future"):
+        run.info()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"number": 1}', "\x00\xff", "7"])
 @pytest.mark.parametrize("name", ["search.json", "state.json", "trials/0/trial.json"])
 def test_a_damaged_record_is_an_error_of_the_run(run, name, content):
