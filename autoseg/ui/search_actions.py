@@ -13,6 +13,9 @@ from autoseg.ui.search_form import Form
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
+_TOO_LITTLE = "Give it at least"
+"""In the error of a run whose budget was too small."""
+
 
 def opened(workspace: Workspace, chosen: str | None = None) -> Values:
     """The list of runs with `chosen`, or else the newest, selected; and that run's page."""
@@ -54,6 +57,12 @@ def resumed(workspace: Workspace, name: str | None) -> Values:
         info = run.info()
         if info is None:
             raise RunError(f"{run.name} did not come far enough to go on. Start a new search.")
+        state = run.state()
+        if state is not None and state.status == "failed" and _TOO_LITTLE in state.error:
+            raise RunError(
+                f"{run.name} would fail again with the same time: {state.error} Start it anew "
+                f"with more."
+            )
         return workspace.start_search(Path(info.source), info.config, run.name)
 
     return _attempted(workspace, go_on)

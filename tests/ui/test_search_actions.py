@@ -1,9 +1,12 @@
 import os
+from dataclasses import replace
 
 import pytest
 from ui_helpers import trial, write_run
 from workspace_helpers import make_photos
 
+from autoseg.errors import BudgetError
+from autoseg.search.budget import Clock, check_enough
 from autoseg.ui import run_view, search_actions
 from autoseg.ui.search_form import Form
 
@@ -34,6 +37,17 @@ def test_a_finished_run_shows_its_report(workspace):
 def test_an_interrupted_run_can_go_on(workspace):
     write_run(workspace, "cut", status="interrupted")
     assert search_actions.opened(workspace)["resume"]["visible"]
+
+
+def test_a_run_that_had_too_little_time_does_not_spend_it_again(workspace):
+    run = write_run(workspace, "short", status="failed")
+    with pytest.raises(BudgetError) as refusal:
+        check_enough(Clock(5.0, spent_before_s=50.0), 1.0)
+    run.write_state(replace(run.state(), error=str(refusal.value)))
+    assert (
+        "Start it anew with more" in search_actions.resumed(workspace, "short")["problem"]["value"]
+    )
+    assert run.state().status == "failed"
 
 
 def test_a_damaged_run_is_an_error_on_the_page(workspace):
