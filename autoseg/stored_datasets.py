@@ -101,7 +101,7 @@ class StoredDatasets:
         aside = self._aside()
         try:
             unpacked = unpack(source, aside / "files")
-            find_samples(unpacked)
+            _refuse_unpaired(unpacked, place.name)
             write_json(unpacked / _ORIGIN, {"format_version": 1, **_origin(source)})
             return self._move_in(unpacked, name)
         finally:
@@ -263,6 +263,19 @@ def _origin(source: Path) -> dict[str, object]:
     place = locate(source)
     files = [path.stat() for path in find_shards(place) or (place,) if path.exists()]
     return {"source": str(source), "files": [[f.st_size, f.st_mtime_ns] for f in files]}
+
+
+def _refuse_unpaired(unpacked: Path, given: str) -> None:
+    """Refuse what holds no pairs, in words that name what was given and not where it lies now.
+
+    Raises:
+        DatasetError: There are no pairs.
+    """
+    try:
+        find_samples(unpacked)
+    except DatasetError as error:
+        text = str(error).replace(f"{unpacked}{os.sep}", "").replace(str(unpacked), given)
+        raise type(error)(text) from error
 
 
 def name_of_source(source: Path) -> str:

@@ -311,15 +311,17 @@ def _sample_name(image: _File) -> str:
 
 
 def _nothing_found(source: Path, images: list[_File], masks: list[_File], others: bool) -> str:
+    pictures = f"{len(images)} image{'s' * (len(images) != 1)}"
+    answers = f"{len(masks)} mask{'s' * (len(masks) != 1)}"
     if not images and not masks:
         found = "no image file" if others else "nothing"
     elif not masks:
-        found = f"{len(images)} images but no masks"
+        found = f"{pictures} but no masks"
     elif not images:
-        found = f"{len(masks)} masks but no images"
+        found = f"{answers} but no images"
     else:
         found = (
-            f"{len(images)} images and {len(masks)} masks whose names do not match, e.g. "
+            f"{pictures} and {answers} whose names do not match, e.g. "
             f"{images[0].relative} and {masks[0].relative}"
         )
     return (

@@ -52,7 +52,7 @@ def listed(workspace: Workspace, chosen: str | None = None) -> Values:
         value = max(names, key=lambda name: previews.seen_at(folders[name]), default=None)
     return {
         "datasets": gr.update(choices=names, value=value, visible=bool(names)),
-        "manage": gr.update(visible=bool(names)),
+        **{part: gr.update(visible=bool(names)) for part in ("check", "use", "manage")},
         "sure": gr.update(visible=False),
     }
 

@@ -64,8 +64,8 @@ def build(workspace: Workspace, access: Access) -> DataTab:
 
 
 _CHANGED = (
-    "datasets", "status", "table", "notes", "pictures", "canvas", "gallery", "manage", "sure",
-    "question", "new_name", "asked",
+    "datasets", "check", "use", "status", "table", "notes", "pictures", "canvas", "gallery",
+    "manage", "sure", "question", "new_name", "asked",
 )  # fmt: skip
 """Parts that callbacks change."""
 
@@ -75,10 +75,11 @@ def _chooser() -> dict[str, Any]:
         label=label("Your data sets"), elem_classes="as-list", elem_id="datasets", visible=False
     )
     with gr.Row():
-        check = gr.Button(label("Check"), size="md", min_width=100, elem_id="check")
+        check = gr.Button(label("Check"), size="md", min_width=100, elem_id="check", visible=False)
         use = gr.Button(
-            label("Search with it"), variant="primary", size="md", min_width=140, elem_id="use"
-        )
+            label("Search with it"), variant="primary", size="md", min_width=140, elem_id="use",
+            visible=False,
+        )  # fmt: skip
     return {"datasets": datasets, "check": check, "use": use}
 
 

@@ -152,8 +152,8 @@ def test_what_is_said_about_the_data_is_not_reported_as_left_out(tree):
     [
         ([], "holds nothing"),
         (["readme.txt"], "holds no image file"),
-        (["images/a.png"], "1 images but no masks"),
-        (["masks/a.png"], "1 masks but no images"),
+        (["images/a.png"], "1 image but no masks"),
+        (["masks/a.png"], "1 mask but no images"),
         (["images/a.png", "masks/b.png"], "names do not match"),
     ],
 )

@@ -452,3 +452,21 @@ def test_two_tabs_may_check_the_same_data_set_at_once(workspace, checked_photos)
         found = [value for values in pool.map(check, range(4)) for value in values]
     assert found == [table] * 16
     assert [path.name for path in folder.parent.glob("*photos*")] == ["photos"]
+
+
+def test_nothing_can_be_checked_or_searched_before_there_is_a_data_set(workspace, photos):
+    values = data_actions.listed(workspace)
+    assert not any(values[part]["visible"] for part in ("check", "use"))
+    values = data_actions.added(workspace, str(photos))
+    assert all(values[part]["visible"] for part in ("check", "use"))
+
+
+def test_a_refused_upload_is_named_as_the_user_calls_it(workspace, tmp_path):
+    """The message named a folder of the workspace that was gone by then."""
+    folder = tmp_path / "nomasks"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    archive = make_zip(folder, tmp_path / "nomasks.zip")
+    values = data_actions.added(workspace, str(archive))
+    assert "nomasks.zip holds 1 image but no masks" in status(values)
+    assert str(workspace.folder) not in status(values)
