@@ -16,6 +16,12 @@
     }
     return sum;
   };
+  // As `search_form` reads it, whose words stand below the field.
+  const holds = (text) => {
+    const compact = String(text || '').toLowerCase().replace(/\s+/g, '');
+    const written = /^(\d+(\.\d+)?|(\d+(\.\d+)?[smhd])+)$/.test(compact);
+    return written && seconds(text) >= FIXED.least && Number.isFinite(seconds(text));
+  };
   const words = { h: say("h"), m: say("min") };
   const named = (stop) => stop.replace(/[hm]/g, (letter) => ` ${words[letter]} `).trim();
   const nearest = (text) => {
@@ -29,10 +35,11 @@
     slider.setAttribute('aria-valuetext', named(FIXED.stops[slider.value]));
     const share = slider.value / (FIXED.stops.length - 1);
     slider.style.setProperty('--bs-share', `${100 * share}%`);
+    field.setAttribute('aria-invalid', String(!holds(text)));
   };
   const draw = () => {
     if (document.activeElement !== field) field.value = props.value || '';
-    place(props.value);
+    place(field.value);
   };
   const choose = (text) => {
     if (text !== props.value) props.value = text;
@@ -54,13 +61,23 @@
     marks.append(mark);
   });
 
+  let rest = 0;
   slider.addEventListener('input', () => {
+    clearTimeout(rest);
     field.value = FIXED.stops[slider.value];
     place(field.value);
   });
   slider.addEventListener('change', () => choose(FIXED.stops[slider.value]));
-  field.addEventListener('input', () => place(field.value));
-  field.addEventListener('change', () => choose(field.value.trim()));
+  // What is typed counts after a rest, without leaving the field.
+  field.addEventListener('input', () => {
+    place(field.value);
+    clearTimeout(rest);
+    rest = setTimeout(() => choose(field.value.trim()), 500);
+  });
+  field.addEventListener('change', () => {
+    clearTimeout(rest);
+    choose(field.value.trim());
+  });
   watch('value', draw);
   draw();
 })();

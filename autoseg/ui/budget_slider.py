@@ -14,6 +14,9 @@ STOPS = (
 )  # fmt: skip
 """Times on the slider: each about a third more than the one before."""
 
+LEAST_S = 20
+"""A shorter time, in seconds, is a slip: nothing is searched in it."""
+
 _MARKED = ("1m", "4m", "15m", "45m", "4h")
 
 _TEXTS = (
@@ -53,6 +56,7 @@ def budget_slider(value: str, **options: Any) -> gr.HTML:
             _read("budget_slider.js"),
             stops=list(STOPS),
             marked=list(_MARKED),
+            least=LEAST_S,
             zh={text: chinese[text] for text in _TEXTS if text in chinese},
         ),
         apply_default_css=False,

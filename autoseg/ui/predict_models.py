@@ -54,7 +54,7 @@ def model_choices(workspace: Workspace) -> Choices:
             score = headline_of(run)
         except RunError:
             continue
-        choices.append((f"{run.name} · IoU {score.text}" if score else run.name, run.name))
+        choices.append((f"{run.name} · {score.text}" if score else run.name, run.name))
     return choices + [
         (tr("{model} · from the Hub", model=model.repo_id), model.repo_id)
         for model in workspace.pulled.all()

@@ -226,16 +226,17 @@ def _empty_page(card: str, manage: bool = False) -> Values:
 
 
 def _charts(view: RunView) -> Values:
-    until = search_views.elapsed_s(view.state) if view.is_live else view.state.elapsed_s
-    # A stair that grows with every look would be drawn anew with every look.
-    until_min = 0.5 * round(until / 30)
+    until_min = search_charts.end_min(search_views.elapsed_s(view.state))
+    soon = search_charts.to_come(view.trials) if view.is_live else ""
+    matters = view.is_live or view.importances
     return {
+        "soon": _filled(views.note(soon) if soon else ""),
         "curves": search_charts.curves(view.trials),
-        "progress": search_charts.progress({view.name: view.trials}, until_min),
+        "progress": search_charts.progress({view.name: view.trials}, {view.name: until_min}),
         "depth": search_charts.depth(view.trials),
         "speed": search_charts.speed(view.trials),
         "front": _filled(search_views.front(search_charts.pareto_front(view.trials))),
-        "importances": search_views.importances(view.importances),
+        "importances": _filled(search_views.importances(view.importances) if matters else ""),
     }
 
 

@@ -22,7 +22,7 @@ Row = Sequence[float | str | None]
 
 def _plot(
     mark: str, title: str, axes: tuple[str, str, str], rows: Sequence[Row],
-    colors: Mapping[str, str], extra: Sequence[str] = (), names_on_x: bool = False,
+    colors: Mapping[str, str], shown: bool, extra: Sequence[str] = (), names_on_x: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """A plot's update.
 
@@ -32,6 +32,7 @@ def _plot(
         axes: Names of the horizontal axis, of the vertical one and of the series.
         rows: Values in the order of `axes`, then `extra`.
         colors: Colour of each series.
+        shown: Whether it says something yet.
         extra: Further columns, shown when a point is hovered.
         names_on_x: Whether the horizontal axis shows words.
     """
@@ -47,7 +48,7 @@ def _plot(
             y_lim=_room(scores), x_lim=[0.0, _round_up(max(across))] if across else None,
             # Never None: Gradio's script fails where a plot loses its value as it is drawn.
             value={**value, "mark": mark},
-            title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
+            visible=shown, title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
         )
     )  # fmt: skip
 
@@ -97,7 +98,8 @@ def curves(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     ]
     colors = _trial_colors(trial.number for trial in drawn)
     axes = tr("Epochs"), tr("IoU per image (%)"), tr("Trial")
-    return _plot("line", tr("Learning curves"), axes, rows, colors)
+    shown = any(len(trial.curve) > 1 for trial in drawn)
+    return _plot("line", tr("Learning curves"), axes, rows, colors, shown)
 
 
 def best_by_time(trials: Iterable[TrialRecord]) -> list[tuple[float, float]]:
@@ -115,12 +117,22 @@ def best_by_time(trials: Iterable[TrialRecord]) -> list[tuple[float, float]]:
     return steps
 
 
-def progress(runs: Mapping[str, Sequence[TrialRecord]], until_min: float = 0.0) -> dict[str, Any]:
+def end_min(elapsed_s: float) -> float:
+    """Where the last stair of a run ends, in minutes.
+
+    It grows by half minutes: one that grew with every look would be drawn anew with every look.
+    """
+    return 0.5 * math.ceil(elapsed_s / 30)
+
+
+def progress(
+    runs: Mapping[str, Sequence[TrialRecord]], until_min: Mapping[str, float]
+) -> dict[str, Any]:
     """The best score so far against time: a staircase for each run.
 
     Args:
         runs: Trials by the name of their run.
-        until_min: Where the last stair ends at least, in minutes of the run.
+        until_min: Where the last stair of each ends, in minutes of the run (`end_min`).
     """
     rows: list[Row] = []
     for name, trials in runs.items():
@@ -129,12 +141,12 @@ def progress(runs: Mapping[str, Sequence[TrialRecord]], until_min: float = 0.0) 
             if k:
                 rows.append((minute, _points(stairs[k - 1][1]), name))
             rows.append((minute, _points(score), name))
-        if stairs and until_min > stairs[-1][0]:
-            rows.append((until_min, _points(stairs[-1][1]), name))
+        if stairs and until_min[name] > stairs[-1][0]:
+            rows.append((until_min[name], _points(stairs[-1][1]), name))
     colors = {name: series_color(k) for k, name in enumerate(runs)}
     axes = tr("Minutes"), tr("Best IoU per image (%)"), tr("Run")
     rounded = [(round(float(minute or 0), 3), *rest) for minute, *rest in rows]
-    return _plot("line", tr("Best score against time"), axes, rounded, colors)
+    return _plot("line", tr("Best score against time"), axes, rounded, colors, bool(rows))
 
 
 _LOST = ("failed", "set aside")
@@ -161,7 +173,8 @@ def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:
     ]
     axes = tr("Frozen depth"), tr("IoU per image (%)"), tr("Encoder")
     title = tr("Score by frozen depth")
-    return _plot("point", title, axes, rows, colors, [tr("Trial")], names_on_x=True)
+    shown = len(rows) > 1
+    return _plot("point", title, axes, rows, colors, shown, [tr("Trial")], names_on_x=True)
 
 
 def pareto_front(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -193,4 +206,16 @@ def speed(trials: Iterable[TrialRecord]) -> dict[str, Any]:
     axes = tr("Milliseconds per image"), tr("IoU per image (%)"), tr("Kind")
     colors = {best: SERIES_COLORS[1], others: SERIES_COLORS[0]}
     title = tr("Score against speed")
-    return _plot("point", title, axes, rows, colors, [tr("Trial"), tr("Encoder")])
+    extra = [tr("Trial"), tr("Encoder")]
+    return _plot("point", title, axes, rows, colors, len(rows) > 1, extra)
+
+
+def to_come(trials: Sequence[TrialRecord]) -> str:
+    """What a search will show and when, one sentence; "" once all charts are there."""
+    if not best_by_time(trials):
+        return tr("The first chart appears after the first evaluation.")
+    if all(len(trial.curve) < 2 for trial in trials):
+        return tr("The first learning curve appears after the second evaluation.")
+    if len(_scored(trials)) < 2:
+        return tr("Trials are compared by frozen depth and speed when two of them have ended.")
+    return ""

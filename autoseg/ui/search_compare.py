@@ -48,10 +48,9 @@ def compared(workspace: Workspace, names: Sequence[str] | None) -> Values:
             "compare_chart": gr.update(visible=False),
         }
     trials = {run.name: _trials(run) for run in runs}
-    chart = search_charts.progress(trials)
     return {
         "compare_table": _table(workspace, runs),
-        "compare_chart": {**chart, "visible": True},
+        "compare_chart": search_charts.progress(trials, {run.name: _end_min(run) for run in runs}),
     }
 
 
@@ -85,6 +84,14 @@ def _trials(run: RunFolder) -> Any:
         return run_view.trials_of(run)
     except RunError:
         return ()
+
+
+def _end_min(run: RunFolder) -> float:
+    try:
+        state = run.state()
+    except RunError:
+        return 0.0
+    return search_charts.end_min(search_views.elapsed_s(state)) if state else 0.0
 
 
 def _table(workspace: Workspace, runs: Sequence[RunFolder]) -> str:

@@ -21,8 +21,11 @@ def reason(workspace: Workspace, form: Form) -> str:
 
 
 def expected(workspace: Workspace, form: Form) -> str:
-    """The estimate for a form, or why there is none; nothing while a field does not hold."""
-    if form.problems():
+    """The estimate for a form, or why there is none; nothing while another field does not hold."""
+    problems = form.problems()
+    if "budget" in problems:
+        return views.error(problems["budget"])
+    if problems:
         return ""
     try:
         facts = Facts.load(workspace.check_folder(form.chosen_dataset()) / "facts.npz")

@@ -10,7 +10,7 @@ from autoseg.config import WINDOW_MULTIPLE, SearchConfig, parse_duration, parse_
 from autoseg.encoders import catalogue, families
 from autoseg.errors import ConfigError, RunError
 from autoseg.ui import previews
-from autoseg.ui.budget_slider import budget_slider
+from autoseg.ui.budget_slider import LEAST_S, budget_slider
 from autoseg.ui.texts import label, tr
 from autoseg.workspace import Workspace
 
@@ -49,7 +49,7 @@ class Form:
         folder = workspace.check_folder(self.dataset) if self.dataset else None
         check = previews.load_check(folder) if folder else None
         return SearchConfig(
-            budget_s=parse_duration(self.budget or ""),
+            budget_s=_budget(self.budget),
             seed=int(self.seed or 0),
             device=self.device,
             encoders=tuple(self.encoders or ()),
@@ -66,7 +66,7 @@ class Form:
         """What is wrong, by the name of the field; empty where all of it holds."""
         checks: dict[str, Callable[[], object]] = {
             "dataset": self.chosen_dataset,
-            "budget": lambda: parse_duration(self.budget or ""),
+            "budget": lambda: _budget(self.budget),
             "n_trials": lambda: _whole(self.n_trials, 1),
             "max_side": lambda: _whole(self.max_side, WINDOW_MULTIPLE),
             "max_latency": lambda: _latency(self.max_latency),
@@ -78,6 +78,25 @@ class Form:
             except (ConfigError, RunError) as error:
                 found[name] = str(error)
         return found
+
+
+def _budget(text: str | None) -> float:
+    """The seconds in the budget's field.
+
+    Raises:
+        ConfigError: The text is no duration, or so short that it must be a slip.
+    """
+    text = (text or "").strip()
+    seconds = parse_duration(text)
+    if seconds >= LEAST_S:
+        return seconds
+    if text.replace(".", "", 1).isdecimal():
+        raise ConfigError(
+            tr("{number} means {number} seconds. Write {number}m for minutes.", number=text)
+        )
+    raise ConfigError(
+        tr("{time} is too short for a search. Give it {least} s or more.", time=text, least=LEAST_S)
+    )
 
 
 def _whole(text: str | None, least: int) -> int | None:

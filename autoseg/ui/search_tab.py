@@ -130,7 +130,8 @@ class _Wiring:
         # What is wrong with a field stops its event, and the old estimate would stay: so two.
         changes = [field.change for field in self.fields.values()]
         for function, outputs, validator in (
-            (lambda *given: None, None, holds), (on_change, self.parts["estimate"], None)
+            (lambda *given: None, None, holds), 
+            (on_change, self.parts["estimate"], None),
         ):  # fmt: skip
             gr.on(
                 changes, function, list(self.fields.values()), outputs, validator=validator,
@@ -255,6 +256,7 @@ def _charts() -> dict[str, Any]:
         "min_width": 320, "buttons": ["fullscreen", "export"],
     }  # fmt: skip
     with gr.Column(visible=False, elem_id="charts") as charts:
+        soon = html(visible=False, elem_id="charts-soon")
         with gr.Row():
             progress = gr.LinePlot(elem_id="progress", **shape)
             curves = gr.LinePlot(elem_id="curves", **shape)
@@ -265,8 +267,8 @@ def _charts() -> dict[str, Any]:
             importances = html(elem_id="importances", min_width=320, scale=1)
             front = html(elem_id="front", min_width=320, visible=False, scale=1)
     return {
-        "charts": charts, "progress": progress, "curves": curves, "depth": depth, "speed": speed,
-        "importances": importances, "front": front,
+        "charts": charts, "soon": soon, "progress": progress, "curves": curves, "depth": depth,
+        "speed": speed, "importances": importances, "front": front,
     }  # fmt: skip
 
 

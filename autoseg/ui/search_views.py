@@ -21,7 +21,11 @@ CLOCK_JS = """
     const seconds = node.dataset.in ? Date.now() / 1000 + Number(node.dataset.in)
       : Number(node.dataset.at);
     const at = new Date(1000 * seconds);
-    const day = at.toDateString() === new Date().toDateString() ? {} : {weekday: 'short'};
+    const today = at.toDateString() === new Date().toDateString();
+    const far = at - Date.now() >= 86400000;
+    const year = at.getFullYear() === new Date().getFullYear() ? {} : {year: 'numeric'};
+    const date = far ? {month: 'short', day: 'numeric', ...year} : {};
+    const day = today ? {} : {weekday: 'short', ...date};
     node.textContent = at.toLocaleString(document.documentElement.lang || 'en',
       {hour: '2-digit', minute: '2-digit', ...day});
   });
@@ -101,8 +105,10 @@ def _score(score: Headline | None) -> str:
     """A score above its interval and what it was measured on."""
     if score is None:
         return "–"
-    lines = [f"<small>{text}</small>" for text in (score.interval, score.images) if text]
-    return "<br>".join([views.percent(score.value), *lines])
+    below = "<br>".join(filter(None, (score.interval, score.images)))
+    return (
+        f'{views.percent(score.value)}<small style="display:block;line-height:1.4">{below}</small>'
+    )
 
 
 def _time_bar(state: RunState) -> str:

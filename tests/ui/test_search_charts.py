@@ -39,17 +39,48 @@ def test_no_two_curves_share_a_colour():
 def test_the_best_score_only_rises_and_at_the_times_it_was_known():
     trials = [scored_at(0, (60, 0.5), (180, 0.4)), scored_at(1, (120, 0.3), (240, 0.7))]
     assert search_charts.best_by_time(trials) == [(1.0, 0.5), (4.0, 0.7)]
-    rows = rows_of(search_charts.progress({"run": trials}, until_min=5.0))
+    rows = rows_of(search_charts.progress({"run": trials}, {"run": 5.0}))
     assert [row[:2] for row in rows] == [[1.0, 50.0], [4.0, 50.0], [4.0, 70.0], [5.0, 70.0]]
 
 
 def test_runs_are_drawn_in_colours_of_their_own():
-    update = search_charts.progress({"a": [scored_at(0, (60, 0.5))], "b": [trial(1)]})
+    update = search_charts.progress(
+        {"a": [scored_at(0, (60, 0.5))], "b": [trial(1)]}, {"a": 2.0, "b": 2.0}
+    )
     assert len(set(update["color_map"].values())) == 2
 
 
 def test_scores_from_before_times_were_noted_draw_nothing():
-    assert search_charts.progress({"old": [trial(0)]}, until_min=3.0)["value"]["data"] == []
+    update = search_charts.progress({"old": [trial(0)]}, {"old": 3.0})
+    assert update["value"]["data"] == [] and not update["visible"]
+
+
+def test_one_evaluation_already_draws_a_line_to_the_end():
+    """A single point drew nothing, so the chart of a short search stayed empty."""
+    update = search_charts.progress({"run": [scored_at(0, (60, 0.5))]}, {"run": 2.5})
+    assert [row[:2] for row in rows_of(update)] == [[1.0, 50.0], [2.5, 50.0]]
+    assert update["visible"]
+
+
+@pytest.mark.parametrize("elapsed_s", [0.5, 29.9, 30.1, 155.8])
+def test_the_last_stair_ends_no_earlier_than_the_run(elapsed_s):
+    assert elapsed_s / 60 <= search_charts.end_min(elapsed_s) <= elapsed_s / 60 + 0.5
+
+
+def test_a_chart_is_shown_when_it_has_something_to_say():
+    once, twice = scored_at(0, (60, 0.5)), scored_at(1, (60, 0.5), (90, 0.6))
+    assert not search_charts.curves([once])["visible"]
+    assert search_charts.curves([once, twice])["visible"]
+    for chart in (search_charts.depth, search_charts.speed):
+        assert not chart([timed(0, 0.5, 10)])["visible"]
+        assert chart([timed(0, 0.5, 10), timed(1, 0.6, 20)])["visible"]
+
+
+def test_what_is_not_shown_yet_is_announced_one_step_at_a_time():
+    once, twice = scored_at(0, (60, 0.5)), scored_at(1, (60, 0.5), (90, 0.6))
+    unscored = replace(twice, score=None)
+    said = [search_charts.to_come(trials) for trials in ([], [once], [unscored], [once, twice])]
+    assert len(set(said)) == 4 and said[-1] == ""
 
 
 def test_the_front_is_what_no_other_trial_beats():

@@ -55,7 +55,7 @@ def test_a_data_set_that_was_not_checked_has_none_and_says_what_to_do(workspace)
 
 
 def test_a_form_that_does_not_hold_has_none(workspace):
-    assert search_estimate.expected(workspace, Form("photos", "soon")) == ""
+    assert search_estimate.expected(workspace, Form("photos", "6m", n_trials="many")) == ""
     assert search_estimate.expected(workspace, Form(None, "6m")) == ""
 
 
@@ -86,3 +86,9 @@ def test_more_time_is_more_trials(workspace):
         (numbers,) = re.findall(r"Trials\s+(\d+)(?: to (\d+))?", text)
         trials.append([int(number) for number in numbers if number])
     assert np.mean(trials[0]) < np.mean(trials[1])
+
+
+@pytest.mark.parametrize("budget", ["banana", "-3m", "0", "3"])
+def test_a_wrong_budget_is_told_where_the_estimate_stood(workspace, budget):
+    """The words at the field went away with the next event, and nothing was left to see."""
+    assert "as-error" in search_estimate.expected(workspace, Form("photos", budget))

@@ -39,5 +39,18 @@ def test_an_error_belongs_to_its_field(changes, field):
     assert set(problems) == {field} and problems[field]
 
 
+@pytest.mark.parametrize(
+    ("budget", "way_out"), [("3", "Write 3m"), ("2.5", "Write 2.5m"), ("10s", "20 s or more")]
+)
+def test_a_slip_of_a_budget_says_what_was_meant(budget, way_out):
+    """ "3" was taken as three seconds."""
+    assert way_out in Form("photos", budget).problems()["budget"]
+
+
+@pytest.mark.parametrize("budget", ["20", "20s", "1m", "999h"])
+def test_a_budget_of_some_length_holds(budget):
+    assert Form("photos", budget).problems() == {}
+
+
 def test_a_form_that_holds_has_no_problems():
     assert Form("photos", "6m", n_trials="3", max_side="256").problems() == {}

@@ -35,7 +35,7 @@ def test_the_menu_of_models_names_the_test_score(workspace, tmp_path):
     run = finished_run(workspace, "photos-1", photos)
     write_json(run.report / "report.json", REPORT)
     told = [text for text, _ in model_choices(workspace)]
-    assert told == ["photos-1 · IoU 72.0 % (67.0 to 77.0) on 12 test images"]
+    assert told == ["photos-1 · 72.0 % (67.0 to 77.0) on 12 test images"]
 
 
 @pytest.mark.parametrize(
