@@ -162,7 +162,9 @@ def _connect_ways(workspace: Workspace, access: Access, parts: Tabs) -> None:
 
     def show_run(name: str) -> Placed:
         """A training that has begun; where it could not, the Predict tab says why."""
-        return {**search.open_page(name), tabs: gr.Tabs(selected="search")} if name else {}
+        if not name:
+            return dict(gr.skip())
+        return {**search.open_page(name), tabs: gr.Tabs(selected="search")}
 
     data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **_QUIET)
     search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **_QUIET)

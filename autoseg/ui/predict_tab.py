@@ -123,7 +123,8 @@ def build(workspace: Workspace, access: Access) -> PredictTab:
     outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
-        return {parts[name]: value for name, value in values.items()}
+        # Of several components an empty answer is an error to Gradio.
+        return {parts[name]: value for name, value in values.items()} or dict(gr.skip())
 
     def open_page(name: str | None) -> Placed:
         return placed(opened(desk, name))
