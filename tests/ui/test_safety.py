@@ -43,6 +43,7 @@ class Place:
         workspace = Workspace(self.home)
         run = write_run(workspace, "photos-1", source=make_photos(folder / "photos"))
         make_bundle(run.model)
+        Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(run.path / "image.png")
         self.before = self.listing()
 
     def listing(self) -> dict[str, str]:
@@ -120,16 +121,27 @@ def attacks(place: Place) -> list[Any]:
     ]  # fmt: skip
 
 
+SAID = ("index", "value", "dataset", "rows", "sort", "file", "name", "id", "format", "mask")
+"""What events of the browser say beside the values of components."""
+
+
+def _is_file_of(part: dict[str, Any], name: str) -> bool:
+    return part["type"] == "file" and part["props"].get("label") == name
+
+
 def attempts(
-    config: dict[str, Any], attacks: list[Any]
+    config: dict[str, Any], attacks: list[Any], image: dict[str, Any]
 ) -> Iterator[tuple[dict[str, Any], list[Any], Any]]:
     """Every event of the page with each of its values replaced by each attack, one at a time."""
     values = {part["id"]: part["props"].get("value") for part in config["components"]}
+    values |= {part["id"]: image for part in config["components"] if _is_file_of(part, "image")}
     for event in config["dependencies"]:
         if event.get("backend_fn") and event["api_name"] not in ("search", "stop"):
             usual = [values.get(part) for part in event["inputs"]]
             for attack in attacks:
-                yield event, usual, attack if isinstance(attack, dict) else {"index": attack}
+                yield event, usual, {**dict.fromkeys(SAID, attack), "page": 0, "position": 0}
+                if isinstance(attack, dict):
+                    yield event, usual, attack
                 for position in range(len(usual)):
                     yield event, [*usual[:position], attack, *usual[position + 1 :]], None
 
@@ -178,7 +190,10 @@ def test_no_event_reads_or_changes_what_lies_outside(place, stranger):
     reached = set()
     with client_of(stranger) as client:
         config = client.get("/config").json()
-        for event, values, data in attempts(config, attacks(place)):
+        png = (place.home / "runs/photos-1/image.png").read_bytes()
+        sent = client.post("/gradio_api/upload", files={"files": ("image.png", png)}).json()
+        image = {"path": sent[0], "meta": {"_type": "gradio.FileData"}}
+        for event, values, data in attempts(config, attacks(place), image):
             text = answers(client, event, values, data)
             assert SECRET not in text, (event, values)
             assert not contents & set(fetched(client, text)), (event, values)
@@ -293,6 +308,18 @@ def test_errors_inside_are_not_told_to_strangers(place, stranger, own):
             shown[app] = json.loads(answers(client, event, wrong, None))
     assert shown[stranger]["error"] is None
     assert shown[own]["error"]
+
+
+@pytest.mark.parametrize("name", ["on_chosen", "on_picked", "show_run"])
+def test_an_event_that_changes_nothing_is_no_error(own, name):
+    """An empty answer for several components was one to Gradio, and shown as such."""
+    with client_of(own) as client:
+        event = next(e for e in events(client) if e["api_name"] == name)
+        config = client.get("/config").json()
+        values = {part["id"]: part["props"].get("value") for part in config["components"]}
+        usual = [values[part] for part in event["inputs"]]
+        answer = json.loads(answers(client, event, usual, {"index": "x", "value": "x"}))
+        assert "error" not in answer and len(answer["data"]) == len(event["outputs"])
 
 
 def test_nothing_is_open_without_the_password(place, guarded):
