@@ -48,8 +48,9 @@ def _plot(
             y_lim=_room(scores), x_lim=[0.0, _round_up(max(across))] if across else None,
             # Never None: Gradio's script fails where a plot loses its value as it is drawn.
             value={**value, "mark": mark},
-            # Gradio's script fails, too, where a plot is taken away as it is drawn.
-            visible=True if shown else "hidden",
+            # By the style sheet: its script fails, too, where a plot is taken off the page as it is
+            # drawn, and plots do not know `visible="hidden"`.
+            visible=True, elem_classes=[] if shown else ["as-nothing-yet"],
             title=title, x=axes[0], y=axes[1], color=axes[2], color_map=dict(colors),
         )
     )  # fmt: skip

@@ -52,14 +52,14 @@ def test_runs_are_drawn_in_colours_of_their_own():
 
 def test_scores_from_before_times_were_noted_draw_nothing():
     update = search_charts.progress({"old": [trial(0)]}, {"old": 3.0})
-    assert update["value"]["data"] == [] and update["visible"] == "hidden"
+    assert update["value"]["data"] == [] and update["elem_classes"] == ["as-nothing-yet"]
 
 
 def test_one_evaluation_already_draws_a_line_to_the_end():
     """A single point drew nothing, so the chart of a short search stayed empty."""
     update = search_charts.progress({"run": [scored_at(0, (60, 0.5))]}, {"run": 2.5})
     assert [row[:2] for row in rows_of(update)] == [[1.0, 50.0], [2.5, 50.0]]
-    assert update["visible"] is True
+    assert update["elem_classes"] == []
 
 
 @pytest.mark.parametrize("elapsed_s", [0.5, 29.9, 30.1, 155.8])
@@ -69,11 +69,11 @@ def test_the_last_stair_ends_no_earlier_than_the_run(elapsed_s):
 
 def test_a_chart_is_shown_when_it_has_something_to_say():
     once, twice = scored_at(0, (60, 0.5)), scored_at(1, (60, 0.5), (90, 0.6))
-    assert search_charts.curves([once])["visible"] == "hidden"
-    assert search_charts.curves([once, twice])["visible"] is True
+    assert search_charts.curves([once])["elem_classes"] == ["as-nothing-yet"]
+    assert search_charts.curves([once, twice])["elem_classes"] == []
     for chart in (search_charts.depth, search_charts.speed):
-        assert chart([timed(0, 0.5, 10)])["visible"] == "hidden"
-        assert chart([timed(0, 0.5, 10), timed(1, 0.6, 20)])["visible"] is True
+        assert chart([timed(0, 0.5, 10)])["elem_classes"] == ["as-nothing-yet"]
+        assert chart([timed(0, 0.5, 10), timed(1, 0.6, 20)])["elem_classes"] == []
 
 
 def test_what_is_not_shown_yet_is_announced_one_step_at_a_time():
