@@ -361,9 +361,7 @@ def _other(desk: Desk, result: Result, compare: str, options: Options) -> tuple[
     key = hashlib.sha256(repr((model.key, options)).encode()).hexdigest()[:20]
 
     def mask() -> np.ndarray:
-        found = segment(
-            predictor, result.image, flip=options.flip, tile_px=options.tile_px
-        ).mask
+        found = segment(predictor, result.image, flip=options.flip, tile_px=options.tile_px).mask
         return np.asarray(table[found])
 
     return result.other(key, mask), model.name

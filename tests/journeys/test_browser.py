@@ -18,7 +18,10 @@ def make_sample(page, app: App) -> None:
 
 def test_the_sample_is_made_checked_and_there_after_a_reload(app, page):
     make_sample(page, app)
-    assert "vehicle" in page.inner_text("#verdict")
+    names = page.eval_on_selector_all(
+        "#verdict input[type=text]", "fields => fields.map((field) => field.value)"
+    )
+    assert "vehicle" in names
     page.wait_for_selector("#gallery img")
     page.reload()
     page.wait_for_selector("#verdict table")
