@@ -22,6 +22,7 @@ from autoseg.sources import check as check_source
 from autoseg.training.hardware import choose_device
 from autoseg.ui import previews
 from autoseg.ui.access import Access
+from autoseg.ui.bases import JSON
 from autoseg.ui.predict_models import find_model, load, segment
 from autoseg.ui.results import class_rows, new_folder
 from autoseg.workspace import SAMPLE_NAME, StoredDataset, Workspace
@@ -48,7 +49,7 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
     return inner
 
 
-class Record(gr.JSON):
+class Record(JSON):
     """JSON as assistants can use it: of Gradio's own the schema is none that they accept, and the
     answer reads "root={...}".
     """

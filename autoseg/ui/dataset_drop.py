@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import gradio as gr
-
 from autoseg.data.class_files import CLASS_FILES
 from autoseg.data.images import IMAGE_SUFFIXES
+from autoseg.ui.bases import HTML
 from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 
 JS = script("crc.js", "zip_writer.js", "dropped_files.js", "dataset_drop.js")
@@ -14,7 +13,7 @@ JS = script("crc.js", "zip_writer.js", "dropped_files.js", "dataset_drop.js")
 CSS = read_beside("dataset_drop.css")
 
 
-class DatasetDrop(gr.HTML):
+class DatasetDrop(HTML):
     """A place to drop a folder, a zip or loose files. Folders become one zip in the browser.
 
     Events:

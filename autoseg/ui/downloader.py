@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
+from autoseg.ui.bases import HTML
 from autoseg.ui.scripts import script, script_texts, with_fixed
 from autoseg.ui.served import served
 
@@ -18,7 +17,7 @@ button { min-height: 32px; padding: 0 8px; text-decoration: underline; color: in
 """
 
 
-class Downloader(gr.HTML):
+class Downloader(HTML):
     """Saves the file of each new value; nothing of it is seen, unless it cannot be fetched."""
 
     def __init__(self, **kwargs: Any) -> None:

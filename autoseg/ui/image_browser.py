@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import gradio as gr
-
+from autoseg.ui.bases import HTML
 from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 from autoseg.ui.served import served
 
@@ -14,7 +13,7 @@ JS = script("image_browser.js")
 CSS = read_beside("image_browser.css")
 
 
-class ImageBrowser(gr.HTML):
+class ImageBrowser(HTML):
     """A page of images.
 
     Its value is None or `{"dataset": str, "items": [...], "page": int, "pages": int, "total": int,

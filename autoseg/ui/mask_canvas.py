@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from autoseg.ui.bases import HTML
 from autoseg.ui.scripts import read_beside, with_fixed
 from autoseg.ui.served import served
 from autoseg.ui.texts import LANGUAGES, dictionary
@@ -43,7 +44,7 @@ TEXTS = frozenset(re.findall(r'\bT\("((?:[^"\\]|\\.)*)"', JS))
 """English texts of the script."""
 
 
-class MaskCanvas(gr.HTML):
+class MaskCanvas(HTML):
     """An image with its mask: look at it, compare it, correct it.
 
     Events:

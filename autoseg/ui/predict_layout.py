@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from autoseg.ui.access import Access
+from autoseg.ui.bases import Image
 from autoseg.ui.downloader import Downloader
 from autoseg.ui.mask_canvas import MaskCanvas
 from autoseg.ui.predict_actions import NOTHING
@@ -19,7 +20,7 @@ TILES = (256, 384, 512, 768, 1024)
 """Sides of tiles that are offered, in pixels."""
 
 
-class ImageFile(gr.Image):
+class ImageFile(Image):
     """An image whose file comes as it is: `read_image` says what is wrong with it."""
 
     is_template = True

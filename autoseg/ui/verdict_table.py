@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import gradio as gr
-
+from autoseg.ui.bases import HTML
 from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 from autoseg.ui.served import served
 
@@ -14,7 +13,7 @@ JS = script("verdict_table.js")
 CSS = read_beside("verdict_table.css")
 
 
-class VerdictTable(gr.HTML):
+class VerdictTable(HTML):
     """Raw values of the masks with what they mean.
 
     Its value is None or

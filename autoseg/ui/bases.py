@@ -1,4 +1,4 @@
-"""Gradio shall write no type stubs: imported before any component of ours is defined.
+"""Gradio's components that ours extend, without the type stubs that Gradio would write.
 
 Where a class extends a component, Gradio writes a `.pyi` file beside its module. In an installed
 package that is litter, and mypy then reads the stub, which grows stale, in the module's place.
@@ -6,7 +6,9 @@ package that is litter, and mypy then reads the stub, which grows stale, in the 
 
 from typing import Any
 
-from gradio import component_meta
+from gradio import HTML, JSON, Image, component_meta
+
+__all__ = ["HTML", "JSON", "Image"]
 
 
 def write_nothing(component_class: type, class_name: str, events: list[Any]) -> None:
