@@ -133,13 +133,10 @@ def _connect_opening(
             first: "search" if workspace.runs() else "",
         }
 
-    def open_dataset(name: str | None) -> Placed:
-        return data.placed(data_tab.shown(workspace, name))
-
     opened = [*data.outputs, *search.outputs, search.dataset, first]
     opening = page.load(open_first, None, opened, queue=False, **_QUIET)
     opening.then(None, first, parts.tabs, js=_SHOW_FIRST, **_QUIET)
-    opening.then(open_dataset, data.datasets, data.outputs, **_QUIET)
+    data.show_after(opening)
     page.load(lambda: predict.open_page(None), None, predict.outputs, **_QUIET)
     if access.sharing:
         page.load(parts.share.open_page, None, parts.share.outputs, queue=False, **_QUIET)

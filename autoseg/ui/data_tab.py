@@ -14,7 +14,6 @@ from autoseg.ui.data_actions import (
     Values,
     listed,
     listed_again,
-    shown,
 )
 from autoseg.ui.dataset_drop import DatasetDrop
 from autoseg.ui.image_browser import ImageBrowser
@@ -24,7 +23,7 @@ from autoseg.ui.texts import label, tr
 from autoseg.ui.verdict_table import VerdictTable
 from autoseg.workspace import Workspace
 
-__all__ = ["DataTab", "build", "listed", "listed_again", "shown"]
+__all__ = ["DataTab", "build", "listed", "listed_again"]
 
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
@@ -40,6 +39,8 @@ class DataTab:
     use: gr.Button
     placed: Callable[[Values], Placed]
     outputs: list[Any]
+    show_after: Callable[[Any], None]
+    """Shows the chosen data set after an event, unless the user has had something done by then."""
 
 
 def build(workspace: Workspace, access: Access) -> DataTab:
@@ -60,7 +61,16 @@ def build(workspace: Workspace, access: Access) -> DataTab:
     _connect_verdict(workspace, parts, connect)
     _connect_pictures(workspace, parts, connect)
     _connect_manager(workspace, parts, placed, outputs)
-    return DataTab(parts["datasets"], parts["use"], placed, outputs)
+
+    def show_after(opening: Any) -> None:
+        connect(
+            opening.then,
+            lambda name: Finished(name, actions.shown(workspace, name)),
+            is_opening=True,
+            show_progress="hidden",
+        )
+
+    return DataTab(parts["datasets"], parts["use"], placed, outputs, show_after)
 
 
 _CHANGED = (
@@ -162,19 +172,31 @@ def _connector(
 
     Another data set may be chosen while they are at work. So it goes by two steps, since Gradio
     sends along what is chosen when a step begins: what belongs to a data set is shown only if that
-    one is chosen when the work is done.
+    one is chosen when the work is done. And what the page opens with is not shown over an answer.
     """
+    has_acted = gr.State(False)
 
-    def settle(name: str | None, finished: Finished) -> Placed:
-        return placed(actions.settled(workspace, name, finished))
+    def settle(name: str | None, finished: Finished, acted: bool) -> Placed:
+        return {**placed(actions.settled(workspace, name, finished)), has_acted: True}
 
-    def connect(event: Any, work: Callable[..., Finished], *inputs: Any, **how: Any) -> None:
+    def settle_opening(name: str | None, finished: Finished, acted: bool) -> Placed:
+        values = {} if acted else actions.settled(workspace, name, finished)
+        return {**placed(values), has_acted: acted}
+
+    def connect(
+        event: Any,
+        work: Callable[..., Finished],
+        *inputs: Any,
+        is_opening: bool = False,
+        **how: Any,
+    ) -> None:
         finished = gr.State()
         event(
             work, [parts["datasets"], *inputs], finished, api_visibility="private", **how
         ).success(
-            settle, [parts["datasets"], finished], outputs, queue=False, show_progress="hidden",
-            trigger_mode="multiple", api_visibility="private",
+            settle_opening if is_opening else settle, [parts["datasets"], finished, has_acted],
+            [*outputs, has_acted], queue=False, show_progress="hidden", trigger_mode="multiple",
+            api_visibility="private",
         )  # fmt: skip
 
     return connect

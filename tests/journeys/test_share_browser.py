@@ -67,9 +67,10 @@ def test_a_model_is_pushed_pulled_and_tried(app, page, hub, tmp_path):
     page.click("#pulled-try")
     Image.fromarray(IMAGE).save(tmp_path / "image.png")
     page.set_input_files("#image input[type=file]", tmp_path / "image.png")
-    page.wait_for_selector("#classes table")
+    page.wait_for_selector('#canvas .mc[data-status="ready"]')
+    page.locator("#canvas").get_by_role("button", name="Download").click()
     with page.expect_download() as download:
-        page.click("#mask-file")
+        page.click("#canvas [data-format=index]")
     with Image.open(download.value.path()) as file:
         mask = np.asarray(file)
     model = app.home / "runs" / "leaves-1" / "model"
