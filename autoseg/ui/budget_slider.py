@@ -1,12 +1,13 @@
 """The time budget: a slider over labelled stops beside a field for any other time."""
 
-from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
-from autoseg.ui.scripts import with_fixed
-from autoseg.ui.texts import dictionary
+from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
+
+JS = script("budget_slider.js")
+"""The script, which tells nothing but the value."""
 
 STOPS = (
     "1m", "2m", "3m", "4m", "6m", "10m", "15m", "20m", "30m", "45m", "1h", "1h30m", "2h", "3h",
@@ -18,17 +19,6 @@ LEAST_S = 20
 """A shorter time, in seconds, is a slip: nothing is searched in it."""
 
 _MARKED = ("1m", "4m", "15m", "45m", "4h")
-
-_TEXTS = (
-    "Time budget",
-    "From the start to the finished model. Slide, or type any time, such as 45m or 1h30m.",
-    "Time budget, as a slider", "Time budget, as text", "min", "h",
-)  # fmt: skip
-
-
-def _read(name: str) -> str:
-    return files("autoseg.ui").joinpath(name).read_text(encoding="utf-8")
-
 
 _HTML = (
     '<div class="bs"><div class="bs-head"><span class="bs-title"></span>'
@@ -47,17 +37,12 @@ def budget_slider(value: str, **options: Any) -> gr.HTML:
         value: At first, e.g. "1h30m".
         options: Of `gr.HTML`.
     """
-    chinese = dictionary("zh")
     return gr.HTML(
         value,
         html_template=_HTML,
-        css_template=_read("budget_slider.css"),
+        css_template=read_beside("budget_slider.css"),
         js_on_load=with_fixed(
-            _read("budget_slider.js"),
-            stops=list(STOPS),
-            marked=list(_MARKED),
-            least=LEAST_S,
-            zh={text: chinese[text] for text in _TEXTS if text in chinese},
+            JS, texts=script_texts(JS), stops=list(STOPS), marked=list(_MARKED), least=LEAST_S
         ),
         apply_default_css=False,
         **options,

@@ -4,21 +4,18 @@ Files go to the browser once; opacity, colours, hover, regions, comparison and c
 happen there, in the scripts beside this module (`mask_canvas/`).
 """
 
-import re
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from autoseg.ui.bases import HTML
-from autoseg.ui.scripts import read_beside, with_fixed
+from autoseg.ui.scripts import read_beside, script, script_texts, with_fixed
 from autoseg.ui.served import served
-from autoseg.ui.texts import LANGUAGES, dictionary
 
 SCRIPTS = (
-    "texts.js", "dom.js", "png.js", "pixels.js", "regions.js", "counting.js", "colors.js",
+    "numbers.js", "controls.js", "png.js", "pixels.js", "regions.js", "counting.js", "colors.js",
     "viewport.js", "painter.js", "gestures.js", "drafts.js", "correction.js", "tools.js",
     "marks.js", "hints.js", "compare.js", "class_table.js", "view_bar.js", "correct_bar.js",
     "keys.js", "pointing.js", "values.js", "sending.js", "canvas.js",
@@ -29,19 +26,11 @@ FILES = ("image", "classes", "confidence", "other")
 """Keys of a value that name files."""
 
 
-def _joined(names: tuple[str, ...]) -> str:
-    folder = files("autoseg.ui").joinpath("mask_canvas")
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
-
-
-JS = "(() => {\n" + read_beside("crc.js") + _joined(SCRIPTS) + "\n})();"
+JS = script("crc.js", *(f"mask_canvas/{name}" for name in SCRIPTS))
 """The script, run once for each canvas. Its events are "corrected" and "export"."""
 
-CSS = _joined(("mask_canvas.css",))
+CSS = read_beside("mask_canvas/mask_canvas.css")
 """The style sheet, which Gradio keeps to the component."""
-
-TEXTS = frozenset(re.findall(r'\bT\("((?:[^"\\]|\\.)*)"', JS))
-"""English texts of the script."""
 
 
 class MaskCanvas(HTML):
@@ -83,7 +72,11 @@ class MaskCanvas(HTML):
             html_template='<div class="mc"></div>',
             css_template=CSS,
             js_on_load=with_fixed(
-                JS, editable=editable, downloads=downloads, empty=empty, texts=_texts(empty)
+                JS,
+                texts=script_texts(JS, [empty]),
+                editable=editable,
+                downloads=downloads,
+                empty=empty,
             ),
             apply_default_css=False,
             answer=answer,
@@ -114,12 +107,3 @@ def answer_to(said: Mapping[str, Any], problem: str = "") -> dict[str, Any]:
         problem: Why the mask is not kept; "": it is.
     """
     return dict(gr.update(answer={"key": str(said.get("key", ""))[:200], "problem": problem}))
-
-
-def _texts(empty: str) -> dict[str, dict[str, str]]:
-    """The script's texts in the languages other than that of the code."""
-    wanted = TEXTS | {empty}
-    return {
-        name: {text: said for text, said in dictionary(name).items() if text in wanted}
-        for name in LANGUAGES[1:]
-    }

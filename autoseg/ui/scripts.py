@@ -8,7 +8,7 @@ from typing import Any
 
 from autoseg.ui.texts import LANGUAGES, dictionary
 
-_TEXT = re.compile(r'\bT\("((?:[^"\\]|\\.)*)"')
+_TEXT = re.compile(r'\bT\(\s*"((?:[^"\\]|\\.)*)"')
 
 
 def read_beside(*names: str) -> str:
@@ -31,9 +31,14 @@ def with_fixed(source: str, **values: Any) -> str:
     return f"const FIXED = {json.dumps(values)};\n{source}"
 
 
+def spoken(source: str) -> set[str]:
+    """English texts that a script says by `T("...")`."""
+    return {text.replace('\\"', '"') for text in _TEXT.findall(source)}
+
+
 def script_texts(source: str, more: Iterable[str] = ()) -> dict[str, dict[str, str]]:
-    """What a script says by `T("...")`, in the languages other than that of the code."""
-    wanted = {text.replace('\\"', '"') for text in _TEXT.findall(source)} | set(more)
+    """What a script says, and more, in the languages other than that of the code."""
+    wanted = spoken(source) | set(more)
     return {
         name: {text: said for text, said in dictionary(name).items() if text in wanted}
         for name in LANGUAGES[1:]
