@@ -137,7 +137,7 @@ def _connect_opening(
     opening = page.load(open_first, None, opened, queue=False, **_QUIET)
     opening.then(None, first, parts.tabs, js=_SHOW_FIRST, **_QUIET)
     data.show_after(opening)
-    page.load(lambda: predict.open_page(None), None, predict.outputs, **_QUIET)
+    predict.show_after(page.load(lambda: predict.open_page(None), None, predict.outputs, **_QUIET))
     if access.sharing:
         page.load(parts.share.open_page, None, parts.share.outputs, queue=False, **_QUIET)
 

@@ -80,7 +80,7 @@ class Options:
 
 def uploaded(path: str) -> Given:
     """An image that was uploaded, pasted or photographed."""
-    return Given(Path(path), _file_name(Path(path).stem))
+    return Given(Path(path), file_name(Path(path).stem))
 
 
 def example_given(desk: Desk, name: str | None, index: object) -> Given:
@@ -94,10 +94,10 @@ def example_given(desk: Desk, name: str | None, index: object) -> Given:
     if model.run is None or not isinstance(index, int) or not 0 <= index < len(offered):
         raise PredictionError("This example is no longer there.")
     sample = offered[index].sample
-    return Given(sample.image_path, _file_name(sample.name), model.run.name)
+    return Given(sample.image_path, file_name(sample.name), model.run.name)
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     """A name for files; an image whose own name is all signs is called "image"."""
     try:
         return clean_name(text)
@@ -126,6 +126,7 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         seconds=prediction.seconds,
         uncertainty=prediction.uncertainty,
         dataset=dataset,
+        example_of=given.run,
     )
     truth = None
     if example is not None:
@@ -262,11 +263,11 @@ def sorted_batch(desk: Desk, ids: Sequence[str], order: str | None) -> Values:
     return {"ids": [result.id for result in results], **gallery(results)}
 
 
-def gallery(results: Sequence[Result]) -> Values:
-    """The images of a batch with what is known of each."""
+def gallery(results: Sequence[Result], selected: int = 0) -> Values:
+    """The images of a batch with what is known of each, the one at a position selected."""
     images = [(served_path(result.write_thumbnail()), _caption(result)) for result in results]
     return {
-        "batch": gr.update(value=images, selected_index=0),
+        "batch": gr.update(value=images, selected_index=selected),
         "batch_box": gr.update(visible=len(results) > 1),
     }
 

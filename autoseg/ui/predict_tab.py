@@ -19,6 +19,7 @@ from autoseg.ui.access import Access
 from autoseg.ui.predict_actions import Desk, Given, Options, Values
 from autoseg.ui.predict_downloads import exported, zipped
 from autoseg.ui.predict_examples import examples, thumbnail
+from autoseg.ui.predict_kept import browser_states, noted, restored
 from autoseg.ui.predict_layout import Parts, layout
 from autoseg.ui.predict_models import find_model, model_choices
 from autoseg.ui.results import ResultStore
@@ -99,6 +100,8 @@ class PredictTab:
     model: gr.Dropdown
     outputs: list[Any]
     open_page: Callable[[str | None], Placed]
+    show_after: Callable[[Dependency], None]
+    """Shows what the browser saw last after an event, unless it was given something by then."""
     trained: Dependency
     """The event that starts a training with corrections."""
     started: gr.State
@@ -119,21 +122,34 @@ def new_desk(workspace: Workspace, access: Access) -> Desk:
 def build(workspace: Workspace, access: Access) -> PredictTab:
     """Lay out the tab and connect it."""
     desk = new_desk(workspace, access)
-    parts = {**layout(access), "wish": gr.State(Wish())}
+    parts = {**layout(access), "wish": gr.State(Wish()), **browser_states()}
     outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:
         # Of several components an empty answer is an error to Gradio.
-        return {parts[name]: value for name, value in values.items()} or dict(gr.skip())
+        found = {parts[name]: value for name, value in noted(values).items()}
+        return found or dict(gr.skip())
 
     def open_page(name: str | None) -> Placed:
         return placed(opened(desk, name))
+
+    def on_reload(ids: object, shown: object, shown_now: str) -> Placed:
+        values = {} if shown_now else restored(desk, ids, shown)
+        if name := values.get("model"):
+            values = {**about_model(desk, name), **values}
+        return placed(values)
+
+    def show_after(opening: Dependency) -> None:
+        opening.then(
+            on_reload, [parts["kept_ids"], parts["kept_shown"], parts["shown"]], outputs,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
     _connect_giving(desk, parts, placed)
     _connect_showing(desk, parts, placed)
     _connect_downloads(desk, parts, placed)
     trained = _connect_teaching(desk, parts, placed)
-    return PredictTab(parts["model"], outputs, open_page, trained, parts["started"])
+    return PredictTab(parts["model"], outputs, open_page, show_after, trained, parts["started"])
 
 
 def _options(flip: bool, tile: int | str | None) -> Options:

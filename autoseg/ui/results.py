@@ -65,6 +65,8 @@ class ResultInfo:
     """Data set that a correction goes to; "": none is known."""
     original: str = ""
     """Sample of that data set that the image is; "": the image is new."""
+    example_of: str = ""
+    """Run whose example the image is; "": it was given by a user."""
     has_truth: bool = False
     """Whether the ground truth is known."""
     format_version: int = FORMAT_VERSION

@@ -179,6 +179,57 @@ def test_several_images_become_a_gallery_and_a_zip(tab, workspace, photos):
                 assert np.array_equal(np.asarray(image), predictor.predict(file).mask)
 
 
+def test_a_reload_and_a_restart_show_the_batch_again(tab, app, photos):
+    """A reload of the page used to take the gallery away, though all of it is on the disk."""
+    tab.set_input_files("#image input[type=file]", photos / "images" / "scene_001.jpg")
+    first = wait_for_canvas(tab, "scene_001")
+    with tab.expect_file_chooser() as asked:
+        tab.click("#several")
+    asked.value.set_files(sorted((photos / "images").iterdir())[:3])
+    tab.locator("#batch .thumbnail-item").nth(2).wait_for()
+    first = wait_for_another(tab, first)
+    tab.locator("#batch .thumbnail-item").nth(2).click()
+    chosen = wait_for_another(tab, first)
+    for restart in (False, True):
+        if restart:
+            app.end()
+            app.start()
+        opened(tab, app)
+        tab.locator("#batch .thumbnail-item").nth(2).wait_for()
+        assert wait_for_canvas(tab) == chosen
+        assert tab.locator("#batch .thumbnail-item.selected").count() == 1
+        assert "photos-1" in tab.locator("#model input").input_value()
+    tab.click("#predict")
+    wait_for_another(tab, chosen)
+    tab.locator("#batch .thumbnail-item").nth(2).wait_for()
+
+
+def test_a_reload_shows_no_other_user_s_images(app, browser):
+    """The browsers of shared computers are signed in to by one after the other."""
+    guarded = App(app.home, arguments=[f"--auth={name}:a-long-password" for name in ("anna", "bo")])
+    guarded.start()
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    try:
+        for name, sees in (("anna", False), ("bo", False), ("anna", True)):
+            context.clear_cookies()
+            page.goto(guarded.url)
+            page.get_by_label("username").fill(name)
+            page.get_by_label("password").fill("a-long-password")
+            page.get_by_role("button", name="Login").click()
+            page.get_by_role("tab", name="Predict", exact=True).click()
+            page.wait_for_selector("#examples button")
+            page.wait_for_timeout(3000)
+            assert page.locator("#canvas .mc[data-result]").count() == sees
+            if name == "anna" and not sees:
+                page.locator("#examples button").first.click()
+                wait_for_canvas(page)
+    finally:
+        context.close()
+        guarded.end()
+
+
 def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, photos):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)

@@ -1,0 +1,115 @@
+import shutil
+from dataclasses import replace
+
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+from predict_helpers import finished_run
+from workspace_helpers import make_photos
+
+from autoseg.ui import predict_actions as actions
+from autoseg.ui.access import Access
+from autoseg.ui.predict_actions import Desk, Options
+from autoseg.ui.predict_kept import noted, restored
+from autoseg.ui.results import ResultStore
+
+
+@pytest.fixture
+def photos(workspace, tmp_path):
+    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
+
+
+@pytest.fixture
+def desk(workspace, photos, tmp_path) -> Desk:
+    finished_run(workspace, "photos-1", photos)
+    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "results"))
+
+
+@pytest.fixture
+def images(photos):
+    return sorted((photos / "images").iterdir())[:3]
+
+
+def predict_batch(desk, images) -> dict:
+    """What the browser keeps of a batch."""
+    given = [actions.uploaded(str(image)) for image in images]
+    kept = {}
+    for values in actions.predicted_batch(
+        desk, "photos-1", given, Options(), None, "name", lambda done, total: None
+    ):
+        kept |= {name: value for name, value in noted(values).items() if name.startswith("kept_")}
+    return kept
+
+
+def again(desk, kept) -> dict:
+    return restored(desk, kept["kept_ids"], kept["kept_shown"])
+
+
+def as_user(name: str | None):
+    return LocalContext.request.set(gr.Request(username=name, headers={}))
+
+
+def test_a_batch_is_shown_again_with_the_image_that_was_chosen(desk, images):
+    kept = predict_batch(desk, images)
+    last = kept["kept_ids"]["value"][-1]
+    kept |= noted({"shown": last})
+    values = again(desk, kept)
+    assert values["canvas"]["id"] == values["shown"] == last
+    assert sorted(values["ids"]) == sorted(kept["kept_ids"]["value"])
+    assert values["batch"]["selected_index"] == values["ids"].index(last)
+    assert len(values["batch"]["value"]) == 3 and values["batch_box"]["visible"]
+    assert values["model"] == "photos-1"
+    repeated = actions.predicted(desk, "photos-1", values["given"][:1], Options())
+    assert repeated["canvas"]["name"] == desk.results.get(values["ids"][0]).info.name
+
+
+def test_an_example_is_predicted_again_with_its_ground_truth(desk):
+    given = actions.example_given(desk, "photos-1", 0)
+    kept = noted(actions.predicted(desk, "photos-1", [given], Options()))
+    values = again(desk, kept)
+    assert values["given"] == [given] and not values["batch_box"]["visible"]
+    compared = actions.predicted(desk, "photos-1", values["given"], Options(), actions.TRUTH)
+    assert compared["canvas"]["other"]
+
+
+def test_what_was_pruned_is_left_out(desk, images):
+    kept = predict_batch(desk, images)
+    first, *others = kept["kept_ids"]["value"]
+    shutil.rmtree(desk.results.folder / first)
+    values = again(desk, kept)
+    assert sorted(values["ids"]) == sorted(others) and values["shown"] in others
+    shutil.rmtree(desk.results.folder)
+    assert again(desk, kept) == {}
+
+
+def test_results_of_another_workspace_are_not_shown(desk, images, tmp_path):
+    kept = predict_batch(desk, images)
+    elsewhere = replace(desk, results=ResultStore(tmp_path / "elsewhere"))
+    assert again(elsewhere, kept) == {}
+
+
+def test_what_one_user_saw_is_not_shown_to_the_next_at_the_same_browser(desk, images):
+    token = as_user("anna")
+    try:
+        kept = predict_batch(desk, images)
+        assert again(desk, kept)["ids"]
+        for other in ("bob", None):
+            as_user(other)
+            assert again(desk, kept) == {}
+    finally:
+        LocalContext.request.reset(token)
+
+
+@pytest.mark.parametrize(
+    "said", [None, "x", 7, [], {}, {"user": None}, {"user": None, "value": ["../..", 3, None, {}]}]
+)
+def test_whatever_a_browser_says_is_no_error(desk, said):
+    assert restored(desk, said, said) == {}
+
+
+def test_a_damaged_result_does_not_keep_the_page_from_opening(desk, images):
+    kept = predict_batch(desk, images)
+    for result_id in kept["kept_ids"]["value"]:
+        (desk.results.folder / result_id / "classes.png").unlink()
+        (desk.results.folder / result_id / "thumbnail.jpg").unlink()
+    assert again(desk, kept) == {}
