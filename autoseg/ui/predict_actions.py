@@ -265,7 +265,11 @@ def sorted_batch(desk: Desk, ids: Sequence[str], order: str | None) -> Values:
 
 def gallery(results: Sequence[Result], selected: int = 0) -> Values:
     """The images of a batch with what is known of each, the one at a position selected."""
-    images = [(served_path(result.write_thumbnail()), _caption(result)) for result in results]
+    shares = views.told_apart([result.info.uncertainty for result in results])
+    images = [
+        (served_path(result.write_thumbnail()), " · ".join(filter(None, (share, result.info.name))))
+        for share, result in zip(shares, results, strict=True)
+    ]
     return {
         "batch": gr.update(value=images, selected_index=selected),
         "batch_box": gr.update(visible=len(results) > 1),
@@ -275,12 +279,6 @@ def gallery(results: Sequence[Result], selected: int = 0) -> Values:
 def no_batch() -> Values:
     """Without a gallery: there is one image only."""
     return {"batch": gr.update(value=[]), "batch_box": gr.update(visible=False)}
-
-
-def _caption(result: Result) -> str:
-    if result.info.uncertainty is None:
-        return result.info.name
-    return f"{100 * result.info.uncertainty:.0f} % · {result.info.name}"
 
 
 def chosen(

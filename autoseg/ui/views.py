@@ -101,6 +101,16 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
+def told_apart(shares: Sequence[float | None]) -> list[str]:
+    """Shares in [0, 1] as per cent, with one digit, or with two where one does not tell them apart.
+
+    What is None is "".
+    """
+    known = {share for share in shares if share is not None}
+    digits = 1 if len({f"{100 * share:.1f}" for share in known}) == len(known) else 2
+    return ["" if share is None else f"{100 * share:.{digits}f} %" for share in shares]
+
+
 def pill(status: str, shown: str | None = None) -> str:
     """A status as a coloured word.
 

@@ -70,3 +70,17 @@ def test_what_was_predicted_is_told_in_the_readers_language():
         LocalContext.request.reset(token)
     assert "用时 0.10 秒" in shown and "占图像的比例" in shown
     assert "Found in" not in shown and "Pixels" not in shown
+
+
+@pytest.mark.parametrize(
+    ("shares", "texts"),
+    [
+        ([0.018, 0.016, 0.011], ["1.8 %", "1.6 %", "1.1 %"]),
+        ([0.0184, 0.0181, None], ["1.84 %", "1.81 %", ""]),
+        ([0.5, 0.5], ["50.0 %", "50.0 %"]),
+        ([], []),
+    ],
+)
+def test_shares_are_written_so_that_they_can_be_told_apart(shares, texts):
+    """A gallery sorted by uncertainty said "2 %, 2 %, 1 %"."""
+    assert views.told_apart(shares) == texts
