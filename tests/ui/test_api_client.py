@@ -319,7 +319,8 @@ def test_an_assistant_starts_a_search_and_stops_it(tools):
 
 def test_an_assistant_segments_an_image_it_sends(tools, folder):
     content = base64.b64encode((folder / "image.png").read_bytes()).decode()
-    answer = tool(tools, "predict", {"image": f"data:image/png;base64,{content}"})
+    image = f"data:image/png;base64,{content}"
+    answer = tool(tools, "predict", {"image": image, "model": "photos-1"})
     assert not answer.isError, answer
     texts = [part.text for part in answer.content if part.type == "text"]
     (found,) = [ast.literal_eval(text) for text in texts if text.startswith("{")]
