@@ -84,7 +84,7 @@ def train_final(
             result = before or trial.scored()
         else:
             result = _go_on(bench, journal, number, trial, schedule, checkpoint)
-        stopped = result.reason == "stopped"
+        stopped = result.reason == "stopped" and time_left() > 0
         reason = "stopped on request" if stopped else "trained to the end of the time"
     except TrainingError as error:
         # What was good before the loss diverged or memory ran out is worth more than no model.

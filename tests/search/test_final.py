@@ -122,3 +122,21 @@ def test_a_phase_that_was_paused_is_still_compared_with_its_beginning(bench, jou
     save_weights(journal.folder.path / "final" / "0.safetensors", halfway)
     result = train_final(bench, journal, 0, recipe, begun, lambda: -5.0)
     assert all(torch.equal(result.weights[name], halfway[name]) for name in begun)
+
+
+def test_training_that_the_time_cut_short_was_not_stopped_on_request(bench, journal):
+    """On a machine that was slower than measured the trial said that somebody had stopped it."""
+    asked: list[float] = []
+
+    def left() -> float:
+        return 60.0 if len(asked) < 20 else -1.0
+
+    def keep_going() -> bool:
+        asked.append(left())
+        return asked[-1] > 0
+
+    recipe = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
+    journal.begin_trial(0, recipe, "default")
+    begun = build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+    train_final(replace(bench, keep_going=keep_going), journal, 0, recipe, begun, left)
+    assert journal.trials[0].reason == "trained to the end of the time"
