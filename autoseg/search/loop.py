@@ -44,7 +44,6 @@ class SearchLoop:
         self.bench = bench
         self.journal = journal
         self.time_left = time_left
-        self._since_improvement = 0
 
     def run(self) -> None:
         """Run trials until the time, the number of trials or the hope is used up."""
@@ -59,10 +58,20 @@ class SearchLoop:
         while (
             self.bench.keep_going()
             and self.study.finished() < self.bench.plan.max_trials
-            and self._since_improvement < PATIENCE
+            and self._since_improvement() < PATIENCE
             and self.time_left() > self._least_time()
         ):
             self.run_one()
+
+    def _since_improvement(self) -> int:
+        """Sampled trials in a row, those of an earlier attempt included, that gained nothing."""
+        best, count = 0.0, 0
+        for _, trial in sorted(self.journal.trials.items()):
+            score = _score_in_search(trial)
+            if trial.origin == "sampler" and trial.status in ("complete", "pruned"):
+                count = 0 if score - best > MIN_IMPROVEMENT else count + 1
+            best = max(best, score)
+        return count
 
     def _least_time(self) -> float:
         """Time of the reference encoder's first rung, in seconds."""
@@ -72,7 +81,6 @@ class SearchLoop:
 
     def run_one(self) -> None:
         """Ask for one trial and see it through."""
-        best_before = max((t.score or 0.0 for t in self.journal.trials.values()), default=0.0)
         trial, params, origin = self.study.ask()
         recipe = self.bench.plan.space.recipe(params)
         cost = self.bench.plan.costs[recipe.encoder_name]
@@ -88,9 +96,6 @@ class SearchLoop:
             self._fail(trial, params, str(error))
             return
         self._finish(trial, result, reason)
-        if origin == "sampler":
-            gained = (self.journal.trials[trial.number].score or 0.0) - best_before
-            self._since_improvement = 0 if gained > MIN_IMPROVEMENT else self._since_improvement + 1
 
     def _train(
         self, trial: optuna.Trial, params: Params, recipe: Recipe
@@ -192,6 +197,12 @@ class SearchLoop:
         self.study.fail(trial)
         if "not a number" in why:
             self.study.retry_slower(trial, params)
+
+
+def _score_in_search(trial: TrialRecord) -> float:
+    """A trial's score without what the final training of an earlier attempt made of it."""
+    seen = [point.score for point in trial.curve if point.phase != "final"]
+    return min(trial.score or 0.0, max(seen, default=0.0))
 
 
 def described(

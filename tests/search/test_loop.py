@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
-from autoseg.search.run_folder import RunFolder
+from autoseg.search.run_folder import CurvePoint, RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.search.study import Study
 from autoseg.training.trial import TrainingData, Trial
@@ -221,3 +222,18 @@ def test_a_paused_trial_is_set_aside_and_tried_again(make_loop):
     retried = trials[paused.number + 1]
     assert retried.recipe.frozen_depth == paused.recipe.frozen_depth
     assert retried.status in ("complete", "pruned")
+
+
+def test_a_search_that_ended_for_want_of_gains_does_not_begin_again(make_loop, monkeypatch):
+    """Paused in the final training, it ran another dozen trials and might choose another winner."""
+    monkeypatch.setattr("autoseg.search.loop.PATIENCE", 2)
+    monkeypatch.setattr("autoseg.search.loop.MIN_IMPROVEMENT", 0.5)
+    loop = make_loop(max_trials=50)
+    loop.run()
+    *_, winner, last = loop.journal.trials.values()
+    assert winner.origin == last.origin == "sampler"
+    trained = CurvePoint(9.0, 9.0, None, 1.0, "final", 9.0)
+    loop.journal.record(replace(winner, score=1.0, curve=(*winner.curve, trained)))
+    again = make_loop(max_trials=50)
+    again.run()
+    assert again.journal.trials == loop.journal.trials
