@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_helpers import Room, config, finished_trials, search_room, start
+from search_helpers import Room, config, finished_trials, make_photos, search_room, start
 
 from autoseg import console
 from autoseg.bundle import load_bundle
+from autoseg.config import SearchConfig
+from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import ConfigError, PausedError, RunError, RunLockedError
 from autoseg.pipeline import run_search
 from autoseg.search.devices import runs_in_line, turn_on
@@ -82,15 +84,100 @@ def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
 
 @pytest.mark.parametrize("phase", ["checking data", "calibrating"])
 def test_a_pause_is_heard_before_there_are_trials(room, run, phase):
-    def at_phase() -> bool:
-        state = run.state()
-        return state is not None and state.phase == phase
-
-    thread = once(at_phase, run.request_pause)
+    thread = once(lambda: phase_of(run) == phase, run.request_pause)
     with pytest.raises(PausedError):
         run_search(room.photos, config(60.0), run.path)
     thread.join()
     assert run.state().status == "paused"
+
+
+def search_paused(
+    source: Path, asked: SearchConfig, run: RunFolder, moment: Callable[[], bool]
+) -> None:
+    """Search, be told to pause at a moment that the run's folder shows, and leave soon."""
+    told: list[float] = []
+
+    def pause() -> None:
+        told.append(time.monotonic())
+        run.request_pause()
+
+    thread = once(lambda: moment() or has_ended(run), pause)
+    with pytest.raises(PausedError):
+        run_search(source, asked, run.path)
+    left_after_s = time.monotonic() - told[0]
+    thread.join()
+    assert left_after_s < 5
+    assert run.state().status == "paused" and not run.model.exists()
+
+
+def has_ended(run: RunFolder) -> bool:
+    state = run.state()
+    return state is not None and state.status in ("done", "failed")
+
+
+def phase_of(run: RunFolder) -> str:
+    state = run.state()
+    return "" if state is None else state.phase
+
+
+def scored(run: RunFolder, phase: str) -> int:
+    """How often a phase of training was scored."""
+    return sum(point.phase == phase for trial in run.trials() for point in trial.curve)
+
+
+def judged_folds(run: RunFolder) -> dict[str, int]:
+    """When the folds' predictions were written."""
+    return {file.name: file.stat().st_mtime_ns for file in run.path.glob("folds/*.npz")}
+
+
+@pytest.mark.slow
+def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path):
+    """One between the folds, and one in the final training."""
+    source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
+    asked = config(50.0, max_side=32, n_trials=1)
+    search_paused(source, asked, run, lambda: len(judged_folds(run)) > 0)
+    assert run.state().phase == "training folds"
+    trials, tried = {trial.number for trial in run.trials()}, scored(run, "fine-tuning")
+    first = judged_folds(run)
+    assert trials == {0} and 0 < len(first) < 5
+
+    search_paused(source, asked, run, lambda: scored(run, "final") > 0)
+    assert run.state().phase == "final training"
+    folds, trained = judged_folds(run), scored(run, "final")
+    assert len(folds) == 5 and first.items() <= folds.items()
+
+    seen: list[dict[str, int]] = []
+
+    def stop() -> None:  # It has shown that it goes on.
+        seen.append(judged_folds(run))
+        run.request_stop()
+
+    thread = once(lambda: scored(run, "final") > trained or has_ended(run), stop)
+    result = run_search(source, asked, run.path)
+    thread.join()
+    assert seen == [folds] and scored(run, "final") > trained
+    assert {trial.number for trial in run.trials()} == trials
+    assert scored(run, "fine-tuning") == tried
+    assert run.state().status == "done" and result.report["split"] == "folds"
+    load_bundle(run.model)
+
+
+@pytest.mark.slow
+def test_a_pause_while_the_test_images_are_judged_trains_nothing_again(run, tmp_path):
+    """They are large, so that there is time to pause."""
+    source = make_photos(tmp_path / "large")
+    make_sample_dataset(source / "test", 12, 2, size=(400, 600))
+    (source / "test" / "classes.txt").unlink()
+    asked = config(15.0, n_trials=1)
+    search_paused(source, asked, run, lambda: phase_of(run) == "evaluating")
+    paused, trials = run.state(), run.trials()
+    assert paused.phase == "evaluating" and not (run.report / "report.json").exists()
+
+    result = run_search(source, asked, run.path)
+    assert [trial.curve for trial in run.trials()] == [trial.curve for trial in trials]
+    assert result.report["split"] == "test" and result.report["n_images"] == 12
+    assert run.state().status == "done" and run.state().elapsed_s > paused.elapsed_s
+    load_bundle(run.model)
 
 
 def test_a_search_waits_until_its_device_is_free_and_no_time_counts(room, run):
