@@ -11,11 +11,10 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from autoseg.errors import ConfigError
-from autoseg.ui import app
+from autoseg.ui import app, gradio_texts
 from autoseg.ui.access import Access
 from autoseg.ui.guard import OnlyThisComputer, is_loopback, parse_users, password_check
 from autoseg.ui.style import CSS, theme
-from autoseg.ui.texts import translations
 from autoseg.workspace import Workspace
 
 MAX_UPLOAD = "8gb"
@@ -123,10 +122,10 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         server_port=serving.port,
         share=serving.share,
         auth=password_check(access.users) if access.users else None,  # type: ignore[arg-type]
-        i18n=translations(),
+        i18n=gradio_texts.translations(),
         theme=theme(),
         css=CSS,
-        js=app.SCRIPT,
+        js=f"() => {{ ({app.SCRIPT})(); ({gradio_texts.script()})(); }}",
         # What went wrong inside may name files; it is for the owner. Our own errors are for all.
         show_error=access.local,
         footer_links=["api"],

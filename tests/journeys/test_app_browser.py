@@ -128,6 +128,30 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(open_page):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
 
+HEAR = """() => {
+  window.heard = [];
+  new MutationObserver(() => {
+    for (const part of document.querySelectorAll('.sr-only')) heard.push(part.textContent.trim());
+  }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("locale", "done"), [("en-US", "Complete"), ("zh-CN", "完成")])
+def test_gradios_own_texts_are_in_the_browsers_language(open_page, app, locale, done):
+    """Screen readers said "common.complete": Gradio's dictionaries lack it in every language."""
+    page = open_page(locale)
+    settled(page, locale)
+    page.evaluate(HEAR)
+    tab(page, TABS[locale][2]).click()
+    image = next((app.home / "photos" / "images").iterdir())
+    page.set_input_files("#image input[type=file]", image)
+    page.wait_for_function("(done) => heard.includes(done)", arg=done)
+    assert [text for text in page.evaluate("heard") if text.startswith("common.")] == []
+    camera = {"en-US": "Capture from camera", "zh-CN": "用摄像头拍摄"}[locale]
+    assert page.locator("#image").get_by_label(camera).count() == 1
+
+
 def keep(page, name: str) -> None:
     """A picture for people, kept by CI."""
     SCREENSHOTS.mkdir(exist_ok=True)

@@ -13,10 +13,11 @@ import pytest
 from gradio.context import LocalContext
 
 import autoseg.ui
-from autoseg.ui import texts
+from autoseg.ui import gradio_texts, texts
 
 FOLDER = Path(autoseg.ui.__file__).parent
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
+OF_GRADIO = [*gradio_texts.BY_KEY.values(), *gradio_texts.NAMES]
 SPEAKING = ("tr", "label", "both")
 
 
@@ -30,7 +31,7 @@ def said(module: str) -> list[ast.Call]:
 
 def english(module: str) -> list[str]:
     texts = [call.args[0].value for call in said(module) if isinstance(call.args[0], ast.Constant)]
-    return texts + given_to_canvases(module)
+    return texts + given_to_canvases(module) + (OF_GRADIO if module == "gradio_texts.py" else [])
 
 
 def given_to_canvases(module: str) -> list[str]:
