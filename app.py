@@ -1,9 +1,8 @@
 """The page: `python app.py`, with the options of `autoseg app`."""
 
-import sys
 import time
 
-from autoseg import cli
+from autoseg import cli, cli_app
 
 if __name__ == "__main__":
-    cli.run(time.monotonic(), ["app", *sys.argv[1:]])
+    cli.run(time.monotonic(), cli_app.alone)

@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from autoseg import __version__, cli_hub
-from autoseg.cli_app import start_app
+from autoseg.cli_app import SHAPE, start_app
 from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 
@@ -54,23 +54,21 @@ app = typer.Typer(
     name="autoseg",
     help="The best segmentation model that transfer learning can give in the minutes you have.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **SHAPE,
 )
 
 
-def run(started_at: float, arguments: list[str] | None = None) -> None:
+def run(started_at: float, command: typer.Typer = app) -> None:
     """Run the command line; errors meant for the user end it with status 1 and no traceback.
 
     Args:
         started_at: `time.monotonic()` when the process started, in seconds.
-        arguments: What to run; None: what the process was started with.
+        command: What reads the arguments of the process.
     """
     # The Hub's client tells of its retries in lines for developers; errors say it in ours.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
-        app(args=arguments, obj=started_at)
+        command(obj=started_at)
     except AutosegError as error:
         _print_error(str(error))
         sys.exit(1)

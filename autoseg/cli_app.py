@@ -8,9 +8,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+SHAPE: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""What all our command lines have in common."""
+
+alone = typer.Typer(**SHAPE)
+"""`python app.py`: the app, and no other command."""
 
 
 @contextlib.contextmanager
@@ -33,6 +43,7 @@ def _own_uploads() -> Iterator[None]:
         yield
 
 
+@alone.command()
 def start_app(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port (else the first free from 7860).")] = None,

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_help_answers_in_half_a_second():
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == 0 and b"predict" in done.stdout
     assert min(seconds) < 0.5
+
+
+def test_the_page_of_the_root_calls_itself_by_its_own_name():
+    """It said "Usage: app.py app [OPTIONS]", which would have been an error."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, root / "app.py", "-h"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Usage: app.py [OPTIONS]" in done.stdout and "--share" in done.stdout
 
 
 def test_the_version(run):
