@@ -8,30 +8,17 @@ from typing import Any
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
-from autoseg.bundle import CARD_FILE, REPORT_FILE, check_bundle
+from autoseg.bundle import CARD_FILE, REPORT_FILE
 from autoseg.errors import HubError, HubNotFoundError
 from autoseg.hub.connection import Connection, sign_in
 from autoseg.hub.failures import OnWait, explained, patiently
 from autoseg.hub.progress import OnProgress
 from autoseg.hub.push_checks import MAIN, check_account, check_card, check_names
-from autoseg.hub.push_files import (
-    FILE_NAMES,
-    PlannedFile,
-    card_for,
-    choose_files,
-    compared,
-    data_licence_of,
-    find_examples,
-    read_own_card,
-    read_report,
-    report_bytes,
-    shortened,
-    source_of,
-)
+from autoseg.hub.push_content import Content, LocalModel, Wanted, content_of, licence_of, read_model
+from autoseg.hub.push_files import FILE_NAMES, PlannedFile, compared, source_of
 from autoseg.hub.push_history import check_history, check_secret, is_hidden
 from autoseg.hub.remote import EXAMPLES_FOLDER, RemoteFile, find_remote_files
 from autoseg.hub.upload import Base, Change, upload
-from autoseg.licences import check_licences
 
 _HIDDEN_SOURCE = (
     "The model is public and the data set that it was trained on is not, so card and report do not "
@@ -140,10 +127,7 @@ def plan_push(
         HubError: The name, the account, the repository or the card does not allow it.
     """
     options = options or PushOptions()
-    folder = Path(folder)
-    info = check_bundle(folder)
-    report = read_report(folder)
-    own = read_own_card(folder)
+    model = read_model(Path(folder))
     check_names(repo_id, revision=options.revision, tag=options.tag)
     account = sign_in(connection, on_wait=on_wait)
     check_account(account, repo_id, connection)
@@ -151,62 +135,77 @@ def plan_push(
         remote = _look(repo_id, options, connection, on_wait)
     private = not options.public and (remote.info is None or bool(remote.info.private))
     opens = options.public and remote.info is not None and bool(remote.info.private)
-    with_examples = private if options.examples is None else options.examples
-    examples = tuple(find_examples(folder))
-    data_licence = options.data_licence or data_licence_of(report)
-    licence = check_licences(
-        weights=info.weights_licence,
-        data=data_licence,
-        asked=options.licence or own.licence,
-        public=not private,
-        asked_in="" if options.licence else CARD_FILE,
-    )
-    source = None if private else source_of(report)
+    wanted = _wanted(options, private)
+    licence_of(model, wanted)
+    source = None if private else source_of(model.report)
     secret = source if source and is_hidden(source, connection, on_wait) else None
     if opens:
         check_history(
             repo_id, connection, on_wait, secret=secret, with_examples=bool(options.examples)
         )
-    told = shortened(
-        report,
-        with_examples=with_examples,
-        with_source=secret is None,
-        data_licence=options.data_licence,
-    )
-    card = card_for(
-        folder,
-        own,
-        info,
-        told,
-        repo_id,
-        licence=licence,
-        licence_asked=options.licence is not None,
-        data_licence=data_licence,
-        examples=examples if with_examples else (),
-    )
-    content = report_bytes(told) if told is not None and told != report else None
+    content = content_of(model, repo_id, replace(wanted, with_source=secret is None))
     if secret is not None:
-        check_secret(repo_id, secret, {CARD_FILE: card, REPORT_FILE: (content or b"").decode()})
-    check_card(card, repo_id, connection, on_wait)
-    files, left_out = choose_files(folder, card, content, with_examples=with_examples)
-    files = compared(files, remote.files)
+        texts = {CARD_FILE: content.card, REPORT_FILE: (content.report or b"").decode()}
+        check_secret(repo_id, secret, texts)
+    check_card(content.card, repo_id, connection, on_wait)
+    files = compared(content.files, remote.files)
     deletions = _deletions(files, remote)
     changed = bool(deletions) or any(file.changed for file in files)
     _check_tag(repo_id, options.tag, remote, changed)
+    plan = _plan(model, repo_id, options, content, remote, private)
+    notes = plan.notes if secret is None else (*plan.notes, _HIDDEN_SOURCE)
+    return replace(plan, files=files, deletions=deletions, notes=notes, opens=opens)
+
+
+def draft_push(folder: Path, repo_id: str, options: PushOptions | None = None) -> PushPlan:
+    """What a push to a new repository will bring, told without asking the Hub anything.
+
+    Args:
+        folder: A bundle.
+        repo_id: "owner/name".
+        options: What is asked for; None: a private push to the main branch.
+
+    Raises:
+        BundleError: The folder holds no sound model.
+        LicenceError: A licence forbids what is asked.
+        HubError: A name is none.
+    """
+    options = options or PushOptions()
+    model = read_model(Path(folder))
+    check_names(repo_id, revision=options.revision, tag=options.tag)
+    private = not options.public
+    content = content_of(model, repo_id, _wanted(options, private))
+    branch = options.revision or MAIN
+    remote = _Remote(None, Base(branch, new_branch=branch != MAIN))
+    return _plan(model, repo_id, options, content, remote, private)
+
+
+def _wanted(options: PushOptions, private: bool) -> Wanted:
+    with_examples = private if options.examples is None else options.examples
+    return Wanted(
+        private, with_examples, licence=options.licence, data_licence=options.data_licence
+    )
+
+
+def _plan(
+    model: LocalModel,
+    repo_id: str,
+    options: PushOptions,
+    content: Content,
+    remote: _Remote,
+    private: bool,
+) -> PushPlan:
+    with_examples = _wanted(options, private).with_examples
     return PushPlan(
         repo_id=repo_id,
-        folder=folder,
+        folder=model.folder,
         exists=remote.info is not None,
         private=private,
-        files=files,
-        deletions=deletions,
-        card=card,
-        notes=(
-            *_notes(repo_id, options, remote, examples, with_examples, left_out),
-            *([_HIDDEN_SOURCE] if secret is not None else []),
-        ),
+        files=content.files,
+        deletions=(),
+        card=content.card,
+        notes=_notes(repo_id, options, remote, model.examples, with_examples, content.left_out),
         options=options,
-        opens=opens,
         base=remote.base,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from autoseg.bundle import load_bundle
 from autoseg.errors import AutosegError, HubAccessError, HubError
 from autoseg.hub.connection import Account, Connection, connect, parse_repo, sign_in
 from autoseg.hub.pull import list_models, pull_model
-from autoseg.hub.push import PushOptions, PushPlan, plan_push, push
+from autoseg.hub.push import PushOptions, PushPlan, draft_push, plan_push, push
 from autoseg.hub.spaces import DeployOptions, deploy, plan_deploy
 from autoseg.predictor import find_bundle
 from autoseg.pulled_models import PulledModel
@@ -67,6 +68,7 @@ def signed_in(session: Session, token: str | None) -> Values:
         "token": "",  # What was typed does not stay in the page.
         "own": gr.update(choices=models, value=None, visible=bool(models)),
         "space_models": gr.update(choices=models),
+        "sign_out": gr.update(interactive=True),
     }
 
 
@@ -78,6 +80,7 @@ def signed_out(session: Session) -> Values:
         "account": share_view.no_account(), "token": "",
         "own": gr.update(choices=[], value=None, visible=False),
         "space_models": gr.update(choices=[]),
+        "sign_out": gr.update(interactive=False),
     }  # fmt: skip
 
 
@@ -114,12 +117,35 @@ def suggested(session: Session, run: str | None) -> Values:
 def planned(
     workspace: Workspace, session: Session, run: str | None, repo: str | None, options: PushOptions
 ) -> Values:
-    """What a push would do, with the card as it would stand there."""
+    """What a push would do, with the card as it would stand there; also before signing in."""
     try:
-        plan = _plan(workspace, session, run, repo, options)
+        if session.account is None:
+            planned, missing = _draft(workspace, run, repo, options)
+        else:
+            planned, missing = _plan(workspace, session, run, repo, options), []
     except AutosegError as error:
         return {"plan": views.error(error), "card": ""}
-    return {"plan": share_view.plan(plan), "card": share_view.card(plan.card, plan.folder)}
+    told = [*map(views.note, missing), share_view.plan(planned)]
+    return {
+        "plan": share_view.stacked(told), "card": share_view.card(planned.card, planned.folder)
+    }  # fmt: skip
+
+
+def _draft(
+    workspace: Workspace, run: str | None, repo: str | None, options: PushOptions
+) -> tuple[PushPlan, list[str]]:
+    """What can be told of a push without an account, and what it still lacks."""
+    missing = [
+        tr(
+            "A push needs an account: sign in at the top of this tab. What the repository holds "
+            "already is seen then."
+        )
+    ]
+    name = (repo or "").strip()
+    if not name:
+        missing.append(tr("A push needs a repository: write it as owner/name."))
+    folder = _bundle_of(workspace, run)
+    return draft_push(folder, name or "owner/name", options), missing
 
 
 def pushed(
@@ -148,12 +174,16 @@ def _plan(
     workspace: Workspace, session: Session, run: str | None, repo: str | None, options: PushOptions
 ) -> PushPlan:
     """Plan a push of a run's model by whoever is signed in on this page."""
-    if not run:
-        raise HubError("There is no model to push: finish a search first, then choose its run.")
+    folder = _bundle_of(workspace, run)
     if session.account is None:
         raise HubAccessError("Nobody is signed in: do that first, at the top of this tab.")
-    folder = find_bundle(workspace.named_run(run).path)
     return plan_push(folder, (repo or "").strip(), session.connection, options)
+
+
+def _bundle_of(workspace: Workspace, run: str | None) -> Path:
+    if not run:
+        raise HubError("There is no model to push: finish a search first, then choose its run.")
+    return find_bundle(workspace.named_run(run).path)
 
 
 def found(session: Session, query: str | None) -> Values:

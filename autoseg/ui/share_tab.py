@@ -129,7 +129,7 @@ class _Wiring:
         def on_run(state: State, run: str | None, request: gr.Request) -> Placed:
             return self.placed(share_actions.suggested(self.session_of(state, request), run))
 
-        outputs = self.some("session", "account", "token", "own", "space_models")
+        outputs = self.some("session", "account", "token", "own", "space_models", "sign_out")
         shown: dict[str, Any] = {"show_progress_on": self.parts["account"], **self.private}
         quiet: dict[str, Any] = {"show_progress": "hidden", **self.private}
         name = [self.some("session", "run"), self.parts["repo"]]
@@ -229,7 +229,9 @@ def _account_row(access: Access) -> dict[str, Any]:
             min_width=260, placeholder=own, info=advice, elem_id="token",
         )  # fmt: skip
         sign_in = gr.Button(label("Sign in"), variant="primary", min_width=120, elem_id="sign-in")
-        sign_out = gr.Button(label("Sign out"), min_width=120)
+        sign_out = gr.Button(
+            label("Sign out"), min_width=120, interactive=False, elem_id="sign-out"
+        )  # fmt: skip
     account = html(elem_id="account")
     return {"token": token, "sign_in": sign_in, "sign_out": sign_out, "account": account}
 

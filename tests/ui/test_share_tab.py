@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,38 @@ def test_a_preview_uploads_nothing(workspace, run, alice, hub):
     assert "model.safetensors" in values["plan"] and "private" in values["plan"]
     assert "alice/leaves" in values["card"] and not values["card"].startswith("---")
     assert all(method != "POST" or "create" not in path for method, path, _ in hub.requests)
+
+
+def test_a_preview_needs_no_account_and_says_what_a_push_lacks(workspace, run, session, hub):
+    values = share_actions.planned(workspace, session, run.name, "", PushOptions(public=True))
+    assert "sign in at the top" in values["plan"] and "owner/name" in values["plan"]
+    assert "model.safetensors" in values["plan"] and "everybody can see it" in values["plan"]
+    assert "owner/name" in values["card"]
+    values = share_actions.planned(workspace, session, run.name, "alice/leaves", PushOptions())
+    assert "sign in at the top" in values["plan"] and "write it as" not in values["plan"]
+    assert "alice/leaves" in values["card"] and "private" in values["plan"]
+    assert hub.requests == []
+
+
+def test_a_preview_without_an_account_tells_what_the_push_brings(workspace, run, session, alice):
+    said = [
+        share_actions.planned(workspace, each, run.name, "alice/leaves", PushOptions())
+        for each in (session, alice)
+    ]
+    assert said[0]["card"] == said[1]["card"]
+    assert re.findall("<td.*?</td>", said[0]["plan"]) == re.findall("<td.*?</td>", said[1]["plan"])
+
+
+def test_only_who_is_signed_in_can_sign_out(session, alice, workspace):
+    signed_in = share_actions.signed_in(session, ALICE.token)
+    assert signed_in["sign_out"]["interactive"]
+    assert not share_actions.signed_out(alice)["sign_out"]["interactive"]
+    with gr.Blocks() as page:
+        share_tab.build(workspace, Access(local=True))
+    assert [
+        block.interactive for block in page.blocks.values()
+        if getattr(block, "elem_id", None) == "sign-out"
+    ] == [False]  # fmt: skip
 
 
 def test_a_pushed_model_is_on_the_hub(workspace, run, alice, hub):
