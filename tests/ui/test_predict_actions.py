@@ -7,34 +7,16 @@ from bundle_helpers import make_bundle
 from PIL import Image
 from predict_helpers import finished_run
 from smp_helpers import make_smp
-from workspace_helpers import make_photos
 
 from autoseg.data.dataset import check_dataset
 from autoseg.errors import PredictionError
 from autoseg.predictor import Predictor
 from autoseg.pulled_models import PulledModel
 from autoseg.ui import predict_actions as actions
-from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import NOTHING, TRUTH, Desk, Options
+from autoseg.ui.predict_actions import NOTHING, TRUTH, Options
 from autoseg.ui.predict_examples import examples
-from autoseg.ui.results import ResultStore
 
 PLAIN = Options()
-
-
-@pytest.fixture
-def photos(workspace, tmp_path) -> Path:
-    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
-
-
-@pytest.fixture
-def run(workspace, photos):
-    return finished_run(workspace, "photos-1", photos)
-
-
-@pytest.fixture
-def desk(workspace, tmp_path) -> Desk:
-    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "results"))
 
 
 @pytest.fixture

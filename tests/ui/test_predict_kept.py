@@ -4,25 +4,13 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 from gradio.context import LocalContext
-from predict_helpers import finished_run
-from workspace_helpers import make_photos
 
 from autoseg.ui import predict_actions as actions
-from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Desk, Options
+from autoseg.ui.predict_actions import Options
 from autoseg.ui.predict_kept import noted, restored
 from autoseg.ui.results import ResultStore
 
-
-@pytest.fixture
-def photos(workspace, tmp_path):
-    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
-
-
-@pytest.fixture
-def desk(workspace, photos, tmp_path) -> Desk:
-    finished_run(workspace, "photos-1", photos)
-    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "results"))
+pytestmark = pytest.mark.usefixtures("run")
 
 
 @pytest.fixture

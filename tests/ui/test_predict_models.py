@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 from bundle_helpers import make_bundle
@@ -21,16 +20,6 @@ from autoseg.ui.predict_models import (
 )
 
 LOCAL, OTHERS = Access(local=True), Access()
-
-
-@pytest.fixture
-def photos(workspace, tmp_path) -> Path:
-    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
-
-
-@pytest.fixture
-def run(workspace, photos):
-    return finished_run(workspace, "photos-1", photos)
 
 
 def test_only_runs_with_a_model_are_offered(workspace, run):

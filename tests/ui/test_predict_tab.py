@@ -2,24 +2,9 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from predict_helpers import finished_run
-from workspace_helpers import make_photos
 
 from autoseg.ui import predict_tab
 from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Desk
-from autoseg.ui.results import ResultStore
-
-
-@pytest.fixture
-def run(workspace, tmp_path):
-    photos = workspace.add_dataset(make_photos(tmp_path / "photos")).source
-    return finished_run(workspace, "photos-1", photos)
-
-
-@pytest.fixture
-def desk(workspace, tmp_path) -> Desk:
-    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "scratch" / "results"))
 
 
 def test_the_newest_model_is_chosen_with_its_examples(desk, run):

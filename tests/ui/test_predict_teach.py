@@ -17,23 +17,7 @@ from autoseg.ui import predict_actions as actions
 from autoseg.ui import predict_tab
 from autoseg.ui import predict_teach as teach
 from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Desk, Options
-from autoseg.ui.results import ResultStore
-
-
-@pytest.fixture
-def photos(workspace, tmp_path) -> Path:
-    return workspace.add_dataset(make_photos(tmp_path / "photos")).source
-
-
-@pytest.fixture
-def run(workspace, photos):
-    return finished_run(workspace, "photos-1", photos)
-
-
-@pytest.fixture
-def desk(workspace, tmp_path) -> Desk:
-    return Desk(workspace, Access(local=True), ResultStore(tmp_path / "scratch" / "results"))
+from autoseg.ui.predict_actions import Options
 
 
 @pytest.fixture
