@@ -10,9 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_type_stubs_are_written_into_the_package(tmp_path):
-    shutil.copytree(
-        ROOT / "autoseg", tmp_path / "autoseg", ignore=shutil.ignore_patterns("*.pyi", "__pycache__")
-    )
+    left_out = shutil.ignore_patterns("*.pyi", "__pycache__")
+    shutil.copytree(ROOT / "autoseg", tmp_path / "autoseg", ignore=left_out)
     subprocess.run(
         [sys.executable, "-c", "import autoseg.ui.app, autoseg.ui.space"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
