@@ -52,6 +52,22 @@ class Correction:
         return np.asarray(read_mask(self.mask_path).values, dtype=np.uint8)
 
 
+@dataclass(frozen=True, eq=False)
+class NewCorrection:
+    """What a person drew, before it is kept."""
+
+    name: str
+    """What to call a new image; a name that is taken gets a number."""
+    image_path: Path
+    """The image's file as it came."""
+    mask: np.ndarray
+    """(H, W) uint8 of class indices, 255 where nothing is said, of the upright image's size."""
+    classes: ClassInfo
+    """What the indices mean: those of the model that was corrected."""
+    original: str | None = None
+    """Sample of the data set that it corrects; None: a new image."""
+
+
 @dataclass(frozen=True)
 class _Record:
     """A correction on disk: once it is written, the correction is there."""
@@ -89,50 +105,37 @@ class Corrections:
             return None
         return from_dict(ClassInfo, read_json(file), str(file))
 
-    def add(
-        self,
-        name: str,
-        image_path: Path,
-        mask: np.ndarray,
-        classes: ClassInfo,
-        original: str | None = None,
-    ) -> Correction:
-        """Keep a corrected pair; it takes the place of an earlier one of the same image.
-
-        Args:
-            name: What to call it; a name that is taken gets a number.
-            image_path: The image's file, which is copied.
-            mask: (H, W) uint8 of class indices, 255 where nothing is said, of the upright image's
-                size.
-            classes: What the indices mean.
-            original: Sample of the data set that it corrects; None: a new image.
+    def add(self, new: NewCorrection) -> Correction:
+        """Keep a corrected pair with a copy of its image, in place of an earlier one of the same.
 
         Raises:
             DatasetError: The mask does not fit the image or the classes, or says nothing; the
                 image does not decode; or earlier corrections have other classes.
         """
-        _check_mask(mask, image_size(image_path), image_path.name, classes)
-        content = image_path.read_bytes()
+        _check_mask(new)
+        content = new.image_path.read_bytes()
         suffix = image_suffix(content)
         if suffix is None:
-            raise DatasetError(f"{image_path.name} is an image of a kind that is not read here.")
+            raise DatasetError(
+                f"{new.image_path.name} is an image of a kind that is not read here."
+            )
         digest = hashlib.sha256(content).hexdigest()
         with self.locked():
-            self._check_classes(classes)
+            self._check_classes(new.classes)
             records = self._records()
             same = [
                 key
                 for key, record in records.items()
-                if (record.original == original if original else record.digest == digest)
+                if (record.original == new.original if new.original else record.digest == digest)
             ]
-            key = same[0] if same else _free_name(clean_name(name), set(records))
+            key = same[0] if same else _free_name(clean_name(new.name), set(records))
             file = _free_name(key, {record.file for record in records.values()})
-            record = _Record(file, suffix, digest, original, time.time())
+            record = _Record(file, suffix, digest, new.original, time.time())
             with replacing(self.folder / _IMAGES / f"{file}{suffix}") as temporary:
                 temporary.write_bytes(content)
             with replacing(self.folder / _MASKS / f"{file}.png") as temporary:
-                write_png(mask, temporary)
-            write_json(self.folder / _CLASSES, to_dict(classes))
+                write_png(new.mask, temporary)
+            write_json(self.folder / _CLASSES, to_dict(new.classes))
             write_json(self._record_file(key), to_dict(record))
             self._sweep()
         return self._correction(key, record)
@@ -219,15 +222,14 @@ def _free_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _check_mask(
-    mask: np.ndarray, size: tuple[int, int], image_name: str, classes: ClassInfo
-) -> None:
+def _check_mask(new: NewCorrection) -> None:
     """Refuse a mask that cannot be learnt from."""
+    mask, classes, size = new.mask, new.classes, image_size(new.image_path)
     if mask.dtype != np.uint8 or mask.shape != size:
         shown = "x".join(map(str, mask.shape[1::-1]))
         raise DatasetError(
-            f"The mask must be 8-bit and {size[1]}x{size[0]} pixels like its image {image_name}, "
-            f"but is {shown} of {mask.dtype}."
+            f"The mask must be 8-bit and {size[1]}x{size[0]} pixels like its image "
+            f"{new.image_path.name}, but is {shown} of {mask.dtype}."
         )
     said = mask[mask != IGNORE_INDEX]
     if not said.size:

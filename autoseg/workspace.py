@@ -4,10 +4,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
 
-from autoseg.config import ClassInfo, SearchConfig
+from autoseg.config import SearchConfig
 from autoseg.corrected_data import (
     Manifest,
     Source,
@@ -16,7 +15,7 @@ from autoseg.corrected_data import (
     read_manifest,
     splits_in,
 )
-from autoseg.corrections import Correction, Corrections, same_image
+from autoseg.corrections import Correction, Corrections, NewCorrection, same_image
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
@@ -49,44 +48,29 @@ class Workspace(StoredRuns):
         """
         return Corrections(self.folder / "corrections" / self._corrected_base(dataset_name)[0].name)
 
-    def add_correction(
-        self,
-        dataset_name: str,
-        name: str,
-        image_path: Path,
-        mask: np.ndarray,
-        classes: ClassInfo,
-        original: str | None = None,
-    ) -> Correction:
+    def add_correction(self, dataset_name: str, new: NewCorrection) -> Correction:
         """Keep a corrected pair of a data set.
 
         An image that the data set holds is told by its file, so a picture of the test split that
         was uploaded is never learnt from while it is judged on.
 
-        Args:
-            dataset_name: The data set.
-            name: What to call a new image.
-            image_path: The image's file as it came.
-            mask: (H, W) uint8 of class indices, 255 where nothing is said.
-            classes: What the indices mean: those of the model that was corrected.
-            original: Sample of the data set that it corrects; None: told by its file.
-
         Raises:
             DatasetError: The mask does not fit the image, or its classes those of others.
         """
         base, manifest = self._corrected_base(dataset_name)
-        if manifest is not None and original in manifest.samples:
-            origin = manifest.samples[original]
-            original, name = origin.original, origin.correction or name
+        if manifest is not None and new.original in manifest.samples:
+            origin = manifest.samples[new.original]
+            new = replace(new, original=origin.original, name=origin.correction or new.name)
         samples = {sample.name: sample for sample in find_samples(base.source).samples}
-        sample = samples.get(original) if original else same_image(samples.values(), image_path)
-        return self.corrections(base.name).add(
-            name,
-            sample.image_path if sample else image_path,
-            mask,
-            classes,
-            sample.name if sample else None,
-        )
+        if new.original:
+            sample = samples.get(new.original)
+        else:
+            sample = same_image(samples.values(), new.image_path)
+        if sample is None:
+            pair = replace(new, original=None)
+        else:
+            pair = replace(new, original=sample.name, image_path=sample.image_path)
+        return self.corrections(base.name).add(pair)
 
     def with_corrections(
         self,

@@ -14,6 +14,7 @@ from workspace_helpers import make_photos
 from autoseg.bundle import load_bundle
 from autoseg.config import ClassInfo
 from autoseg.continuing import inherit_splits, load_start, locate_start
+from autoseg.corrections import NewCorrection
 from autoseg.data.dataset import check_dataset
 from autoseg.data.images import read_mask
 from autoseg.data.sample import make_sample_dataset
@@ -235,7 +236,7 @@ def test_corrections_are_trained_on_in_a_process_of_its_own(room, parent):
     mask = read_mask(room.photos / "test" / "masks" / f"{corrected.stem}.png").values
     dataset = workspace.dataset_of(parent.run)
     classes: ClassInfo = bundle.info.classes
-    workspace.add_correction(dataset.name, "one", corrected, mask, classes)
+    workspace.add_correction(dataset.name, NewCorrection("one", corrected, mask, classes))
     run = workspace.continue_training(parent.run, 30.0, "cpu")
     end = time.monotonic() + 120
     while run.state().status not in ("done", "failed", "interrupted"):

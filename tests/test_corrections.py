@@ -12,7 +12,7 @@ from workspace_helpers import make_photos, write_records
 
 from autoseg.config import ClassInfo, SearchConfig
 from autoseg.corrected_data import read_manifest
-from autoseg.corrections import Corrections
+from autoseg.corrections import Corrections, NewCorrection
 from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.data.sample import SAMPLE_CLASSES, make_sample_dataset
 from autoseg.data.splits import Splits, make_splits
@@ -62,6 +62,10 @@ def new_image(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def correct(workspace: Workspace, image: Path, dataset: str = "photos") -> None:
+    workspace.add_correction(dataset, NewCorrection("x", image, painted(), CLASSES))
+
+
 def masks_by_content(dataset: CheckedDataset) -> dict[bytes, np.ndarray]:
     return {dataset.contents[i]: dataset.mask(i) for i in range(len(dataset))}
 
@@ -69,7 +73,7 @@ def masks_by_content(dataset: CheckedDataset) -> dict[bytes, np.ndarray]:
 def test_a_correction_comes_back_as_it_was_drawn(tmp_path):
     corrections = Corrections(tmp_path / "store")
     image = new_image(tmp_path / "leaf.png")
-    added = corrections.add("leaf", image, painted(), CLASSES)
+    added = corrections.add(NewCorrection("leaf", image, painted(), CLASSES))
     (found,) = Corrections(tmp_path / "store").all()
     assert found == added and found.name == "leaf" and found.original is None
     assert np.array_equal(found.read_mask(), painted())
@@ -80,8 +84,8 @@ def test_a_correction_comes_back_as_it_was_drawn(tmp_path):
 def test_correcting_an_image_again_replaces_its_mask_and_leaves_no_file(tmp_path):
     corrections = Corrections(tmp_path / "store")
     image = new_image(tmp_path / "leaf.png")
-    corrections.add("leaf", image, painted(4), CLASSES)
-    corrections.add("other name", image, painted(2), CLASSES)
+    corrections.add(NewCorrection("leaf", image, painted(4), CLASSES))
+    corrections.add(NewCorrection("other name", image, painted(2), CLASSES))
     (found,) = corrections.all()
     assert found.name == "leaf" and 2 in found.read_mask() and 4 not in found.read_mask()
     files = [path for path in corrections.folder.rglob("*") if path.is_file()]
@@ -97,7 +101,9 @@ def test_correcting_an_image_again_replaces_its_mask_and_leaves_no_file(tmp_path
 def test_two_images_of_one_name_are_two_corrections(tmp_path):
     corrections = Corrections(tmp_path / "store")
     for seed in range(3):
-        corrections.add("Leaf", new_image(tmp_path / "leaf.png", seed), painted(seed), CLASSES)
+        corrections.add(
+            NewCorrection("Leaf", new_image(tmp_path / "leaf.png", seed), painted(seed), CLASSES)
+        )
     assert [found.name for found in corrections.all()] == ["Leaf", "Leaf-2", "Leaf-3"]
     corrections.remove("Leaf-2")
     assert [found.name for found in corrections.all()] == ["Leaf", "Leaf-3"]
@@ -107,7 +113,9 @@ def test_two_images_of_one_name_are_two_corrections(tmp_path):
 
 def test_a_name_cannot_leave_the_folder(tmp_path):
     corrections = Corrections(tmp_path / "store")
-    found = corrections.add("../../evil", new_image(tmp_path / "a.png"), painted(), CLASSES)
+    found = corrections.add(
+        NewCorrection("../../evil", new_image(tmp_path / "a.png"), painted(), CLASSES)
+    )
     assert found.image_path.is_relative_to(tmp_path / "store" / "images")
     with pytest.raises(DatasetError):
         corrections.remove("../classes")
@@ -125,28 +133,28 @@ def test_a_name_cannot_leave_the_folder(tmp_path):
 def test_a_mask_that_cannot_be_learnt_from_is_refused_and_not_kept(tmp_path, mask, match):
     corrections = Corrections(tmp_path / "store")
     with pytest.raises(DatasetError, match=match):
-        corrections.add("leaf", new_image(tmp_path / "leaf.png"), mask, CLASSES)
+        corrections.add(NewCorrection("leaf", new_image(tmp_path / "leaf.png"), mask, CLASSES))
     assert corrections.all() == ()
 
 
 def test_masks_in_other_classes_are_refused(tmp_path):
     corrections = Corrections(tmp_path / "store")
-    corrections.add("a", new_image(tmp_path / "a.png", 1), painted(), CLASSES)
+    corrections.add(NewCorrection("a", new_image(tmp_path / "a.png", 1), painted(), CLASSES))
     other = ClassInfo(("leaf", "symptom"), PALETTE[:2])
     with pytest.raises(DatasetError, match="drawn in the classes ground"):
-        corrections.add("b", new_image(tmp_path / "b.png", 2), painted(1), other)
+        corrections.add(NewCorrection("b", new_image(tmp_path / "b.png", 2), painted(1), other))
     corrections.remove("a")
-    corrections.add("b", new_image(tmp_path / "b.png", 2), painted(1), other)
+    corrections.add(NewCorrection("b", new_image(tmp_path / "b.png", 2), painted(1), other))
 
 
 def test_a_writer_that_was_killed_leaves_no_correction(tmp_path):
     """The record comes last: files without one are nobody's, and the next writer removes them."""
     corrections = Corrections(tmp_path / "store")
-    corrections.add("a", new_image(tmp_path / "a.png", 1), painted(), CLASSES)
+    corrections.add(NewCorrection("a", new_image(tmp_path / "a.png", 1), painted(), CLASSES))
     for name in ("images/b.png", "masks/b.png", "masks/.b.png.0.part"):
         (corrections.folder / name).write_bytes(b"half")
     assert [found.name for found in corrections.all()] == ["a"]
-    corrections.add("c", new_image(tmp_path / "c.png", 2), painted(), CLASSES)
+    corrections.add(NewCorrection("c", new_image(tmp_path / "c.png", 2), painted(), CLASSES))
     assert not list(corrections.folder.rglob("*b.png*"))
 
 
@@ -155,7 +163,7 @@ def test_an_image_of_the_data_set_is_known_by_its_file(workspace, photos, tmp_pa
     sample = photos.samples[3]
     copy = tmp_path / "upload.jpg"
     copy.write_bytes(sample.image_path.read_bytes())
-    found = workspace.add_correction("photos", "upload", copy, painted(), CLASSES)
+    found = workspace.add_correction("photos", NewCorrection("upload", copy, painted(), CLASSES))
     assert found.original == sample.name
 
 
@@ -163,10 +171,10 @@ def test_the_splits_stay_and_corrections_are_learnt_from(workspace, photos, tmp_
     run, splits = searched(workspace, photos, "photos-1")
     corrected = photos.samples[splits.train[0]].name
     workspace.add_correction(
-        "photos", "x", photos.samples[0].image_path, painted(), CLASSES, corrected
+        "photos", NewCorrection("x", photos.samples[0].image_path, painted(), CLASSES, corrected)
     )
     workspace.add_correction(
-        "photos", "new one", new_image(tmp_path / "n.png"), painted(3), CLASSES
+        "photos", NewCorrection("new one", new_image(tmp_path / "n.png"), painted(3), CLASSES)
     )
     made = workspace.with_corrections("photos", run)
     again = check_dataset(made.source)
@@ -190,7 +198,7 @@ def test_a_corrected_test_image_moves_to_train_and_it_is_said(workspace, tmp_pat
     run, splits = searched(workspace, dataset, "many-1")
     assert splits.test
     held_out = dataset.samples[splits.test[0]]
-    workspace.add_correction("many", "x", held_out.image_path, painted(), CLASSES)
+    correct(workspace, held_out.image_path, "many")
     made = workspace.with_corrections("many", run)
     again = check_dataset(made.source)
     divided = make_splits(again, 0)
@@ -210,7 +218,9 @@ def test_a_test_image_that_was_saved_anew_is_corrected_and_not_judged_on(workspa
     held_out = dataset.samples[splits.test[0]]
     Image.open(held_out.image_path).save(tmp_path / "pasted.png")
     mask = np.full((96, 96), 1, np.uint8)
-    workspace.add_correction("many", "pasted", tmp_path / "pasted.png", mask, CLASSES)
+    workspace.add_correction(
+        "many", NewCorrection("pasted", tmp_path / "pasted.png", mask, CLASSES)
+    )
     made = workspace.with_corrections("many", run)
     again = check_dataset(made.source)
     test = {again.contents[i] for i in make_splits(again, 0).test}
@@ -242,7 +252,7 @@ def test_the_near_duplicate_of_a_corrected_test_image_leaves_the_test_too(worksp
     write_roles(run, dataset, splits)
     corrected = dataset.samples[names.index("scene_003")]
     mask = np.full((96, 96), 1, np.uint8)
-    workspace.add_correction("many", "x", corrected.image_path, mask, CLASSES)
+    workspace.add_correction("many", NewCorrection("x", corrected.image_path, mask, CLASSES))
     made = workspace.with_corrections("many", run)
     again = check_dataset(made.source)
     split_of = {sample.image_path.stem: sample.split for sample in again.samples}
@@ -254,7 +264,7 @@ def test_the_near_duplicate_of_a_corrected_test_image_leaves_the_test_too(worksp
 
 def test_nothing_changed_nothing_built(workspace, photos):
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     made = workspace.with_corrections("photos", run)
     stamp = made.source.stat().st_mtime_ns
     assert workspace.with_corrections("photos", run) == made
@@ -264,17 +274,17 @@ def test_nothing_changed_nothing_built(workspace, photos):
 def test_more_corrections_make_a_new_data_set_and_a_run_keeps_its_own(workspace, photos):
     run, _ = searched(workspace, photos, "photos-1")
     samples = [sample.image_path for sample in photos.samples]
-    workspace.add_correction("photos", "x", samples[0], painted(), CLASSES)
+    correct(workspace, samples[0])
     first = workspace.with_corrections("photos", run)
     os.utime(first.source, (0, 0))  # Long ago, and no run was made of it.
-    workspace.add_correction("photos", "x", samples[1], painted(), CLASSES)
+    correct(workspace, samples[1])
     second = workspace.with_corrections("photos", run)
     assert (
         [d.name for d in workspace.datasets()] == ["photos", second.name] == ["photos", first.name]
     )
     child, _ = searched(workspace, check_dataset(second.source), "child")
     assert workspace.corrections(second.name).folder == workspace.corrections("photos").folder
-    workspace.add_correction(second.name, "x", samples[2], painted(), CLASSES)
+    correct(workspace, samples[2], second.name)
     third = workspace.with_corrections(second.name, child)
     assert second.source.is_dir() and third.source != second.source
     assert sum((check_dataset(third.source).mask(i) == 4).sum() > 300 for i in range(12)) >= 3
@@ -284,11 +294,11 @@ def test_more_corrections_make_a_new_data_set_and_a_run_keeps_its_own(workspace,
 
 def test_a_sample_of_the_corrected_set_is_traced_to_its_original(workspace, photos):
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     made = workspace.with_corrections("photos", run)
     name = next(n for n, origin in read_manifest(made.source).samples.items() if origin.correction)
     workspace.add_correction(
-        made.name, "y", photos.samples[5].image_path, painted(1), CLASSES, name
+        made.name, NewCorrection("y", photos.samples[5].image_path, painted(1), CLASSES, name)
     )
     (found,) = workspace.corrections("photos").all()
     assert found.original == photos.samples[0].name and 1 in found.read_mask()
@@ -297,10 +307,10 @@ def test_a_sample_of_the_corrected_set_is_traced_to_its_original(workspace, phot
 def test_masks_are_taken_over_from_the_build_before(workspace, photos):
     """A hundred corrections of ten thousand images must not decode ten thousand masks each time."""
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     first = workspace.with_corrections("photos", run)
     searched(workspace, check_dataset(first.source), "child")
-    workspace.add_correction("photos", "x", photos.samples[1].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[1].image_path)
     second = workspace.with_corrections("photos", run)
     files = {p.relative_to(second.source) for p in second.source.rglob("masks/*.png")}
     kept = [f for f in files if (first.source / f).exists()]
@@ -310,7 +320,7 @@ def test_masks_are_taken_over_from_the_build_before(workspace, photos):
 
 def test_images_take_no_space_twice(workspace, photos):
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     made = workspace.with_corrections("photos", run)
     assert all(path.stat().st_nlink >= 2 for path in made.source.rglob("images/*"))
     workspace.delete_dataset(made.name)
@@ -327,7 +337,9 @@ def test_a_mapping_of_the_run_decides_what_the_masks_say(workspace, tmp_path):
     dataset = check_dataset(folder, mapping=dict(mapping))
     run, _ = searched(workspace, dataset, "odd-1", mapping=mapping)
     classes = ClassInfo(("sky", "ground"), ((1, 2, 3), (9, 9, 9)))
-    workspace.add_correction("odd", "x", dataset.samples[0].image_path, painted(1), classes)
+    workspace.add_correction(
+        "odd", NewCorrection("x", dataset.samples[0].image_path, painted(1), classes)
+    )
     again = check_dataset(workspace.with_corrections("odd", run).source)
     assert again.classes == classes
     before, after = masks_by_content(dataset), masks_by_content(again)
@@ -335,7 +347,9 @@ def test_a_mapping_of_the_run_decides_what_the_masks_say(workspace, tmp_path):
     assert sum(same) == len(dataset) - 1
     # The next time too, though the run on the corrected data needed no mapping.
     child, _ = searched(workspace, again, "child")
-    workspace.add_correction("odd", "x", dataset.samples[1].image_path, painted(1), classes)
+    workspace.add_correction(
+        "odd", NewCorrection("x", dataset.samples[1].image_path, painted(1), classes)
+    )
     third = workspace.with_corrections(workspace.dataset_of(child).name, child)
     assert len(check_dataset(third.source)) == len(dataset)
 
@@ -345,7 +359,9 @@ def test_without_corrections_or_with_other_classes_it_says_what_to_do(workspace,
     with pytest.raises(DatasetError, match="no corrections of photos yet"):
         workspace.with_corrections("photos", run)
     other = ClassInfo(("a", "b", "c", "d", "e"), PALETTE)
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), other)
+    workspace.add_correction(
+        "photos", NewCorrection("x", photos.samples[0].image_path, painted(), other)
+    )
     with pytest.raises(DatasetError, match="drawn in the classes a, b, c, d, e, but"):
         workspace.with_corrections("photos", run)
     assert [dataset.name for dataset in workspace.datasets()] == ["photos"]
@@ -353,13 +369,13 @@ def test_without_corrections_or_with_other_classes_it_says_what_to_do(workspace,
 
 def test_a_run_that_does_not_say_what_it_saw_is_refused(workspace, photos):
     run = write_records(workspace, "old", photos.root, SearchConfig(60), "done")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     with pytest.raises(RunError, match="does not say which images"):
         workspace.with_corrections("photos", run)
 
 
 def test_corrections_go_with_their_data_set(workspace, photos):
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     folder = workspace.corrections("photos").folder
     workspace.delete_dataset("photos")
     assert not folder.exists()
@@ -368,16 +384,16 @@ def test_corrections_go_with_their_data_set(workspace, photos):
 def test_a_data_set_that_a_new_run_is_about_to_read_is_not_deleted(workspace, photos):
     """The run says what it searches in only once it has read it; it may wait for the device."""
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     first = workspace.with_corrections("photos", run)
-    workspace.add_correction("photos", "x", photos.samples[1].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[1].image_path)
     second = workspace.with_corrections("photos", run)
     assert first.source.is_dir() and second.name == f"{first.name}-2"
 
 
 def test_what_a_killed_build_left_is_no_part_of_the_next(workspace, photos):
     run, _ = searched(workspace, photos, "photos-1")
-    workspace.add_correction("photos", "x", photos.samples[0].image_path, painted(), CLASSES)
+    correct(workspace, photos.samples[0].image_path)
     left = workspace.corrections("photos").folder / ".build" / "train" / "images"
     left.mkdir(parents=True)
     (left / "half.jpg").write_bytes(b"half")

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from autoseg.config import ClassInfo, parse_duration
-from autoseg.corrections import Correction
+from autoseg.corrections import Correction, NewCorrection
 from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BudgetError, DatasetError, PredictionError, RunError
 from autoseg.outlook import USUAL_S, Outlook
@@ -36,14 +36,9 @@ def corrected(desk: Desk, said: dict[str, Any]) -> Values:
                 f"The data set of {info.model} is not in the list on the Data tab, so there is "
                 f"nothing to add the mask to."
             )
-        desk.workspace.add_correction(
-            info.dataset,
-            info.name,
-            result.image,
-            read_index_png(uploaded_path(said.get("mask"))),
-            info.classes,
-            info.original or None,
-        )
+        mask = read_index_png(uploaded_path(said.get("mask")))
+        new = NewCorrection(info.name, result.image, mask, info.classes, info.original or None)
+        desk.workspace.add_correction(info.dataset, new)
     except AutosegError as error:
         return {**problem(error), "canvas": answer_to(said, str(error))}
     text = tr("The mask of {image} is added to {dataset}.", image=info.name, dataset=info.dataset)

@@ -8,6 +8,7 @@ from PIL import Image
 from workspace_helpers import make_photos, make_zip, write_records
 
 from autoseg.config import SearchConfig
+from autoseg.corrections import NewCorrection
 from autoseg.estimate import Facts
 from autoseg.ui import data_actions, previews
 from autoseg.ui.access import Access
@@ -203,7 +204,7 @@ def test_the_question_counts_the_corrections_that_go(workspace, photos, tmp_path
     classes = previews.load_check(workspace.check_folder("photos")).classes
     for image in sorted((photos / "images").iterdir())[:2]:
         mask = np.zeros((48, 64), np.uint8)
-        workspace.add_correction("photos", "new", image, mask, classes)
+        workspace.add_correction("photos", NewCorrection("new", image, mask, classes))
     asked = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
     assert "corrected masks (2)" in asked
     corrected = workspace.with_corrections("photos").name
