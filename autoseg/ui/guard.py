@@ -4,8 +4,11 @@ import asyncio
 import hmac
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoseg.errors import ConfigError
@@ -15,6 +18,11 @@ _OTHER_NAME = (
     "Start the app with --auth USER:PASSWORD to open it under other names."
 )
 _OTHER_SITE = "This page answers to no other web site. Open it in a tab of its own."
+
+_OTHER_ORIGIN = (
+    "This page takes nothing from other web sites. Behind a proxy, let it pass on the Host header "
+    "or send X-Forwarded-Host."
+)
 
 MIN_PASSWORD_LENGTH = 8
 """Characters of the shortest password that is taken."""
@@ -113,6 +121,56 @@ class OnlyThisComputer:
                 await _refuse(send, _OTHER_SITE)
                 return
         await self.app(scope, receive, send)
+
+
+class OnlyThisSite:
+    """Takes from browsers only what the page itself has them send, and no other site.
+
+    A browser sends the cookie of whoever is signed in along with what another site makes it send
+    (Gradio sets it with `SameSite=None`), and Gradio lets any site read the answers where the page
+    is not on localhost. So could any site use the page in its visitor's name, and a page of the
+    local network by any visitor's browser.
+
+    Browsers say by `Sec-Fetch-Site`, which no site can set, on https and on localhost, whether the
+    page itself asks. Else `Origin` must name the host that was asked for, also as a proxy or
+    Gradio's share link has received it. Programs send neither, and links bring neither `Origin`
+    nor a method that changes anything.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] == "http":  # Gradio has no web sockets.
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            reads = scope.get("method") in ("GET", "HEAD") and b"origin" not in headers
+            if not reads and _has_other_origin(headers):
+                await _refuse(send, _OTHER_ORIGIN)
+                return
+        await self.app(scope, receive, send)
+
+
+def _has_other_origin(headers: Mapping[bytes, str]) -> bool:
+    """Whether another site than the one that was asked has sent a request."""
+    if (site := headers.get(b"sec-fetch-site")) is not None:
+        return site not in ("same-origin", "none")
+    if (origin := headers.get(b"origin")) is None:
+        return False
+    forwarded = headers.get(b"x-forwarded-host", "").partition(",")[0].strip()
+    asked = {_name(host).lower() for host in (headers.get(b"host", ""), forwarded) if host}
+    return _name(origin.partition("://")[2]).lower() not in asked
+
+
+@asynccontextmanager
+async def only_this_site(app: Starlette) -> AsyncIterator[None]:
+    """Put `OnlyThisSite` around an app that starts, and around what Gradio has put around it.
+
+    Within Gradio's own answer to preflights, a site could set `X-Forwarded-Host` as it likes.
+    """
+    app.user_middleware.insert(0, Middleware(OnlyThisSite))
+    app.middleware_stack = app.build_middleware_stack()
+    yield
 
 
 def _name(host: str) -> str:

@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -13,7 +14,13 @@ from starlette.middleware import Middleware
 from autoseg.errors import ConfigError
 from autoseg.ui import app, gradio_texts
 from autoseg.ui.access import Access
-from autoseg.ui.guard import OnlyThisComputer, is_loopback, parse_users, password_check
+from autoseg.ui.guard import (
+    OnlyThisComputer,
+    is_loopback,
+    only_this_site,
+    parse_users,
+    password_check,
+)
 from autoseg.ui.style import CSS, theme
 from autoseg.workspace import Workspace
 
@@ -135,8 +142,15 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         mcp_server=serving.mcp,
         # Else Gradio asks itself for the page, and ends where a busy machine takes 3 s to answer.
         _frontend=False,
-        app_kwargs={"middleware": [Middleware(OnlyThisComputer)]} if access.local else None,
+        app_kwargs=_guard(serving, access),
     )
+
+
+def _guard(serving: Serving, access: Access) -> dict[str, Any]:
+    """What is refused unseen. A Space may be embedded in any site and has no session of its own."""
+    if access.local:
+        return {"middleware": [Middleware(OnlyThisComputer)]}
+    return {} if serving.on_space else {"lifespan": only_this_site}
 
 
 def _need_mcp() -> None:

@@ -412,6 +412,64 @@ def test_other_web_sites_may_link_to_a_page_of_ones_own_and_no_more(own, asked, 
         assert client.request(method, address, files=files, headers=sent).status_code == status
 
 
+CROSS = {"Sec-Fetch-Site": "cross-site"}
+EVIL = {"Origin": "https://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # A program.
+        ({"Origin": "{own}"}, 200),  # A browser on http.
+        ({"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://photos.example", "Host": "photos.example:80"}, 200),
+        # Behind a proxy, or the share link, which passes the host on, or says it, or neither.
+        ({"Origin": "https://a1.gradio.live", "Host": "a1.gradio.live"}, 200),
+        ({"Origin": "https://photos.example", "X-Forwarded-Host": "photos.example, b"}, 200),
+        ({"Origin": "https://photos.example", "Sec-Fetch-Site": "same-origin"}, 200),
+        (EVIL, 403),
+        ({**EVIL, **CROSS}, 403),
+        ({"Origin": "{own}", "Sec-Fetch-Site": "same-site"}, 403),  # Another port or sub-domain.
+        ({**EVIL, "X-Forwarded-Host": "photos.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 403),  # A form.
+    ],
+)  # fmt: skip
+def test_another_site_cannot_use_the_session_of_who_visits_it(guarded, stranger, headers, status):
+    """Browsers send the cookie along, and each event of the page could be sent from anywhere."""
+    for app, user in ((guarded, PASSWORDS[0]), (stranger, "")):
+        sent = {name: value.format(own=app.url) for name, value in headers.items()}
+        with client_of(app, user) as client:
+            answer = client.post(
+                "/gradio_api/upload", files={"files": ("a.txt", b"a")}, headers=sent
+            )
+            assert answer.status_code == status
+
+
+def test_another_site_cannot_read_the_page_nor_ask_what_it_may(guarded):
+    with client_of(guarded, PASSWORDS[0]) as client:
+        for headers in (EVIL, {**EVIL, **CROSS}):
+            answer = client.get("/config", headers=headers)
+            assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+        asked = {
+            **EVIL, "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-forwarded-host",
+        }  # fmt: skip
+        for host in ({}, {"Host": "photos.example"}):
+            answer = client.options("/gradio_api/upload", headers={**asked, **host})
+            assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+        linked = {**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert client.get("/", headers=linked).status_code == 200
+
+
+def test_another_site_cannot_sign_its_visitor_in(guarded):
+    name, password = PASSWORDS[1].split(":")
+    with client_of(guarded) as client:
+        for headers, status in ((EVIL, 403), ({"Origin": guarded.url}, 200)):
+            sent = {"username": name, "password": password}
+            assert client.post("/login", data=sent, headers=headers).status_code == status
+
+
 def test_a_public_page_says_at_its_start_what_it_exposes(place, stranger):
     log = (place.home / "app.log").read_text()
     assert "NO PASSWORD IS ASKED" in log and str(place.home) in log
