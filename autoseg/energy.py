@@ -98,14 +98,27 @@ def _reader(file: Path) -> Callable[[], float]:
     return lambda: float(file.read_text()) / 1e6
 
 
-def gpu_counter(uuid: str | None) -> Counter | None:
-    """The energy counter of the GPU of that UUID; None without one, or without `nvidia-ml-py`."""
+def gpu_handle(uuid: str | None) -> tuple[Any, Any] | None:
+    """NVIDIA's library and its handle of the GPU of that UUID; None without either."""
     if uuid is None:
         return None
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
+        return None  # The extra `energy` is not installed.
+    try:
+        nvml.nvmlInit()
+        return nvml, nvml.nvmlDeviceGetHandleByUUID(uuid)
+    except (nvml.NVMLError, OSError):
+        return None  # No driver, or a part of a GPU (MIG).
+
+
+def gpu_counter(uuid: str | None) -> Counter | None:
+    """The energy counter of the GPU of that UUID; None without one, or without `nvidia-ml-py`."""
+    found = gpu_handle(uuid)
+    if found is None:
         return None
+    nvml, handle = found
 
     def read() -> float:
         try:
@@ -114,11 +127,9 @@ def gpu_counter(uuid: str | None) -> Counter | None:
             raise OSError(str(error)) from error
 
     try:
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         return Counter(read)
-    except (nvml.NVMLError, OSError):
-        return None  # No driver, an older GPU, or a part of one (MIG).
+    except OSError:
+        return None  # An older GPU.
 
 
 class EnergyMeter:

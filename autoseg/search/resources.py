@@ -1,17 +1,16 @@
 """What a search takes of the machine at this moment: memory, cores, GPU."""
 
 import contextlib
-import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
 from autoseg.data.workers import cpu_count
+from autoseg.energy import gpu_handle
 from autoseg.files import write_json
 from autoseg.training.hardware import device_name, gpu_uuid
 
@@ -58,7 +57,7 @@ class ResourceMeter:
         self._process = psutil.Process()
         self._cores = cpu_count()
         self._gpu_name = device_name(device) if device.type == "cuda" else ""
-        self._nvml_handle = _nvml_handle(gpu_uuid(device))
+        self._nvml = gpu_handle(gpu_uuid(device))
         self._read_at = time.monotonic()
         self._core_s = self._core_seconds(self._processes())
 
@@ -106,25 +105,10 @@ class ResourceMeter:
         return GpuUse(self._gpu_name, total - free, total, self._utilization())
 
     def _utilization(self) -> float | None:
-        if self._nvml_handle is None:
+        if self._nvml is None:
             return None
-        nvml, handle = self._nvml_handle
+        nvml, handle = self._nvml
         try:
             return float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
         except nvml.NVMLError:
             return None  # A part of a GPU (MIG) has no count of its own.
-
-
-def _nvml_handle(uuid: str | None) -> tuple[Any, Any] | None:
-    """NVIDIA's library and its handle of a GPU; None without either (extra `energy`)."""
-    if uuid is None:
-        return None
-    try:
-        nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return None
-    try:
-        nvml.nvmlInit()
-        return nvml, nvml.nvmlDeviceGetHandleByUUID(uuid)
-    except nvml.NVMLError:
-        return None
