@@ -70,24 +70,12 @@ def resumed(workspace: Workspace, name: str | None) -> Values:
 
 def paused(workspace: Workspace, name: str | None) -> Values:
     """Ask the search to leave and keep everything."""
-
-    def pause() -> RunFolder:
-        run = workspace.named_run(name or "")
-        workspace.pause_search(run)
-        return run
-
-    return _attempted(workspace, pause)
+    return _asked(workspace, name, workspace.pause_search)
 
 
 def stopped(workspace: Workspace, name: str | None) -> Values:
     """Ask the search to finish with the best so far."""
-
-    def stop() -> RunFolder:
-        run = workspace.named_run(name or "")
-        workspace.stop_search(run)
-        return run
-
-    return _attempted(workspace, stop)
+    return _asked(workspace, name, workspace.stop_search)
 
 
 def renamed(workspace: Workspace, name: str | None, new_name: str | None) -> Values:
@@ -139,6 +127,17 @@ def _no_question() -> Values:
 def _no_problem() -> Values:
     hidden = gr.update(value="", visible=False)
     return {"problem": hidden, "manage_problem": hidden}
+
+
+def _asked(workspace: Workspace, name: str | None, request: Callable[[RunFolder], None]) -> Values:
+    """Ask something of the search of a run."""
+
+    def ask() -> RunFolder:
+        run = workspace.named_run(name or "")
+        request(run)
+        return run
+
+    return _attempted(workspace, ask)
 
 
 def _attempted(
