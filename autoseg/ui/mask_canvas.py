@@ -16,9 +16,10 @@ from autoseg.ui.served import served
 
 SCRIPTS = (
     "numbers.js", "controls.js", "png.js", "pixels.js", "regions.js", "counting.js", "colors.js",
-    "viewport.js", "painter.js", "gestures.js", "drafts.js", "correction.js", "tools.js",
-    "marks.js", "hints.js", "compare.js", "class_table.js", "view_bar.js", "correct_bar.js",
-    "keys.js", "pointing.js", "values.js", "sending.js", "canvas.js",
+    "viewport.js", "layers.js", "painter.js", "gestures.js", "drafts.js", "correction.js",
+    "tools.js", "reading.js", "actions.js", "marks.js", "hints.js", "compare.js", "class_table.js",
+    "view_bar.js", "correct_bar.js", "keys.js", "pointing.js", "values.js", "sending.js",
+    "loading.js", "stage_size.js", "canvas.js",
 )  # fmt: skip
 """One concern each, in an order in which each uses only those before it."""
 

@@ -1,6 +1,8 @@
 // Colours of classes, of confidence and of differences, as look-up tables of 32-bit pixels.
 const OWN_COLORS = "autoseg.class-colors";
 
+/** From doubt to certainty; equal steps of lightness, so that the colour-blind read it too.
+ *  Source: the colour map "inferno" of matplotlib. */
 const HEAT = [
   [252, 255, 164],
   [252, 165, 10],
@@ -9,13 +11,12 @@ const HEAT = [
   [66, 10, 104],
   [8, 6, 28],
 ];
-// From doubt to certainty; equal steps of lightness, so that the colour-blind read it too.
-// Source: the colour map "inferno" of matplotlib.
 
 const DIFFERENCES = { same: 0, mine: 1, theirs: 2, confused: 3 };
 const DIFFERENCE_COLORS = [null, [59, 143, 214], [230, 121, 20], [204, 121, 167]];
 
-const pixel = ([red, green, blue], alpha = 255) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+const packedColor = ([red, green, blue], alpha = 255) =>
+  ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 const hex = (color) => "#" + color.map((part) => part.toString(16).padStart(2, "0")).join("");
 const fromHex = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 const isBlack = (color) => !color || color.every((part) => part === 0);
@@ -57,7 +58,7 @@ const chosenColors = {
 function classTable(colors, hidden) {
   const table = new Uint32Array(256);
   colors.forEach((color, index) => {
-    if (!hidden.has(index) && !(index === 0 && isBlack(color))) table[index] = pixel(color);
+    if (!hidden.has(index) && !(index === 0 && isBlack(color))) table[index] = packedColor(color);
   });
   return table;
 }
@@ -68,11 +69,12 @@ function heatTable(classes) {
   return Uint32Array.from({ length: 256 }, (_, value) => {
     const at = (Math.max(0, value - least) / (255 - least)) * (HEAT.length - 1);
     const low = Math.min(HEAT.length - 2, Math.floor(at));
-    const mixed = HEAT[low].map((part, k) => Math.round(part + (at - low) * (HEAT[low + 1][k] - part)));
-    return pixel(mixed, Math.round(255 - (165 * at) / (HEAT.length - 1))); // Doubt covers, certainty lets through.
+    const mix = (part, k) => Math.round(part + (at - low) * (HEAT[low + 1][k] - part));
+    // Doubt covers, certainty lets through.
+    return packedColor(HEAT[low].map(mix), Math.round(255 - (165 * at) / (HEAT.length - 1)));
   });
 }
 
 const DIFFERENCE_TABLE = Uint32Array.from({ length: 256 }, (_, kind) =>
-  DIFFERENCE_COLORS[kind] ? pixel(DIFFERENCE_COLORS[kind]) : 0,
+  DIFFERENCE_COLORS[kind] ? packedColor(DIFFERENCE_COLORS[kind]) : 0,
 );

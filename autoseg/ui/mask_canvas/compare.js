@@ -54,46 +54,54 @@ class Compare {
     const { state, data } = this.app;
     this.legend.hidden = !data || state.layer === "mask";
     if (this.legend.hidden) return;
-    if (state.layer === "confidence") {
-      const least = percent(1 / Math.max(2, data.names.length));
-      this.legend.replaceChildren(
-        make("b", { text: T("Confidence of the model") }),
-        make("div", { class: "mc-heat", style: `background: linear-gradient(90deg, ${HEAT.map(hex).join(", ")})` }),
-        make(
-          "div",
-          { class: "mc-ends" },
-          make("span", { text: T("{least}, unsure", { least }) }),
-          make("span", { text: T("100 %, sure") }),
-        ),
-      );
-      return;
-    }
-    const kinds = [
-      [DIFFERENCES.mine, T("Only in: {name}", { name: state.correction ? T("Your correction") : data.ownName })],
-      [DIFFERENCES.theirs, T("Only in: {name}", { name: data.otherName })],
-      [DIFFERENCES.confused, data.hasBackground ? T("Both, but different classes") : T("Different classes")],
+    const isHeat = state.layer === "confidence";
+    this.legend.replaceChildren(...(isHeat ? this.heat() : this.differences()));
+  }
+
+  heat() {
+    const least = percent(1 / Math.max(2, this.app.data.names.length));
+    const gradient = `linear-gradient(90deg, ${HEAT.map(hex).join(", ")})`;
+    return [
+      make("b", { text: T("Confidence of the model") }),
+      make("div", { class: "mc-heat", style: `background: ${gradient}` }),
+      make(
+        "div",
+        { class: "mc-ends" },
+        make("span", { text: T("{least}, unsure", { least }) }),
+        make("span", { text: T("100 %, sure") }),
+      ),
     ];
-    const { agreement: found } = state.statistics || {};
-    this.legend.replaceChildren(
+  }
+
+  differences() {
+    const { state, data } = this.app;
+    const { mine, theirs, confused } = DIFFERENCES;
+    const ownName = state.correction ? T("Your correction") : data.ownName;
+    const kinds = data.hasBackground
+      ? [
+          [mine, T("Only in: {name}", { name: ownName })],
+          [theirs, T("Only in: {name}", { name: data.otherName })],
+          [confused, T("Both, but different classes")],
+        ]
+      : [[confused, T("Different classes")]];
+    const row = ([kind, text]) => {
+      const style = `background: ${hex(DIFFERENCE_COLORS[kind])}`;
+      const swatch = make("i", { class: "mc-swatch", style });
+      return make("div", { class: "mc-kind" }, swatch, make("span", { text }));
+    };
+    return [
       make("b", { text: T("Differences") }),
-      ...kinds
-        .filter(([kind]) => data.hasBackground || kind === DIFFERENCES.confused)
-        .map(([kind, text]) =>
-          make(
-            "div",
-            { class: "mc-kind" },
-            make("i", { class: "mc-swatch", style: `background: ${hex(DIFFERENCE_COLORS[kind])}` }),
-            make("span", { text }),
-          ),
-        ),
-      make("small", {
-        text: found
-          ? T("{share} of the pixels differ ({area} px)", {
-              share: percent(found.compared ? found.different / found.compared : 0),
-              area: count(found.different),
-            })
-          : "",
-      }),
-    );
+      ...kinds.map(row),
+      make("small", { text: this.differingShare() }),
+    ];
+  }
+
+  differingShare() {
+    const found = this.app.state.statistics?.agreement;
+    if (!found) return "";
+    return T("{share} of the pixels differ ({area} px)", {
+      share: percent(found.compared ? found.different / found.compared : 0),
+      area: count(found.different),
+    });
   }
 }

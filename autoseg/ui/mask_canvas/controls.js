@@ -3,7 +3,8 @@
 const ICONS = {
   eye: "M2 12s3.6-7 10-7 10 7 10 7-3.6 7-10 7-10-7-10-7z M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6",
   hidden:
-    "M3 3l18 18 M10.6 5.1A10 10 0 0 1 12 5c6.4 0 10 7 10 7a18 18 0 0 1-3 3.8 M6.5 6.6A17 17 0 0 0 2 12s3.6 7 10 7c1.8 0 3.3-.5 4.6-1.2 M9.9 9.9a3 3 0 0 0 4.2 4.2",
+    "M3 3l18 18 M10.6 5.1A10 10 0 0 1 12 5c6.4 0 10 7 10 7a18 18 0 0 1-3 3.8 " +
+    "M6.5 6.6A17 17 0 0 0 2 12s3.6 7 10 7c1.8 0 3.3-.5 4.6-1.2 M9.9 9.9a3 3 0 0 0 4.2 4.2",
   plus: "M12 5v14 M5 12h14",
   minus: "M5 12h14",
   fit: "M4 9V4h5 M20 9V4h-5 M4 15v5h5 M20 15v5h-5",
@@ -12,7 +13,9 @@ const ICONS = {
   brush: "M20 4c-6 3-9 6-11 9 M9 13c2 0 3 1 3 3 M9 13c-3 0-4 2-4 4 0 1-1 2-2 2 2 2 9 2 9-3",
   eraser: "M4 15l9-9 7 7-7 7H8z M9 10l7 7 M13 20h8",
   polygon: "M5 8l8-4 7 6-3 9H7z",
-  fill: "M4 12l8-8 8 8-7 7a1.5 1.5 0 0 1-2 0z M4 12h16 M20.5 16s1.5 2 1.5 3a1.5 1.5 0 0 1-3 0c0-1 1.5-3 1.5-3",
+  fill:
+    "M4 12l8-8 8 8-7 7a1.5 1.5 0 0 1-2 0z M4 12h16 " +
+    "M20.5 16s1.5 2 1.5 3a1.5 1.5 0 0 1-3 0c0-1 1.5-3 1.5-3",
   undo: "M8 5L4 9l4 4 M4 9h10a6 6 0 0 1 0 12h-3",
   redo: "M16 5l4 4-4 4 M20 9H10a6 6 0 0 0 0 12h3",
   close: "M6 6l12 12 M18 6L6 18",
@@ -66,7 +69,8 @@ class Slider {
     this.input = make("input", { type: "range", min, max, step, "aria-label": name });
     this.value = make("output", { class: "mc-value" });
     this.input.addEventListener("input", () => oninput(Number(this.input.value)));
-    this.node = make("label", { class: "mc-slider" }, make("span", { text: name }), this.input, this.value);
+    const title = make("span", { text: name });
+    this.node = make("label", { class: "mc-slider" }, title, this.input, this.value);
   }
 
   show(value) {

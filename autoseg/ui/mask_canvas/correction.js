@@ -22,14 +22,18 @@ class Correction {
   box(tile) {
     const left = (tile % this.tilesAcross) * TILE;
     const top = Math.floor(tile / this.tilesAcross) * TILE;
-    return { left, top, right: Math.min(this.width, left + TILE), bottom: Math.min(this.height, top + TILE) };
+    const right = Math.min(this.width, left + TILE);
+    const bottom = Math.min(this.height, top + TILE);
+    return { left, top, right, bottom };
   }
 
   readTile(tile) {
     const { left, top, right, bottom } = this.box(tile);
-    const copy = new Uint8Array((right - left) * (bottom - top));
+    const across = right - left;
+    const copy = new Uint8Array(across * (bottom - top));
     for (let y = top; y < bottom; y++) {
-      copy.set(this.mask.subarray(y * this.width + left, y * this.width + right), (y - top) * (right - left));
+      const base = y * this.width;
+      copy.set(this.mask.subarray(base + left, base + right), (y - top) * across);
     }
     return copy;
   }
@@ -196,7 +200,8 @@ function crossingsAt(points, y) {
   const found = [];
   points.forEach((one, k) => {
     const two = points[(k + 1) % points.length];
-    if (one.y <= y !== two.y <= y) found.push(one.x + ((y - one.y) / (two.y - one.y)) * (two.x - one.x));
+    if (one.y <= y === two.y <= y) return;
+    found.push(one.x + ((y - one.y) / (two.y - one.y)) * (two.x - one.x));
   });
   return found.sort((a, b) => a - b);
 }

@@ -4,7 +4,8 @@ const SLICE_MS = 8;
 /** Pixels of each class, mean confidence in it, and its intersection over union with `other`. */
 class Counting {
   constructor({ width, height, mask, model, confidence, other, names }) {
-    Object.assign(this, { width, height, mask, model, confidence, other, twoClasses: names.length === 2 });
+    Object.assign(this, { width, height, mask, model, confidence, other });
+    this.twoClasses = names.length === 2;
     this.row = 0; // Of the image, and then of the confidence map.
     this.areas = new Uint32Array(256);
     this.both = new Uint32Array(256);
@@ -80,5 +81,37 @@ class Counting {
     });
     const compared = sum(mine);
     return { iou, theirs, compared, different: compared - sum(both) };
+  }
+}
+
+/** Counts the mask as it stands again and again, always in slices. */
+class Recount {
+  constructor(app) {
+    this.app = app;
+    this.timer = 0;
+  }
+
+  soon(wait = 200) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.start(), wait);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+  }
+
+  /** A stroke puts it off, and asks again when it ends. */
+  start() {
+    const { app } = this;
+    const { data } = app;
+    if (!data || app.tools.from) return;
+    const mask = app.reading.mask();
+    const counting = new Counting({ ...data, other: data.other?.data, mask });
+    const slice = () => {
+      if (app.tools.from) return;
+      if (counting.go(SLICE_MS)) app.update({ statistics: counting.result });
+      else this.timer = setTimeout(slice);
+    };
+    slice();
   }
 }

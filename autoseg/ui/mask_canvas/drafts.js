@@ -1,11 +1,12 @@
 // Corrections that no server keeps yet, within the memory that a browser spares.
 
-/** Memory for all drawings. A phone closes a page that takes much; some browsers say how much there is. */
+/** Memory for all drawings. A phone closes a page that takes much; some browsers say how much
+ *  there is. */
 const MOST_DRAFT_BYTES = matchMedia("(pointer: coarse)").matches
   ? 1.5e8
   : Math.min(1e9, 1.25e8 * (navigator.deviceMemory || 8));
 
-/** Unsaved corrections by result, also of canvases that were taken off the page, the newest last. */
+/** Unsaved corrections by result, also of canvases that are off the page, the newest last. */
 const DRAFTS = (globalThis.autosegDrafts ??= new Map());
 
 const draftBytes = () => [...DRAFTS.values()].reduce((sum, draft) => sum + draft.bytes, 0);

@@ -57,8 +57,8 @@ class Gestures {
       for (const part of event.getCoalescedEvents?.() || []) this.meaning.stroke(...this.at(part));
       this.meaning.stroke(...here);
     }
-    if (this.doing === "tap" && Math.hypot(here[0] - this.start[0], here[1] - this.start[1]) > TAP_REACH)
-      this.doing = "pan";
+    const moved = Math.hypot(here[0] - this.start[0], here[1] - this.start[1]);
+    if (this.doing === "tap" && moved > TAP_REACH) this.doing = "pan";
     if (this.doing === "pan") {
       this.meaning.pan(here[0] - this.last[0], here[1] - this.last[1]);
       this.last = here;

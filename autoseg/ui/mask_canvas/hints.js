@@ -14,7 +14,8 @@ class Hints {
       keys: "Esc",
       kind: "plain",
     });
-    this.region = make("div", { class: "mc-region", hidden: true }, this.regionSwatch, this.regionText, close);
+    const parts = [this.regionSwatch, this.regionText, close];
+    this.region = make("div", { class: "mc-region", hidden: true }, ...parts);
   }
 
   /** The chip beside a point of the stage; nothing beside the image. */
@@ -32,22 +33,23 @@ class Hints {
   }
 
   fill(pixel) {
-    const { app } = this;
-    const { data } = app;
-    const index = app.classAt(pixel);
-    const share = app.probabilityAt(pixel, index);
-    paintSwatch(this.swatch, app, index);
-    this.title.textContent = [app.className(index), share === null ? "" : percent(share)].filter(Boolean).join("  ");
+    const { data, reading } = this.app;
+    const index = reading.classAt(pixel);
+    const share = reading.probabilityAt(pixel, index);
+    paintSwatch(this.swatch, this.app, index);
+    const name = reading.className(index);
+    this.title.textContent = share === null ? name : `${name}  ${percent(share)}`;
     const other = data.other && data.other.data[pixel.i];
     const differs = data.other && other !== index;
-    this.more.textContent = differs ? `${data.otherName}: ${app.className(other)}` : "";
+    this.more.textContent = differs ? `${data.otherName}: ${reading.className(other)}` : "";
     this.place.textContent = `${this.title.textContent} · x ${pixel.x} · y ${pixel.y}`;
   }
 
   /** Say what is under the keyboard's cursor. */
   announce(pixel) {
     this.fill(pixel);
-    this.live.textContent = [this.place.textContent, this.more.textContent].filter(Boolean).join(", ");
+    const [place, more] = [this.place.textContent, this.more.textContent];
+    this.live.textContent = more ? `${place}, ${more}` : place;
   }
 
   leave() {
@@ -62,7 +64,7 @@ class Hints {
     if (!region) return;
     paintSwatch(this.regionSwatch, this.app, region.index);
     const facts = [
-      this.app.className(region.index),
+      this.app.reading.className(region.index),
       T("{area} px", { area: count(region.area) }),
       T("{share} of the image", { share: percent(region.area / this.app.data.model.length) }),
     ];
@@ -73,7 +75,8 @@ class Hints {
 
 function paintSwatch(node, app, index) {
   const color = app.state.colors[index];
+  const isNothing = index === 0 && isBlack(color);
   node.classList.toggle("mc-left-out", index === IGNORED);
-  node.classList.toggle("mc-nothing", index === 0 && isBlack(color));
-  node.style.background = index !== IGNORED && color && !(index === 0 && isBlack(color)) ? hex(color) : "";
+  node.classList.toggle("mc-nothing", isNothing);
+  node.style.background = index === IGNORED || isNothing || !color ? "" : hex(color);
 }

@@ -1,7 +1,9 @@
 // The keyboard: everything that a mouse can do on the stage.
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOL_KEYS = { b: "brush", e: "eraser", p: "polygon", g: "fill" };
+const WRITTEN_IN = "input:not([type=range]):not([type=color]), select, textarea";
 const PAN_STEP = 60;
+const ZOOM_KEYS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 };
 
 /** The list of keys, for those who look for it. */
 class KeysHelp {
@@ -21,7 +23,9 @@ class KeysHelp {
       ["[  ]", T("Smaller or larger brush")],
       ["Ctrl + Z,  Ctrl + Y", T("Undo, redo")],
     ];
-    const entries = rows.map(([keys, text]) => make("div", {}, make("dt", { text: keys }), make("dd", { text })));
+    const entries = rows.map(([keys, text]) =>
+      make("div", {}, make("dt", { text: keys }), make("dd", { text })),
+    );
     const close = button("close", T("Close"), () => this.open(false), { kind: "plain" });
     this.node = make(
       "div",
@@ -29,7 +33,9 @@ class KeysHelp {
       make("header", {}, make("b", { text: T("Keys") }), close),
       make("dl", {}, ...entries),
     );
-    this.opener = button("keys", T("Keys"), () => this.open(this.node.hidden), { kind: "plain mc-keys" });
+    this.opener = button("keys", T("Keys"), () => this.open(this.node.hidden), {
+      kind: "plain mc-keys",
+    });
     this.node.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
@@ -55,12 +61,15 @@ class Keys {
 
   down(event) {
     if (!this.app.data || event.altKey) return;
+    if (event.target.matches(WRITTEN_IN)) return;
+    if (this.meant(event)) event.preventDefault();
+  }
+
+  /** Do what a key means; whether it means anything here. */
+  meant(event) {
+    if (event.ctrlKey || event.metaKey) return this.control(event);
     const onStage = event.target === this.app.canvas;
-    const writing = event.target.matches("input:not([type=range]):not([type=color]), select, textarea");
-    if (writing) return;
-    const done =
-      event.ctrlKey || event.metaKey ? this.control(event) : (onStage && this.stage(event)) || this.anywhere(event);
-    if (done) event.preventDefault();
+    return (onStage && this.stage(event)) || this.anywhere(event);
   }
 
   control(event) {
@@ -76,35 +85,41 @@ class Keys {
     const { app } = this;
     const correcting = app.state.mode === "correct";
     const arrow = ARROWS[event.key];
-    if (arrow && !correcting && !event.shiftKey)
-      return app.moveView((view) => view.pan(-arrow[0] * PAN_STEP, -arrow[1] * PAN_STEP)) || true;
+    if (arrow && !correcting && !event.shiftKey) return this.pan(arrow);
     if (arrow) return this.moveCursor(arrow, event.shiftKey === correcting ? 8 : 1);
     if (event.key === " ") return this.space(event.repeat);
     if (event.key !== "Enter") return false;
     if (correcting && app.state.tool === "polygon") app.tools.close();
-    else app.select(this.cursor());
+    else app.actions.select(this.cursor());
     return true;
   }
 
   anywhere(event) {
     const { app } = this;
-    const { state } = app;
+    const { state, actions } = app;
     const key = event.key.toLowerCase();
-    const view = { "+": (port) => port.zoom(1.5), "=": (port) => port.zoom(1.5), "-": (port) => port.zoom(1 / 1.5) }[
-      key
-    ];
-    if (view) app.moveView(view);
-    else if (key === "escape") return app.escape();
-    else if (key === "f") app.toggleFull();
+    if (ZOOM_KEYS[key]) actions.moveView((view) => view.zoom(ZOOM_KEYS[key]));
+    else if (key === "escape") return actions.escape();
+    else if (key === "f") app.stageSize.toggleFull();
     else if (key === "o") app.update({ outlined: !state.outlined });
-    else if (key === "c" && app.data.other) app.toggleSplit();
-    else if (key === "0") app.moveView((port) => port.fit());
-    else if (state.mode !== "correct") return false;
-    else if (key === "l") app.pickClass(IGNORED);
-    else if (key >= "1" && key <= "9") app.pickClass(Number(key) - 1);
-    else if (TOOL_KEYS[key]) app.setTool(TOOL_KEYS[key]);
-    else if (key === "[" || key === "]") app.resizeBrush(key === "]" ? 1.25 : 0.8);
+    else if (key === "c" && app.data.other) actions.toggleSplit();
+    else if (key === "0") actions.moveView((view) => view.fit());
+    else return state.mode === "correct" && this.correcting(key);
+    return true;
+  }
+
+  correcting(key) {
+    const { actions, tools } = this.app;
+    if (key === "l") actions.pickClass(IGNORED);
+    else if (key >= "1" && key <= "9") actions.pickClass(Number(key) - 1);
+    else if (TOOL_KEYS[key]) tools.choose(TOOL_KEYS[key]);
+    else if (key === "[" || key === "]") tools.resize(key === "]" ? 1.25 : 0.8);
     else return false;
+    return true;
+  }
+
+  pan([dx, dy]) {
+    this.app.actions.moveView((view) => view.pan(-dx * PAN_STEP, -dy * PAN_STEP));
     return true;
   }
 
@@ -125,7 +140,8 @@ class Keys {
     const { app } = this;
     const step = Math.max(1, Math.round(3 / app.view.scale)) * factor;
     const from = this.cursor();
-    const cursor = app.state.cursor ? this.held({ x: from.x + dx * step, y: from.y + dy * step }, app.data) : from;
+    const to = { x: from.x + dx * step, y: from.y + dy * step };
+    const cursor = app.state.cursor ? this.held(to, app.data) : from;
     app.view.reveal(cursor.x + 0.5, cursor.y + 0.5);
     app.update({ cursor });
     if (this.drawing) app.tools.drag(cursor);
@@ -138,7 +154,7 @@ class Keys {
     if (repeated) return true;
     const cursor = this.cursor();
     if (!app.state.cursor) app.update({ cursor });
-    if (app.state.mode !== "correct") app.select(cursor);
+    if (app.state.mode !== "correct") app.actions.select(cursor);
     else if (app.tools.strokes) this.drawing = app.tools.press(cursor);
     else app.tools.tap(cursor, { x: cursor.x + 0.5, y: cursor.y + 0.5 });
     return true;

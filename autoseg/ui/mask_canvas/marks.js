@@ -27,24 +27,12 @@ class Marks {
     const radius = Math.max(2, (state.size / 2) * view.scale);
     for (const circle of this.brush) {
       circle.style.display = drawing && tools.strokes && brushAt ? "" : "none";
-      if (brushAt)
-        for (const [name, value] of [
-          ["cx", brushAt[0]],
-          ["cy", brushAt[1]],
-          ["r", radius],
-        ])
-          circle.setAttribute(name, value);
+      if (!brushAt) continue;
+      circle.setAttribute("cx", brushAt[0]);
+      circle.setAttribute("cy", brushAt[1]);
+      circle.setAttribute("r", radius);
     }
-    const arms = at
-      ? [
-          [-14, 0, -5, 0],
-          [5, 0, 14, 0],
-          [0, -14, 0, -5],
-          [0, 5, 0, 14],
-        ]
-      : [];
-    const cross = arms.map(([x, y, u, v]) => `M${at[0] + x} ${at[1] + y}L${at[0] + u} ${at[1] + v}`).join("");
-    for (const path of this.cross) path.setAttribute("d", cross);
+    for (const path of this.cross) path.setAttribute("d", at ? crossAt(at) : "");
     for (const path of this.shape) path.setAttribute("d", drawing ? this.outline(brushAt) : "");
   }
 
@@ -52,7 +40,11 @@ class Marks {
     const { tools, view } = this.app;
     if (!tools.points.length) return "";
     const corners = tools.points.map((point) => view.toStage(point.x, point.y));
-    const line = [...corners, ...(loose ? [loose] : [])].map(([x, y], k) => `${k ? "L" : "M"}${x} ${y}`).join("");
-    return line + corners.map(([x, y]) => `M${x - 4} ${y - 4}h8v8h-8z`).join("");
+    const line = loose ? [...corners, loose] : corners;
+    const lines = line.map(([x, y], k) => `${k ? "L" : "M"}${x} ${y}`);
+    const boxes = corners.map(([x, y]) => `M${x - 4} ${y - 4}h8v8h-8z`);
+    return [...lines, ...boxes].join("");
   }
 }
+
+const crossAt = ([x, y]) => `M${x - 14} ${y}h9M${x + 5} ${y}h9M${x} ${y - 14}v9M${x} ${y + 5}v9`;

@@ -15,10 +15,12 @@ class Painter {
   resize(width, height) {
     const wanted = Math.min(window.devicePixelRatio || 1, 2);
     this.ratio = Math.min(wanted, Math.sqrt(MOST_PIXELS / (width * height)));
-    const [across, down] = [width, height].map((size) => Math.max(1, Math.round(size * this.ratio)));
+    const onCanvas = (size) => Math.max(1, Math.round(size * this.ratio));
+    const [across, down] = [onCanvas(width), onCanvas(height)];
     if (this.canvas.width === across && this.canvas.height === down) return;
-    for (const canvas of [this.canvas, this.overlay, this.outline])
+    for (const canvas of [this.canvas, this.overlay, this.outline]) {
       Object.assign(canvas, { width: across, height: down });
+    }
     this.pixels = this.overlay.getContext("2d").createImageData(across, down);
     this.words = new Uint32Array(this.pixels.data.buffer);
     this.codes = new Uint8Array(across * down);
@@ -53,12 +55,12 @@ class Painter {
     const right = Math.min(width, Math.round(x + view.imageWidth * scale));
     const top = Math.max(0, Math.round(y));
     const bottom = Math.min(height, Math.round(y + view.imageHeight * scale));
-    const last = view.imageWidth - 1;
+    const into = (at, size) => Math.min(size - 1, Math.max(0, Math.floor(at)));
     const columns = new Int32Array(Math.max(0, right - left));
     for (let k = 0; k < columns.length; k++) {
-      columns[k] = Math.min(last, Math.max(0, Math.floor((left + k + 0.5 - x) / scale)));
+      columns[k] = into((left + k + 0.5 - x) / scale, view.imageWidth);
     }
-    const row = (at) => Math.min(view.imageHeight - 1, Math.max(0, Math.floor((at + 0.5 - y) / scale)));
+    const row = (at) => into((at + 0.5 - y) / scale, view.imageHeight);
     return { scale, x, y, left, right, top, bottom, columns, row };
   }
 
@@ -118,11 +120,13 @@ class Painter {
   /** Stripes where a pixel is left out: no colour of a class can be taken for them. */
   paintHatching({ left, right, top, bottom }) {
     const { width } = this.canvas;
+    const { words, codes } = this;
     const step = Math.max(3, Math.round(4 * this.ratio));
     for (let y = top; y < bottom; y++) {
       for (let x = left; x < right; x++) {
         const i = y * width + x;
-        if (this.codes[i] === IGNORED) this.words[i] = Math.floor((x + y) / step) % 2 ? 0xffffffff : 0xff505050;
+        if (codes[i] !== IGNORED) continue;
+        words[i] = Math.floor((x + y) / step) % 2 ? 0xffffffff : 0xff505050;
       }
     }
   }
@@ -130,95 +134,48 @@ class Painter {
   /** A white line with a black one around it: seen on every photo. */
   paintRegion(frame, region) {
     const { width, height } = this.canvas;
-    const { columns, left, row } = frame;
+    const context = this.outline.getContext("2d");
+    const pixels = context.createImageData(width, height);
+    const words = new Uint32Array(pixels.data.buffer);
+    const inside = this.insideOf(frame, region);
+    const thin = Math.max(1, Math.round(1.5 * this.ratio));
+    this.paintRim(frame, inside, words, 2 * thin, 0xd0000000);
+    this.paintRim(frame, inside, words, thin, 0xffffffff);
+    context.putImageData(pixels, 0, 0);
+  }
+
+  /** Which pixels of the canvas are in a region. */
+  insideOf({ columns, left, top, bottom, row }, region) {
+    const { width, height } = this.canvas;
     const inside = new Uint8Array(width * height);
-    for (let y = frame.top; y < frame.bottom; y++) {
+    for (let y = top; y < bottom; y++) {
       const imageRow = row(y);
       if (imageRow < region.top || imageRow > region.bottom) continue;
       const base = (imageRow - region.top) * region.across - region.left;
       for (let k = 0; k < columns.length; k++) {
         const column = columns[k];
-        if (column >= region.left && column <= region.right)
-          inside[y * width + left + k] = region.inside[base + column];
+        if (column < region.left || column > region.right) continue;
+        inside[y * width + left + k] = region.inside[base + column];
       }
     }
-    const context = this.outline.getContext("2d");
-    const pixels = context.createImageData(width, height);
-    const words = new Uint32Array(pixels.data.buffer);
-    const thin = Math.max(1, Math.round(1.5 * this.ratio));
-    for (const [reach, color] of [
-      [2 * thin, 0xd0000000],
-      [thin, 0xffffffff],
-    ]) {
-      for (let y = frame.top; y < frame.bottom; y++) {
-        const up = (Math.max(frame.top, y - reach) - y) * width;
-        const down = (Math.min(frame.bottom - 1, y + reach) - y) * width;
-        for (let x = frame.left; x < frame.right; x++) {
-          const i = y * width + x;
-          if (inside[i]) continue;
-          const before = Math.max(frame.left, x - reach) - x;
-          const after = Math.min(frame.right - 1, x + reach) - x;
-          if (inside[i + up] || inside[i + down] || inside[i + before] || inside[i + after]) words[i] = color;
-        }
-      }
-    }
-    context.putImageData(pixels, 0, 0);
+    return inside;
   }
-}
 
-/** Layers: each reads the codes of one row of the screen. */
-const LAYERS = {
-  /** Classes of a mask. */
-  classes:
-    (mask, imageWidth) =>
-    (codes, at, row, { columns }) => {
-      const base = row * imageWidth;
-      for (let k = 0; k < columns.length; k++) codes[at + k] = mask[base + columns[k]];
-    },
-
-  /** Classes of a two-class model where class 1 is taken from `least` of 255 on. */
-  threshold:
-    (model, map, least, imageWidth, imageHeight) =>
-    (codes, at, row, { columns }) => {
-      const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
-      const across = map.width / imageWidth;
-      for (let k = 0; k < columns.length; k++) {
-        const value = map.data[base + Math.floor((columns[k] + 0.5) * across)];
-        codes[at + k] = thresholdedIndex(model[row * imageWidth + columns[k]], value, least);
+  /** Pixels around a region that are no farther from it than `reach`. */
+  paintRim({ left, right, top, bottom }, inside, words, reach, color) {
+    const { width } = this.canvas;
+    for (let y = top; y < bottom; y++) {
+      const up = (Math.max(top, y - reach) - y) * width;
+      const down = (Math.min(bottom - 1, y + reach) - y) * width;
+      for (let x = left; x < right; x++) {
+        const i = y * width + x;
+        if (inside[i]) continue;
+        const before = Math.max(left, x - reach) - x;
+        const after = Math.min(right - 1, x + reach) - x;
+        const isNear =
+          inside[i + up] || inside[i + down] || inside[i + before] || inside[i + after];
+        if (isNear) words[i] = color;
       }
-    },
-
-  /** Values of a confidence map, which may be smaller than the image. */
-  confidence:
-    (map, imageWidth, imageHeight) =>
-    (codes, at, row, { columns }) => {
-      const base = Math.floor(((row + 0.5) * map.height) / imageHeight) * map.width;
-      const across = map.width / imageWidth;
-      for (let k = 0; k < columns.length; k++) codes[at + k] = map.data[base + Math.floor((columns[k] + 0.5) * across)];
-    },
-
-  /** Kinds of difference between two masks. */
-  differences:
-    (mask, other, imageWidth, hasBackground) =>
-    (codes, at, row, { columns }) => {
-      const base = row * imageWidth;
-      for (let k = 0; k < columns.length; k++) {
-        const i = base + columns[k];
-        codes[at + k] = differenceOf(mask[i], other[i], hasBackground);
-      }
-    },
-
-  /** One reader left of a column of the screen, another from it on. */
-  sides: (mine, theirs, splitAt) => (codes, at, row, frame) => {
-    const cut = Math.min(frame.columns.length, Math.max(0, Math.round(splitAt()) - frame.left));
-    mine(codes, at, row, { ...frame, columns: frame.columns.subarray(0, cut) });
-    theirs(codes, at + cut, row, { ...frame, columns: frame.columns.subarray(cut) });
-  },
-};
-
-function differenceOf(mine, theirs, hasBackground) {
-  if (mine === theirs || mine === IGNORED || theirs === IGNORED) return DIFFERENCES.same;
-  if (hasBackground && theirs === 0) return DIFFERENCES.mine;
-  if (hasBackground && mine === 0) return DIFFERENCES.theirs;
-  return DIFFERENCES.confused;
+    }
+  }
 }

@@ -18,26 +18,28 @@ async function readGrey(file) {
 async function readByCanvas(blob) {
   const bitmap = await createImageBitmap(blob, EXACT);
   const { width, height } = bitmap;
-  const context = make("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  const context = readableContext(width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
   const data = new Uint8Array(pixels.length);
   for (let i = 0; i < pixels.length; i++) data[i] = pixels[i]; // Little-endian: the red byte.
-  const opaque = (word) => word >>> 24 === 255; // A canvas that is too large for the browser stays empty.
+  // A canvas that is too large for the browser stays empty.
+  const opaque = (word) => word >>> 24 === 255;
   if (!opaque(pixels[0]) || !opaque(pixels.at(-1)) || !readsBackExactly()) {
     throw new Error("This browser does not give back the pixels of a picture.");
   }
   return { width, height, data };
 }
 
+function readableContext(width, height) {
+  return make("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+}
+
 function readsBackExactly() {
-  const context = make("canvas", { width: 16, height: 16 }).getContext("2d", { willReadFrequently: true });
-  const given = new ImageData(
-    Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : i >> 2)),
-    16,
-    16,
-  );
+  const context = readableContext(16, 16);
+  const bytes = Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : i >> 2));
+  const given = new ImageData(bytes, 16, 16);
   context.putImageData(given, 0, 0);
   return sameBytes(context.getImageData(0, 0, 16, 16).data, given.data);
 }
@@ -51,13 +53,17 @@ function sameBytes(one, two) {
 function resized(map, width, height) {
   if (map.width === width && map.height === height) return map;
   const data = new Uint8Array(width * height);
-  const columns = Int32Array.from({ length: width }, (_, x) => Math.floor(((x + 0.5) * map.width) / width));
+  const column = (_, x) => Math.floor(((x + 0.5) * map.width) / width);
+  const columns = Int32Array.from({ length: width }, column);
   for (let y = 0; y < height; y++) {
     const base = Math.floor(((y + 0.5) * map.height) / height) * map.width;
     for (let x = 0; x < width; x++) data[y * width + x] = map.data[base + columns[x]];
   }
   return { width, height, data };
 }
+
+/** A photo has halves down to one of this many pixels, the long side. */
+const LARGEST_LEVEL = 1600;
 
 /** A photo and its halves, so that a large one is drawn fast and without flicker. */
 class Photo {
@@ -70,9 +76,14 @@ class Photo {
   }
 
   async makeHalves() {
-    for (let last = this.levels[0]; Math.max(last.width, last.height) > 1600; last = this.levels.at(-1)) {
-      const size = { resizeWidth: Math.ceil(last.width / 2), resizeHeight: Math.ceil(last.height / 2) };
-      this.levels.push(await createImageBitmap(last, { ...size, resizeQuality: "medium" }));
+    let last = this.levels[0];
+    while (Math.max(last.width, last.height) > LARGEST_LEVEL) {
+      last = await createImageBitmap(last, {
+        resizeWidth: Math.ceil(last.width / 2),
+        resizeHeight: Math.ceil(last.height / 2),
+        resizeQuality: "medium",
+      });
+      this.levels.push(last);
     }
   }
 

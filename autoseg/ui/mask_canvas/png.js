@@ -1,12 +1,13 @@
-// Class indices as 8-bit grey PNGs, read and written without a canvas: a canvas writes colours only,
-// and browsers that guard against fingerprints change what is read from one.
+// Class indices as 8-bit grey PNGs, read and written without a canvas: a canvas writes colours
+// only, and browsers that guard against fingerprints change what is read from one.
 // Source: PNG specification (W3C, third edition), sections 5, 9 and 11.
 const PNG_MARK = [137, 80, 78, 71, 13, 10, 26, 10];
 
 /** {width, height, data}, or null where it is another kind of file or the browser cannot unpack. */
 async function unpackedGrey(buffer) {
   const [bytes, view] = [new Uint8Array(buffer), new DataView(buffer)];
-  if (!globalThis.DecompressionStream || !PNG_MARK.every((byte, i) => bytes[i] === byte)) return null;
+  const isPng = PNG_MARK.every((byte, i) => bytes[i] === byte);
+  if (!globalThis.DecompressionStream || !isPng) return null;
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   const [depth, color, , , interlaced] = bytes.subarray(24, 29);
   if (depth !== 8 || color !== 0 || interlaced) return null;
@@ -17,7 +18,9 @@ async function unpackedGrey(buffer) {
   }
   const stream = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
   const rows = new Uint8Array(await new Response(stream).arrayBuffer());
-  if (rows.length !== (width + 1) * height) throw new Error("The PNG holds fewer rows than it says.");
+  if (rows.length !== (width + 1) * height) {
+    throw new Error("The PNG holds fewer rows than it says.");
+  }
   return { width, height, data: unfiltered(rows, width, height) };
 }
 
@@ -66,18 +69,18 @@ function pngChunk(type, body) {
   const chunk = new Uint8Array(12 + body.length);
   const view = new DataView(chunk.buffer);
   view.setUint32(0, body.length);
-  chunk.set(
-    [...type].map((letter) => letter.charCodeAt(0)),
-    4,
-  );
+  chunk.set(new TextEncoder().encode(type), 4);
   chunk.set(body, 8);
-  view.setUint32(8 + body.length, endOfCrc(addToCrc(CRC_START, chunk.subarray(4, 8 + body.length))));
+  const crc = addToCrc(CRC_START, chunk.subarray(4, 8 + body.length));
+  view.setUint32(8 + body.length, endOfCrc(crc));
   return chunk;
 }
 
 async function writeGrey(width, height, data) {
   const rows = new Uint8Array((width + 1) * height);
-  for (let y = 0; y < height; y++) rows.set(data.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
+  for (let y = 0; y < height; y++) {
+    rows.set(data.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
+  }
   const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
   const body = new Uint8Array(await new Response(packed).arrayBuffer());
   const header = new Uint8Array(13);

@@ -12,7 +12,8 @@ function thresholdedMask(model, confidence, least, width, height) {
     const base = Math.floor(((y + 0.5) * confidence.height) / height) * confidence.width;
     const across = confidence.width / width;
     for (let x = 0; x < width; x++, i++) {
-      mask[i] = thresholdedIndex(model[i], confidence.data[base + Math.floor((x + 0.5) * across)], least);
+      const value = confidence.data[base + Math.floor((x + 0.5) * across)];
+      mask[i] = thresholdedIndex(model[i], value, least);
     }
   }
   return mask;
@@ -51,10 +52,10 @@ function connectedRegion(mask, width, height, x, y) {
       }
     }
   }
-  return { index: wanted, area, ...box, ...cut(seen, width, box) };
+  return { index: wanted, area, ...box, ...cutOut(seen, width, box) };
 }
 
-function cut(bits, width, { left, right, top, bottom }) {
+function cutOut(bits, width, { left, right, top, bottom }) {
   const across = right - left + 1;
   const inside = new Uint8Array(across * (bottom - top + 1));
   for (let y = top; y <= bottom; y++) {

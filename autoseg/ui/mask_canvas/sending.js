@@ -1,4 +1,4 @@
-// A corrected mask goes to the server, and counts as saved once the server has said that it is kept.
+// A corrected mask goes to the server, and counts as saved once the server has said it is kept.
 
 /** Masks that were sent, by the key of the sending, until the server has answered. */
 const UNANSWERED = (globalThis.autosegUnanswered ??= new Map());
@@ -12,22 +12,22 @@ class Sending {
   async submit() {
     const { app } = this;
     app.tools.lift();
-    const { data } = app;
-    const mask = app.mask();
-    const correction = app.state.correction || new Correction(data.width, data.height, mask, data.model);
+    const { id, width, height, model } = app.data;
+    const mask = app.reading.mask();
+    const correction = app.state.correction || new Correction(width, height, mask, model);
     const { changed, edits } = correction;
-    const key = `${data.id} ${Date.now()} ${Math.random()}`;
-    app.update({ sending: new Set(app.state.sending).add(data.id), sent: "" });
+    const key = `${id} ${Date.now()} ${Math.random()}`;
+    app.update({ sending: new Set(app.state.sending).add(id), sent: "" });
     try {
-      const blob = await writeGrey(data.width, data.height, mask);
+      const blob = await writeGrey(width, height, mask);
       const file = await upload(new File([blob], "mask.png", { type: "image/png" }));
-      UNANSWERED.set(key, { id: data.id, correction, edits });
+      UNANSWERED.set(key, { id, correction, edits });
       const sent = { path: file.path, meta: { _type: "gradio.FileData" } };
-      trigger("corrected", { id: data.id, key, mask: sent, changed_px: changed });
-      setTimeout(() => UNANSWERED.delete(key) && this.show(data.id, "failed"), ANSWER_MS);
+      trigger("corrected", { id, key, mask: sent, changed_px: changed });
+      setTimeout(() => UNANSWERED.delete(key) && this.show(id, "failed"), ANSWER_MS);
     } catch (error) {
       console.warn(error);
-      this.show(data.id, "failed");
+      this.show(id, "failed");
     }
   }
 
@@ -51,7 +51,8 @@ class Sending {
     const sending = new Set(app.state.sending);
     sending.delete(id);
     const isShown = app.data?.id === id;
-    const restored = isShown && sent === "yes" ? DRAFTS.has(id) && app.state.restored : app.state.restored;
+    const isGone = isShown && sent === "yes" && !DRAFTS.has(id);
+    const restored = app.state.restored && !isGone;
     app.update({ sending, restored, ...(isShown ? { sent, problem } : {}) });
   }
 }

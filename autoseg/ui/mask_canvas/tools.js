@@ -16,10 +16,36 @@ class Tools {
     return ["brush", "eraser"].includes(this.app.state.tool);
   }
 
+  choose(tool) {
+    this.lift();
+    this.abandon();
+    this.app.update({ tool });
+  }
+
+  resize(factor) {
+    const { size } = this.app.state;
+    const step = Math.max(1, Math.abs(Math.round(size * factor) - size));
+    const wanted = size + (factor > 1 ? step : -step);
+    this.app.update({ size: Math.min(MOST_BRUSH, Math.max(1, wanted)) });
+  }
+
+  /** The correction of the image, begun where there is none. */
+  correction() {
+    const { app } = this;
+    const { data, state } = app;
+    // Else the brush would seem to do nothing.
+    if (state.hidden.has(this.index)) app.actions.toggleClass(this.index);
+    if (!state.correction) {
+      const begun = new Correction(data.width, data.height, app.reading.mask(), data.model);
+      app.update({ correction: begun });
+    }
+    return state.correction;
+  }
+
   /** Begin a stroke; whether it did: the pointer and the Space bar do not draw at once. */
   press(pixel) {
     if (this.from) return false;
-    const correction = this.app.startCorrection();
+    const correction = this.correction();
     correction.begin();
     this.from = pixel;
     this.drag(pixel);
@@ -30,14 +56,14 @@ class Tools {
     if (!this.from) return;
     this.app.state.correction.stroke(this.from, pixel, this.app.state.size, this.index);
     this.from = pixel;
-    this.app.maskChanged({ finished: false });
+    this.maskChanged({ finished: false });
   }
 
   lift() {
     if (!this.from) return;
     this.from = null;
     this.app.state.correction.end();
-    this.app.maskChanged();
+    this.maskChanged();
   }
 
   /** A second finger came down: what the first one drew was no stroke. */
@@ -45,18 +71,21 @@ class Tools {
     if (!this.from) return;
     this.from = null;
     this.app.state.correction.cancel();
-    this.app.maskChanged();
+    this.maskChanged();
   }
 
   tap(pixel, point) {
-    if (this.app.state.tool === "fill") this.step((correction) => correction.fill(pixel.x, pixel.y, this.index));
-    if (this.app.state.tool === "polygon") this.addCorner(point);
+    const { tool } = this.app.state;
+    if (tool === "fill") {
+      this.step((correction) => correction.fill(pixel.x, pixel.y, this.index));
+    }
+    if (tool === "polygon") this.addCorner(point);
   }
 
   addCorner(point) {
     const [first] = this.points;
-    const near = first && Math.hypot(first.x - point.x, first.y - point.y) * this.app.view.scale < 12;
-    if (near && this.points.length > 2) return this.close();
+    const far = first && Math.hypot(first.x - point.x, first.y - point.y) * this.app.view.scale;
+    if (this.points.length > 2 && far < 12) return this.close();
     this.points.push(point);
     this.app.update({ corners: this.points.length });
   }
@@ -74,11 +103,11 @@ class Tools {
 
   step(change) {
     this.lift();
-    const correction = this.app.startCorrection();
+    const correction = this.correction();
     correction.begin();
     change(correction);
     correction.end();
-    this.app.maskChanged();
+    this.maskChanged();
   }
 
   undo() {
@@ -88,12 +117,31 @@ class Tools {
       return this.app.update({ corners: this.points.length });
     }
     this.app.state.correction?.undo();
-    this.app.maskChanged();
+    this.maskChanged();
   }
 
   redo() {
     if (this.from) return;
     this.app.state.correction?.redo();
-    this.app.maskChanged();
+    this.maskChanged();
+  }
+
+  discard() {
+    const { app } = this;
+    this.lift();
+    DRAFTS.delete(app.data.id);
+    app.update({ correction: null, restored: false, sent: "", region: null });
+    app.recount.soon();
+  }
+
+  /** A correction in which nothing was drawn, as where a pinch began with one finger, is none. */
+  maskChanged({ finished = true } = {}) {
+    const { app } = this;
+    if (!finished) return app.redraw(true);
+    const correction = app.state.correction?.edits ? app.state.correction : null;
+    if (correction) keepDraft(app.data.id, correction);
+    const sent = !correction || correction.saved ? app.state.sent : "";
+    app.update({ correction, region: null, restored: false, sent });
+    app.recount.soon();
   }
 }

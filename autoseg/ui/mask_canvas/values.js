@@ -1,9 +1,15 @@
 // Values as Python sends them, as what the canvas works with.
+const BACKGROUND = /^(background|bg|other|void|unlabell?ed)$/i;
+
 /** A value's files, all at once, as arrays of one size. */
 async function readValue(value) {
   const grey = (file) => (file ? readGrey(file) : null);
-  const files = [Photo.read(value.image), readGrey(value.classes), grey(value.confidence), grey(value.other)];
-  const [photo, classes, confidence, other] = await Promise.all(files);
+  const [photo, classes, confidence, other] = await Promise.all([
+    Photo.read(value.image),
+    readGrey(value.classes),
+    grey(value.confidence),
+    grey(value.other),
+  ]);
   const { width, height } = classes;
   const names = value.names;
   const palette = names.map((_, index) => value.palette[index] || [128, 128, 128]);
@@ -23,6 +29,6 @@ async function readValue(value) {
     seconds: value.seconds ?? null,
     editable: value.editable ?? FIXED.editable,
     twoClasses: names.length === 2 && Boolean(confidence),
-    hasBackground: isBlack(palette[0]) || /^(background|bg|other|void|unlabell?ed)$/i.test(names[0]),
+    hasBackground: isBlack(palette[0]) || BACKGROUND.test(names[0]),
   };
 }

@@ -11,41 +11,8 @@ const FORMATS = () => [
 class ViewBar {
   constructor(app) {
     this.app = app;
-    const pick = (key) => (value) => app.update({ [key]: value });
-    this.mode = new Choice(
-      T("Mode"),
-      [
-        { key: "view", text: T("View"), iconName: "eye" },
-        { key: "correct", text: T("Correct"), iconName: "brush" },
-      ],
-      (mode) => app.setMode(mode),
-    );
-    this.layer = new Choice(
-      T("Layer"),
-      [
-        { key: "mask", text: T("Mask") },
-        { key: "confidence", text: T("Confidence") },
-        { key: "differences", text: T("Differences") },
-      ],
-      (layer) => app.setLayer(layer),
-    );
-    this.style = new Choice(
-      T("Style"),
-      [
-        { key: "fill", text: T("Fill") },
-        { key: "outline", text: T("Outline"), keys: "O" },
-      ],
-      (style) => app.update({ outlined: style === "outline" }),
-    );
-    this.split = button(null, T("Side by side"), () => app.toggleSplit(), { text: T("Side by side"), keys: "C" });
-    this.opacity = new Slider(T("Opacity"), { min: 0, max: 1, step: 0.01, say: percent, oninput: pick("opacity") });
-    this.threshold = new Slider(T("Threshold"), {
-      min: 0.01,
-      max: 0.99,
-      step: 0.01,
-      say: percent,
-      oninput: pick("threshold"),
-    });
+    this.makeChoices();
+    this.makeSliders();
     this.downloads = new DownloadMenu(app);
     this.node = make(
       "div",
@@ -57,33 +24,68 @@ class ViewBar {
       make("span", { class: "mc-space" }),
       this.downloads.node,
     );
-    this.sliders = make("div", { class: "mc-sliders" }, this.opacity.node, this.threshold.node);
     this.zoom = make("output", { class: "mc-value", "aria-label": T("Zoom") });
-    const view = (run) => () => app.moveView(run);
-    this.corner = make(
+    this.corner = this.makeCorner();
+  }
+
+  makeChoices() {
+    const { app } = this;
+    const modes = [
+      { key: "view", text: T("View"), iconName: "eye" },
+      { key: "correct", text: T("Correct"), iconName: "brush" },
+    ];
+    const layers = [
+      { key: "mask", text: T("Mask") },
+      { key: "confidence", text: T("Confidence") },
+      { key: "differences", text: T("Differences") },
+    ];
+    const styles = [
+      { key: "fill", text: T("Fill") },
+      { key: "outline", text: T("Outline"), keys: "O" },
+    ];
+    this.mode = new Choice(T("Mode"), modes, (mode) => app.actions.setMode(mode));
+    this.layer = new Choice(T("Layer"), layers, (layer) => app.actions.setLayer(layer));
+    this.style = new Choice(T("Style"), styles, (style) => {
+      app.update({ outlined: style === "outline" });
+    });
+    this.split = button(null, T("Side by side"), () => app.actions.toggleSplit(), {
+      text: T("Side by side"),
+      keys: "C",
+    });
+  }
+
+  makeSliders() {
+    const { app } = this;
+    const shares = { step: 0.01, say: percent };
+    this.opacity = new Slider(T("Opacity"), {
+      ...shares,
+      min: 0,
+      max: 1,
+      oninput: (opacity) => app.update({ opacity }),
+    });
+    this.threshold = new Slider(T("Threshold"), {
+      ...shares,
+      min: 0.01,
+      max: 0.99,
+      oninput: (threshold) => app.update({ threshold }),
+    });
+    this.sliders = make("div", { class: "mc-sliders" }, this.opacity.node, this.threshold.node);
+  }
+
+  makeCorner() {
+    const { app } = this;
+    const plain = (iconName, name, keys, run) =>
+      button(iconName, name, run, { keys, kind: "plain" });
+    const view = (change) => () => app.actions.moveView(change);
+    return make(
       "div",
       { class: "mc-corner" },
-      button(
-        "minus",
-        T("Zoom out"),
-        view((port) => port.zoom(1 / 1.5)),
-        { keys: "-", kind: "plain" },
-      ),
+      plain("minus", T("Zoom out"), "-", view((port) => port.zoom(1 / 1.5))),
       this.zoom,
-      button(
-        "plus",
-        T("Zoom in"),
-        view((port) => port.zoom(1.5)),
-        { keys: "+", kind: "plain" },
-      ),
-      button(
-        "fit",
-        T("Whole image"),
-        view((port) => port.fit()),
-        { keys: "0", kind: "plain" },
-      ),
+      plain("plus", T("Zoom in"), "+", view((port) => port.zoom(1.5))),
+      plain("fit", T("Whole image"), "0", view((port) => port.fit())),
       app.help.opener,
-      button("full", T("Full screen"), () => app.toggleFull(), { keys: "F", kind: "plain" }),
+      plain("full", T("Full screen"), "F", () => app.stageSize.toggleFull()),
     );
   }
 
@@ -101,7 +103,8 @@ class ViewBar {
     this.split.hidden = !data.other;
     this.split.setAttribute("aria-pressed", String(state.split));
     this.opacity.show(state.opacity);
-    this.threshold.node.hidden = !data.twoClasses || state.mode === "correct" || Boolean(state.correction);
+    const isDrawn = state.mode === "correct" || Boolean(state.correction);
+    this.threshold.node.hidden = !data.twoClasses || isDrawn;
     this.threshold.show(state.threshold);
     this.downloads.sync();
   }
@@ -115,25 +118,28 @@ class DownloadMenu {
   constructor(app) {
     this.app = app;
     this.items = FORMATS().map(([format, text]) => {
-      const item = make("button", { type: "button", role: "menuitem", text, onclick: () => this.choose(format) });
+      const onclick = () => this.choose(format);
+      const item = make("button", { type: "button", role: "menuitem", text, onclick });
       item.dataset.format = format;
       return item;
     });
-    this.note = make("small", { text: T("Downloads hold the model's own mask, without your corrections.") });
+    this.note = make("small", {
+      text: T("Downloads hold the model's own mask, without your corrections."),
+    });
     this.menu = make(
       "div",
       { class: "mc-menu", hidden: true, onkeydown: (event) => this.key(event) },
       make("div", { role: "menu", "aria-label": T("Download") }, ...this.items),
       this.note,
     );
-    this.opener = button("download", T("Download"), () => this.open(this.menu.hidden), { text: T("Download") });
+    this.opener = button("download", T("Download"), () => this.open(this.menu.hidden), {
+      text: T("Download"),
+    });
     this.opener.setAttribute("aria-haspopup", "menu");
-    this.node = make(
-      "div",
-      { class: "mc-download", onfocusout: (event) => this.node.contains(event.relatedTarget) || this.open(false) },
-      this.opener,
-      this.menu,
-    );
+    this.node = make("div", { class: "mc-download" }, this.opener, this.menu);
+    this.node.addEventListener("focusout", ({ relatedTarget }) => {
+      if (!this.node.contains(relatedTarget)) this.open(false);
+    });
     this.open(false);
   }
 
@@ -146,7 +152,7 @@ class DownloadMenu {
   choose(format) {
     this.open(false);
     this.opener.focus();
-    this.app.requestExport(format);
+    this.app.actions.requestExport(format);
   }
 
   key(event) {

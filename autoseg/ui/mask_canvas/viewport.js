@@ -3,7 +3,8 @@ const LARGEST_SCALE = 48;
 
 class Viewport {
   constructor() {
-    Object.assign(this, { width: 0, height: 0, imageWidth: 1, imageHeight: 1, scale: 1, x: 0, y: 0 });
+    Object.assign(this, { width: 0, height: 0, imageWidth: 1, imageHeight: 1 });
+    Object.assign(this, { scale: 1, x: 0, y: 0 });
   }
 
   get fitScale() {
