@@ -19,7 +19,7 @@ function seconds(text) {
   return sum;
 }
 
-// As `search_form` reads it, whose words stand below the field.
+/** As `search_form` reads it, whose words stand below the field. */
 function holds(text) {
   const isWritten = /^(\d+(\.\d+)?|(\d+(\.\d+)?[smhd])+)$/.test(compact(text));
   return isWritten && seconds(text) >= FIXED.least && Number.isFinite(seconds(text));

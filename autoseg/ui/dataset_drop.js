@@ -3,12 +3,15 @@
 const root = element.querySelector(".dd");
 let running = null; // AbortController of the upload under way
 
-const files = make("input", { type: "file", multiple: true, tabindex: -1, "aria-hidden": "true" });
-const folder = make("input", { type: "file", webkitdirectory: true, tabindex: -1, "aria-hidden": "true" });
-const chooseFolder = make("button", { type: "button", onclick: () => folder.click() }, T("Choose a folder"));
-const chooseFiles = make("button", { type: "button", onclick: () => files.click() }, T("Choose a zip or files"));
+const unseen = { type: "file", tabindex: -1, "aria-hidden": "true" }; // The buttons open them.
+const files = make("input", { ...unseen, multiple: true });
+const folder = make("input", { ...unseen, webkitdirectory: true });
+const button = (text, onclick) => make("button", { type: "button", onclick }, text);
+const chooseFolder = button(T("Choose a folder"), () => folder.click());
+const chooseFiles = button(T("Choose a zip or files"), () => files.click());
 const bar = make("progress", { max: 1, value: 0, hidden: true, "aria-label": T("Upload") });
-const cancel = make("button", { type: "button", hidden: true, onclick: () => running?.abort() }, T("Cancel"));
+const cancel = button(T("Cancel"), () => running?.abort());
+cancel.hidden = true;
 const status = make("p", { class: "status", role: "status" });
 const refusal = make("p", { class: "status fault", role: "alert" }); // Progress leaves it alone.
 const place = make(
@@ -34,11 +37,13 @@ function setBusy(isBusy) {
   chooseFolder.disabled = chooseFiles.disabled = isBusy;
 }
 
-const megabytes = (bytes) => (bytes / 2 ** 20).toLocaleString(undefined, { maximumFractionDigits: 1 });
+function megabytes(bytes) {
+  return (bytes / 2 ** 20).toLocaleString(undefined, { maximumFractionDigits: 1 });
+}
 
 class Refused extends Error {}
 
-// One file for the server: a zip or parquet file as it is, anything else packed.
+/** One file for the server: a zip or parquet file as it is, anything else packed. */
 async function fileToSend(entries, signal) {
   const packedOnes = entries.filter(isPacked);
   if (packedOnes.length === 1 && entries.length === 1) {
@@ -50,7 +55,9 @@ async function fileToSend(entries, signal) {
   if (!wanted.length) throw new Refused(T("There is no image among these files."));
   const bytes = wanted.reduce((sum, { file }) => sum + file.size, 0);
   if (bytes > MAX_ZIP_BYTES || wanted.length > MAX_ZIP_FILES) {
-    throw new Refused(T("This is too much to pack in the browser. Pack it as a zip and choose that."));
+    throw new Refused(
+      T("This is too much to pack in the browser. Pack it as a zip and choose that."),
+    );
   }
   const zip = await zipOf(wanted, (done, all) => {
     say(T("Packing {done} of {all} files", { done, all }));
@@ -60,7 +67,7 @@ async function fileToSend(entries, signal) {
   return { file: new File([zip], `${name}.zip`), name };
 }
 
-// XMLHttpRequest tells how far an upload is; `fetch` does not.
+/** XMLHttpRequest tells how far an upload is; `fetch` does not. */
 function send(file, from, signal) {
   return new Promise((done, fail) => {
     const request = new XMLHttpRequest();
@@ -70,13 +77,15 @@ function send(file, from, signal) {
       progress(from + (1 - from) * loaded / total);
       say(T("Uploading {done} of {all} MB", { done: megabytes(loaded), all: megabytes(total) }));
     });
+    const refuse = (text) => fail(new Refused(text));
     request.addEventListener("load", () => {
-      if (request.status === 200) done(JSON.parse(request.responseText)[0]);
-      else if (request.status === 413) fail(new Refused(T("This is larger than the page takes.")));
-      else fail(new Refused(T("The server refused the upload ({code}).", { code: request.status })));
+      const code = request.status;
+      if (code === 200) done(JSON.parse(request.responseText)[0]);
+      else if (code === 413) refuse(T("This is larger than the page takes."));
+      else refuse(T("The server refused the upload ({code}).", { code }));
     });
-    request.addEventListener("error", () => fail(new Refused(
-      T("The upload did not get through. It may be larger than the page takes, or the app has ended."),
+    request.addEventListener("error", () => refuse(T(
+      "The upload did not get through. It may be larger than the page takes, or the app has ended.",
     )));
     request.addEventListener("abort", () => fail(signal.reason));
     signal.addEventListener("abort", () => request.abort());
@@ -86,8 +95,8 @@ function send(file, from, signal) {
   });
 }
 
-// `gather` gives the entries, at once or by a promise. It is called before anything is waited for:
-// what was dropped can be read no later.
+/** `gather` gives the entries, at once or by a promise. It is called before anything is waited for:
+ *  what was dropped can be read no later. */
 async function take(gather) {
   if (running) {
     refusal.textContent = T("Wait for this upload, or cancel it, before you add another.");
@@ -107,7 +116,8 @@ async function take(gather) {
     trigger("uploaded", { name, file: { path, meta: { _type: "gradio.FileData" } } });
   } catch (fault) {
     if (running.signal.aborted) say(T("The upload was cancelled."));
-    else say(fault instanceof Refused ? fault.message : T("These files could not be read: {why}", { why: fault.message }), true);
+    else if (fault instanceof Refused) say(fault.message, true);
+    else say(T("These files could not be read: {why}", { why: fault.message }), true);
   } finally {
     running = null;
     refusal.textContent = "";

@@ -27,15 +27,16 @@ const chosenFiles = (input) => [...input.files].map(
 
 const isPacked = ({ name }) => /\.(zip|parquet)$/i.test(name);
 
-// Images and class lists are sent; the rest of a folder is of no use to anybody here.
+/** Images and class lists are sent; the rest of a folder is of no use to anybody here. */
 function isWanted({ name }) {
   const parts = name.split("/");
   const last = parts[parts.length - 1].toLowerCase();
   const isJunk = parts.some((part) => part.startsWith(".") || part === "__MACOSX");
-  return !isJunk && (FIXED.lists.includes(last) || FIXED.suffixes.some((end) => last.endsWith(end)));
+  const isKnown = FIXED.lists.includes(last) || FIXED.suffixes.some((end) => last.endsWith(end));
+  return isKnown && !isJunk;
 }
 
-// The folder that holds everything, as a name for the data set.
+/** The folder that holds everything, as a name for the data set. */
 function nameOf(entries) {
   const tops = new Set(entries.map(({ name }) => (name.includes("/") ? name.split("/")[0] : "")));
   const [top] = tops;

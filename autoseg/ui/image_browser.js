@@ -77,9 +77,13 @@ function show() {
   const hadFocus = root.contains(document.activeElement);
   root.replaceChildren();
   if (!value) return;
-  const grid = make("div", { class: "grid", role: "group", "aria-label": T("Images with their masks") });
-  grid.append(...value.items.map((item, place) => tile(item, place === 0)));
-  grid.addEventListener("keydown", move);
+  const grid = make(
+    "div",
+    {
+      class: "grid", role: "group", "aria-label": T("Images with their masks"), onkeydown: move,
+    },
+    ...value.items.map((item, place) => tile(item, place === 0)),
+  );
   root.append(
     make("div", { class: "head" },
       make("b", {}, T("{total} images with their masks", { total: value.total.toLocaleString() })),

@@ -60,7 +60,7 @@ function setColor(row, color) {
   row.fields.color.value = color;
 }
 
-// Values of one class have one colour: that of the class's first value.
+/** Values of one class have one colour: that of the class's first value. */
 function borrowColor(row) {
   const first = rows.find((other) => other !== row && other.key && isSameClass(row, other));
   if (first) setColor(row, first.color);
@@ -112,7 +112,7 @@ function bar(part) {
   return make("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
-// Nothing was decided yet where the user is asked.
+/** Nothing was decided yet where the user is asked. */
 const hasReasons = () => rows.some((row) => row.why);
 
 function line(row) {
@@ -125,7 +125,10 @@ function line(row) {
   return make(
     "tr", { role: "row" },
     cell(T("Example"), picture(row)),
-    make("th", { scope: "row", role: "rowheader", "data-title": T("Value") }, make("code", {}, row.raw)),
+    make(
+      "th", { scope: "row", role: "rowheader", "data-title": T("Value") },
+      make("code", {}, row.raw),
+    ),
     cell(T("Class"), fields.name || row.name),
     cell(T("Colour"), fields.color || ""),
     cell(T("Meaning"), fields.meaning || ""),
@@ -136,13 +139,31 @@ function line(row) {
 }
 
 function buttons(value) {
-  applyButton = make("button", { type: "button", class: "main", onclick: apply }, T("Apply"));
-  undoButton = make("button", { type: "button", onclick: show }, T("Undo my changes"));
+  const button = (text, onclick) => make("button", { type: "button", onclick }, text);
+  applyButton = button(T("Apply"), apply);
+  applyButton.classList.add("main");
+  undoButton = button(T("Undo my changes"), show);
   const forget = value.forgettable
-    ? make("button", { type: "button", onclick: () => trigger("forget", { dataset }) }, T("Read it as found"))
-    : null;
+    ? button(T("Read it as found"), () => trigger("forget", { dataset })) : null;
   message = make("span", { class: "message", role: "alert" });
   return make("div", { class: "actions" }, applyButton, undoButton, forget, message);
+}
+
+function table(caption) {
+  const titles = [
+    T("Example"), T("Value"), T("Class"), T("Colour"), T("Meaning"), T("Pixels"), T("Images"),
+  ];
+  if (hasReasons()) titles.push(T("Why"));
+  const head = titles.map((title) => make("th", { scope: "col", role: "columnheader" }, title));
+  return make(
+    "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": T("Mask values") },
+    make(
+      "table", { role: "table" },
+      make("caption", {}, caption),
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...head)),
+      make("tbody", { role: "rowgroup" }, ...rows.map(line)),
+    ),
+  );
 }
 
 function show() {
@@ -152,21 +173,7 @@ function show() {
   rows = value.rows.map((row) => ({ ...row }));
   isQuestion = value.question;
   dataset = value.dataset;
-  const titles = [
-    T("Example"), T("Value"), T("Class"), T("Colour"), T("Meaning"), T("Pixels"), T("Images"),
-  ];
-  if (hasReasons()) titles.push(T("Why"));
-  if (rows.length) {
-    const head = make("tr", { role: "row" });
-    for (const title of titles) head.append(make("th", { scope: "col", role: "columnheader" }, title));
-    const table = make(
-      "table", { role: "table" },
-      make("caption", {}, value.caption),
-      make("thead", { role: "rowgroup" }, head),
-      make("tbody", { role: "rowgroup" }, ...rows.map(line)),
-    );
-    root.append(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": T("Mask values") }, table));
-  }
+  if (rows.length) root.append(table(value.caption));
   root.append(buttons(value));
   before = JSON.stringify(edited());
   if (!rows.length) applyButton.hidden = undoButton.hidden = true;
@@ -175,4 +182,3 @@ function show() {
 
 show();
 watch("value", show);
-// Names for the search for events: trigger("apply"), trigger("forget").

@@ -4,7 +4,7 @@
 const MAX_ZIP_BYTES = 2 ** 32 - 2 ** 24; // Beyond lies Zip64.
 const MAX_ZIP_FILES = 65000;
 
-// CRC-32 of a file, read in pieces so that a large one needs no memory.
+/** CRC-32 of a file, read in pieces so that a large one needs no memory. */
 async function crcOf(file) {
   let crc = CRC_START;
   const reader = file.stream().getReader();
@@ -15,7 +15,7 @@ async function crcOf(file) {
   }
 }
 
-// Numbers in the byte order of zips: pairs of (bytes, value).
+/** Numbers in the byte order of zips: pairs of (bytes, value). */
 function packed(...fields) {
   const length = fields.reduce((sum, [size]) => sum + size, 0);
   const view = new DataView(new ArrayBuffer(length));
@@ -28,13 +28,13 @@ function packed(...fields) {
   return view.buffer;
 }
 
-// What both headers of a file say: version 2.0, names in UTF-8, stored, 1 January 1980.
+/** What both headers of a file say: version 2.0, names in UTF-8, stored, 1 January 1980. */
 function described(crc, size, nameLength) {
   return [[2, 20], [2, 0x0800], [2, 0], [2, 0], [2, 0x21], [4, crc], [4, size], [4, size],
     [2, nameLength], [2, 0]];
 }
 
-// [{name, file}] -> Blob; `onFile(done, all)` after each; `signal` ends it.
+/** [{name, file}] -> Blob; `onFile(done, all)` after each; `signal` ends it. */
 async function zipOf(entries, onFile, signal) {
   const parts = [];
   const directory = [];
@@ -44,9 +44,8 @@ async function zipOf(entries, onFile, signal) {
     const bytes = new TextEncoder().encode(name);
     const facts = described(await crcOf(file), file.size, bytes.length);
     parts.push(packed([4, 0x04034b50], ...facts), bytes, file);
-    directory.push(
-      packed([4, 0x02014b50], [2, 20], ...facts, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), bytes,
-    );
+    const more = [[2, 0], [2, 0], [2, 0], [4, 0], [4, offset]];
+    directory.push(packed([4, 0x02014b50], [2, 20], ...facts, ...more), bytes);
     offset += 30 + bytes.length + file.size;
     onFile(place + 1, entries.length);
   }

@@ -1,5 +1,6 @@
 """The scripts of the page's components: they parse, and each text in them has its Chinese."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -65,3 +66,12 @@ def test_every_text_of_a_script_has_its_chinese_and_goes_to_the_page(name):
 
 def test_a_text_is_found_on_a_line_of_its_own_and_with_quotes_in_it():
     assert spoken('T("One") + T(\n  "Two \\"2\\"",\n) + FIT("Three")') == {"One", 'Two "2"'}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_script_is_written_as_the_others(file):
+    """With double quotes, in lines as long as those of the Python code; a text is never broken."""
+    lines = [line for line in read(file).splitlines() if not re.fullmatch(r' *"[^"]*",?', line)]
+    assert [line for line in lines if len(line) > 100] == []
+    literals = r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`|//[^\n]*|/\*.*?\*/'
+    assert "'" not in re.sub(literals, "", read(file), flags=re.S)
