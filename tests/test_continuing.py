@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from autoseg.bundle import load_bundle
 from autoseg.config import ClassInfo
 from autoseg.continuing import inherit_splits, load_start, locate_start
 from autoseg.corrections import NewCorrection
-from autoseg.data.dataset import check_dataset
+from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.data.images import read_mask
 from autoseg.data.sample import make_sample_dataset
-from autoseg.data.splits import make_splits
+from autoseg.data.splits import Splits, make_splits
 from autoseg.errors import BundleError, DatasetError, StoppedEarlyError
 from autoseg.finishing import FORMER_KEPT
 from autoseg.image_roles import read_roles, write_roles
@@ -117,13 +118,18 @@ def test_other_classes_are_told_by_name(parent, tmp_path):
         run_search(folder, config(60.0, start_from=str(parent.run.model)), tmp_path / "run")
 
 
+def divided(dataset: CheckedDataset, folder: Path) -> tuple[Splits, RunFolder]:
+    """Its splits, and a run that says them."""
+    splits, run = make_splits(dataset, 0), RunFolder(folder)
+    write_roles(run, dataset, splits)
+    return splits, run
+
+
 def test_new_images_are_learnt_from_and_the_test_stays(tmp_path):
     """A fresh draw would have put images that the model learnt from into the test split."""
     folder = make_sample_dataset(tmp_path / "set", 64, size=(32, 32))
     dataset = check_dataset(folder)
-    splits = make_splits(dataset, 0)
-    run = RunFolder(tmp_path / "run")
-    write_roles(run, dataset, splits)
+    splits, run = divided(dataset, tmp_path / "run")
     make_sample_dataset(tmp_path / "more", 10, seed=9, size=(32, 32))
     for role in ("images", "masks"):
         for file in (tmp_path / "more" / role).iterdir():
@@ -143,9 +149,7 @@ def test_a_copy_of_a_test_image_that_is_learnt_from_takes_it_out_of_the_test(tmp
     """Saved anew as a PNG it was learnt from, and the JPEG was still judged on as untouched."""
     folder = make_sample_dataset(tmp_path / "set", 64, size=(96, 96))
     dataset = check_dataset(folder)
-    splits = make_splits(dataset, 0)
-    run = RunFolder(tmp_path / "run")
-    write_roles(run, dataset, splits)
+    splits, run = divided(dataset, tmp_path / "run")
     original = dataset.samples[splits.test[0]]
     Image.open(original.image_path).save(folder / "images" / "pasted.png")
     shutil.copy(original.mask_path, folder / "masks" / "pasted.png")
@@ -169,9 +173,7 @@ def test_a_copy_of_a_test_image_that_is_learnt_from_takes_it_out_of_the_test(tmp
 def test_the_notes_are_those_of_the_division_that_is_used(tmp_path):
     """They promised scores from five folds, of which a model trained on has none."""
     dataset = check_dataset(make_sample_dataset(tmp_path / "set", 24, size=(32, 32)))
-    splits = make_splits(dataset, 0)
-    run = RunFolder(tmp_path / "run")
-    write_roles(run, dataset, splits)
+    splits, run = divided(dataset, tmp_path / "run")
     assert any("folds" in note for note in splits.notes)
     for roles in (read_roles(run), None):
         kept = inherit_splits(dataset, splits, roles)

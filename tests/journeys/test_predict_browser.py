@@ -230,14 +230,19 @@ def test_a_reload_shows_no_other_user_s_images(app, browser):
         guarded.end()
 
 
+def draw(tab, *keys: str) -> None:
+    """Correct the image that is shown, by keyboard."""
+    tab.get_by_role("button", name="Correct", exact=True).click()
+    tab.locator("#canvas canvas").first.focus()
+    for key in keys:
+        tab.keyboard.press(key)
+
+
 def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, photos):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
     name = download(tab, "index").stem
-    tab.get_by_role("button", name="Correct", exact=True).click()
-    tab.locator("#canvas canvas").first.focus()
-    for key in ("2", "Space", "ArrowRight", "Space"):
-        tab.keyboard.press(key)
+    draw(tab, "2", "Space", "ArrowRight", "Space")
     tab.get_by_role("button", name="Add to the data set").click()
     tab.locator("#message", has_text="is added to photos").wait_for()
     (kept,) = workspace.corrections("photos").all()
@@ -260,10 +265,7 @@ def test_a_mask_drawn_by_keyboard_is_kept_and_can_be_taken_back(tab, workspace, 
 def test_a_drawing_outlives_the_app_that_predicted_it(tab, app, workspace):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
-    tab.get_by_role("button", name="Correct", exact=True).click()
-    tab.locator("#canvas canvas").first.focus()
-    for key in ("2", "Space"):
-        tab.keyboard.press(key)
+    draw(tab, "2", "Space")
     app.end()
     app.start()
     tab.get_by_role("button", name="Add to the data set").click()
@@ -276,10 +278,7 @@ def test_a_drawing_outlives_the_app_that_predicted_it(tab, app, workspace):
 def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, workspace):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
-    tab.get_by_role("button", name="Correct", exact=True).click()
-    tab.locator("#canvas canvas").first.focus()
-    for key in ("2", "Space", "ArrowRight", "Space"):
-        tab.keyboard.press(key)
+    draw(tab, "2", "Space", "ArrowRight", "Space")
     tab.get_by_role("button", name="Add to the data set").click()
     tab.locator("#message", has_text="is added to photos").wait_for()
     tab.locator("#teach-budget input").fill("45s")
