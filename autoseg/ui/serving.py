@@ -21,6 +21,7 @@ from autoseg.ui.guard import (
     parse_users,
     password_check,
 )
+from autoseg.ui.server_log import keep_plain
 from autoseg.ui.style import CSS, theme
 from autoseg.workspace import Workspace
 
@@ -122,6 +123,7 @@ def serve(serving: Serving) -> None:
 
 
 def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
+    keep_plain()
     page._queue.sleep_when_free = QUEUE_REST_S
     page._queue.progress_update_sleep_when_free = 0.25
     page.launch(

@@ -1,0 +1,64 @@
+"""What the terminal of the app shows, by raw requests to a running one."""
+
+import logging
+import signal
+import socket
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from app_process import App
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from autoseg.ui.server_log import NotOfClients
+
+UPLOAD = (
+    b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
+    b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc'
+)
+
+
+def leave_midway(app: App, request: bytes, rest: bytes = b"\r\n") -> None:
+    """Begin a request and be gone."""
+    with socket.create_connection(("127.0.0.1", app.port), timeout=30) as client:
+        client.sendall(request + f" HTTP/1.1\r\nHost: 127.0.0.1:{app.port}\r\n".encode() + rest)
+        client.settimeout(1)
+        with suppress(TimeoutError):
+            client.recv(10)
+
+
+def test_the_terminal_shows_plain_lines_whatever_clients_do(tmp_path: Path):
+    """Pages that were opened, uploads that broke off and old pages used to leave tracebacks."""
+    app = App(tmp_path)
+    app.start()
+    for _ in range(3):
+        urllib.request.urlopen(app.url, timeout=30).read()
+    leave_midway(app, b"POST /gradio_api/upload", UPLOAD)
+    leave_midway(app, b"POST /gradio_api/queue/join", UPLOAD[-3:])
+    leave_midway(app, b"GET /gradio_api/queue/data?session_hash=of-a-former-app")
+    leave_midway(app, b"GET /gradio_api/heartbeat/gone")
+    time.sleep(1)
+    assert app.process is not None
+    app.process.send_signal(signal.SIGINT)
+    app.process.wait(30)
+    log = (tmp_path / "app.log").read_text()
+    assert "Running on local URL" in log
+    assert "Traceback" not in log and "Exception" not in log, log
+
+
+def kept(error: BaseException) -> bool:
+    found = (type(error), error, None)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "x", (), found)
+    return NotOfClients().filter(record)
+
+
+def test_faults_of_our_own_are_written():
+    late = RuntimeError("Caught handled exception, but response already started.")
+    assert kept(late) and kept(ValueError("x")) and kept(OSError("disk"))
+    late.__cause__ = ValueError("x")
+    assert kept(late)
+    late.__cause__ = HTTPException(404)
+    assert not kept(late) and not kept(ClientDisconnect())
+    assert NotOfClients().filter(logging.LogRecord("x", logging.ERROR, "", 0, "x", (), None))
