@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from autoseg.ui import views
+from autoseg.ui import report_words, views
 from autoseg.ui.texts import tr
 
 
@@ -23,8 +23,9 @@ def report(values: dict[str, Any]) -> str:
             caption=_caption(values),
         )
     ]
-    sentences = [*_difference(values.get("difference"), is_former), values.get("default_note")]
-    notes = (" ".join(filter(None, sentences)), values.get("note"))
+    about_default = report_words.note(values.get("default_note") or "")
+    sentences = [*_difference(values.get("difference"), is_former), about_default]
+    notes = (" ".join(filter(None, sentences)), report_words.note(values.get("note") or ""))
     parts += [views.note(text) for text in notes if text]
     parts.append(_per_class(model["per_class"]))
     return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>"
