@@ -8,6 +8,7 @@ import gradio as gr
 from autoseg.ui import api_endpoints, data_tab, predict_tab, search_tab, share_tab
 from autoseg.ui.access import Access
 from autoseg.ui.data_tab import DataTab
+from autoseg.ui.predict_kept import browser_states
 from autoseg.ui.predict_tab import PredictTab
 from autoseg.ui.search_tab import SearchTab
 from autoseg.ui.share_tab import ShareTab
@@ -87,7 +88,7 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
     ) as page:
         html(head())
         first = gr.Textbox(visible=False)
-        parts = _layout(workspace, access)
+        parts = _layout(workspace, access, browser_states())
         api_endpoints.build(workspace, access)
         _connect_opening(page, workspace, access, parts, first)
         _connect_ways(workspace, access, parts)
@@ -95,14 +96,14 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
     return page
 
 
-def _layout(workspace: Workspace, access: Access) -> Tabs:
+def _layout(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]) -> Tabs:
     with gr.Tabs(selected="data") as tabs:
         with gr.Tab(label("Data"), id="data") as data_page:
             data = data_tab.build(workspace, access)
         with gr.Tab(label("Search"), id="search", render_children=True) as search_page:
             search = search_tab.build(workspace)
         with gr.Tab(label("Predict"), id="predict", render_children=True) as predict_page:
-            predict = predict_tab.build(workspace, access)
+            predict = predict_tab.build(workspace, access, kept)
         with gr.Tab(label("Share"), id="share", render_children=True) as share_page:
             share = share_tab.build(workspace, access)
     return Tabs(

@@ -19,7 +19,7 @@ from autoseg.ui.access import Access
 from autoseg.ui.predict_actions import Desk, Given, Options, Values
 from autoseg.ui.predict_downloads import exported, zipped
 from autoseg.ui.predict_examples import examples, thumbnail
-from autoseg.ui.predict_kept import browser_states, noted, restored
+from autoseg.ui.predict_kept import noted, restored
 from autoseg.ui.predict_layout import Parts, layout
 from autoseg.ui.predict_models import find_model, model_choices
 from autoseg.ui.results import ResultStore
@@ -119,10 +119,17 @@ def new_desk(workspace: Workspace, access: Access) -> Desk:
     return Desk(workspace, access, ResultStore(workspace.folder / "results", scratch=scratch))
 
 
-def build(workspace: Workspace, access: Access) -> PredictTab:
-    """Lay out the tab and connect it."""
+def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]) -> PredictTab:
+    """Lay out the tab and connect it.
+
+    Args:
+        workspace: Where runs and results are.
+        access: Who opens the page.
+        kept: What the browser keeps, from `browser_states`, laid out on the page itself: the
+            browser does not read what stands in a tab that was not chosen yet.
+    """
     desk = new_desk(workspace, access)
-    parts = {**layout(access), "wish": gr.State(Wish()), **browser_states()}
+    parts = {**layout(access), "wish": gr.State(Wish()), **kept}
     outputs = list(parts.values())
 
     def placed(values: Values) -> Placed:

@@ -194,7 +194,10 @@ def test_a_reload_and_a_restart_show_the_batch_again(tab, app, photos):
         if restart:
             app.end()
             app.start()
-        opened(tab, app)
+        tab.goto(app.url)
+        tab.wait_for_selector("#card >> visible=true")
+        tab.wait_for_timeout(2000)  # Another tab stood first when the page asked for them.
+        tab.get_by_role("tab", name="Predict", exact=True).click()
         tab.locator("#batch .thumbnail-item").nth(2).wait_for()
         assert wait_for_canvas(tab) == chosen
         assert tab.locator("#batch .thumbnail-item.selected").count() == 1
@@ -287,9 +290,10 @@ def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, 
     card.locator(".as-pill", has_text="done").wait_for(timeout=300_000)
     run = workspace.named_run("photos-corrected-1")
     assert run.info().config.start_from == str(workspace.named_run("photos-1").model)
+    former = wait_for_canvas(tab)
     tab.click("#try")
     tab.locator("#examples button").first.click()
-    wait_for_canvas(tab)
+    wait_for_another(tab, former)
     assert tab.locator("#compare input").input_value() == "Before the training went on: photos-1"
     tab.get_by_role("button", name="Differences").click()
 

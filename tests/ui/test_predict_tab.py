@@ -5,6 +5,7 @@ import pytest
 
 from autoseg.ui import predict_tab
 from autoseg.ui.access import Access
+from autoseg.ui.predict_kept import browser_states
 
 
 def test_the_newest_model_is_chosen_with_its_examples(desk, run):
@@ -39,6 +40,6 @@ def test_a_choice_to_compare_with_does_not_hold_for_another_model():
 
 def test_no_event_of_the_tab_is_part_of_the_api(workspace):
     with gr.Blocks() as page:
-        predict_tab.build(workspace, Access())
+        predict_tab.build(workspace, Access(), browser_states())
     assert page.fns
     assert {event.api_visibility for event in page.fns.values()} == {"private"}
