@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,3 +101,16 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") 
 
 def finished_trials(run: RunFolder) -> int:
     return sum(trial.status in ("complete", "pruned") for trial in run.trials())
+
+
+def once(condition: Callable[[], object], then: Callable[[], object]) -> threading.Thread:
+    """Do something as soon as a condition holds, while the search runs."""
+
+    def wait() -> None:
+        while not condition():
+            time.sleep(0.02)
+        then()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_helpers import Room, config, finished_trials, make_photos, search_room, start
+from search_helpers import (
+    Room,
+    config,
+    finished_trials,
+    make_photos,
+    once,
+    search_room,
+    start,
+)
 
 from autoseg import console
 from autoseg.bundle import load_bundle
@@ -32,19 +40,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "photos-1")
-
-
-def once(condition, then) -> threading.Thread:
-    """Do something as soon as a condition holds, while the search runs."""
-
-    def wait() -> None:
-        while not condition():
-            time.sleep(0.02)
-        then()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
 
 
 def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):

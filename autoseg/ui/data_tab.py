@@ -172,16 +172,18 @@ def _connector(
 
     Another data set may be chosen while they are at work. So it goes by two steps, since Gradio
     sends along what is chosen when a step begins: what belongs to a data set is shown only if that
-    one is chosen when the work is done. And what the page opens with is not shown over an answer.
+    one is chosen when the work is done. What the page opens with never covers an answer: that
+    something was asked for is noted at once, before there can be one.
     """
     has_acted = gr.State(False)
+    private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
 
-    def settle(name: str | None, finished: Finished, acted: bool) -> Placed:
-        return {**placed(actions.settled(workspace, name, finished)), has_acted: True}
+    def settle(name: str | None, finished: Finished) -> Placed:
+        return placed(actions.settled(workspace, name, finished))
 
     def settle_opening(name: str | None, finished: Finished, acted: bool) -> Placed:
-        values = {} if acted else actions.settled(workspace, name, finished)
-        return {**placed(values), has_acted: acted}
+        # Of several components an empty answer is an error to Gradio.
+        return dict(gr.skip()) if acted else settle(name, finished)
 
     def connect(
         event: Any,
@@ -191,13 +193,15 @@ def _connector(
         **how: Any,
     ) -> None:
         finished = gr.State()
+        settling: tuple[Callable[..., Placed], list[Any]]
+        if is_opening:
+            settling = settle_opening, [parts["datasets"], finished, has_acted]
+        else:
+            settling = settle, [parts["datasets"], finished]
+            event(lambda: True, None, has_acted, queue=False, show_progress="hidden", **private)
         event(
             work, [parts["datasets"], *inputs], finished, api_visibility="private", **how
-        ).success(
-            settle_opening if is_opening else settle, [parts["datasets"], finished, has_acted],
-            [*outputs, has_acted], queue=False, show_progress="hidden", trigger_mode="multiple",
-            api_visibility="private",
-        )  # fmt: skip
+        ).success(*settling, outputs, queue=False, show_progress="hidden", **private)
 
     return connect
 

@@ -9,14 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from search_helpers import Room, config, finished_trials, search_room, start, wait_until
+from search_helpers import (
+    Room,
+    config,
+    finished_trials,
+    once,
+    search_room,
+    start,
+    wait_until,
+)
 
 from autoseg.bundle import load_bundle
 from autoseg.errors import RunError, RunLockedError
 from autoseg.pipeline import run_search
 from autoseg.search.run_folder import RunFolder
 
-BUDGET_S = 30.0
+BUDGET_S = 180.0
+"""Enough for a busy machine; no test uses it up."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,9 +62,11 @@ def test_a_killed_search_goes_on_with_what_it_had(room, photos, tmp_path):
     assert before and not run.model.exists()
 
     started = time.monotonic()
-    result = run_search(photos, config(BUDGET_S), run.path)
+    result = run_search(
+        photos, config(BUDGET_S), run.path,
+        on_start=lambda stop: once(lambda: finished_trials(run) >= len(before) + 2, stop.ask),
+    )  # fmt: skip
     seconds = time.monotonic() - started
-    assert seconds <= 1.05 * BUDGET_S - used + 10
     assert run.state().elapsed_s == pytest.approx(used + seconds, abs=5)
     after = {t.number: t for t in run.trials()}
     for number, trial in before.items():
@@ -117,14 +128,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_named_and_the_search_goes_on_once_there_is_room(photos, small_disk):
     folder = small_disk / "run"
     with pytest.raises(RunError, match="is full. Free some space"):
-        run_search(photos, config(20.0), folder)
+        run_search(photos, config(BUDGET_S), folder)
     run = RunFolder(folder)
     assert run.state().status in ("interrupted", "running")  # As far as it could be written.
     for file in folder.rglob("*.json"):
         json.loads(file.read_text())
     assert not [p for p in folder.rglob("*.part")] and not run.model.exists()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    run_search(photos, config(20.0), folder)
+    run_search(
+        photos, config(BUDGET_S), folder,
+        on_start=lambda stop: once(lambda: finished_trials(run) >= 1, stop.ask),
+    )  # fmt: skip
     assert run.state().status == "done"
     load_bundle(run.model)
 
@@ -135,7 +149,7 @@ def test_a_disk_without_any_room_is_named(photos, small_disk):
             while True:
                 file.write(bytes(4096))
     with pytest.raises(RunError, match="is full. Free some space"):
-        run_search(photos, config(20.0), small_disk / "run")
+        run_search(photos, config(BUDGET_S), small_disk / "run")
 
 
 def test_a_folder_that_may_not_be_written_fails_before_any_work(photos, tmp_path):

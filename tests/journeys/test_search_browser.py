@@ -209,7 +209,7 @@ def test_runs_are_compared_in_a_table_and_a_chart(app, page):
 def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     Workspace(app.home).add_sample()
     open_search(page, app)
-    page.wait_for_function("document.querySelector('#dataset input').value === 'sample'")
+    page.wait_for_function("document.querySelector('#dataset input')?.value === 'sample'")
     page.fill("#budget input[type=text]", "6m")
     page.click("#start")
     page.wait_for_selector("#card >> text=sample-1")
@@ -222,7 +222,7 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     page.reload()
     page.click("#resume")
     page.wait_for_selector("#card >> text=running")
-    at_work = "!document.querySelector('#card').innerText.includes('Starting')"
+    at_work = "document.querySelector('#card')?.innerText.includes('Starting') === false"
     page.wait_for_function(at_work, timeout=120_000)
 
     page.fill("#budget input[type=text]", "2m")
@@ -236,7 +236,7 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     page.wait_for_selector("#try", timeout=180_000)
     page.wait_for_selector("#report table")
     page.click("#share-run")
-    page.wait_for_function("document.querySelector('#push-run input').value === 'sample-1'")
+    page.wait_for_function("document.querySelector('#push-run input')?.value === 'sample-1'")
 
 
 @pytest.mark.slow
