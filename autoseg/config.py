@@ -1,10 +1,12 @@
 """Frozen, checked configurations and their JSON: classes, geometry, recipe, search."""
 
 import dataclasses
+import functools
 import json
 import re
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -293,7 +295,7 @@ def from_dict(cls: type[Config], values: object, where: str) -> Config:
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected an object, but found {type(values).__name__}.")
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := sorted(values.keys() - fields.keys()):
         raise UnknownFieldError(f"{where}: unknown field {', '.join(map(str, unknown))}.")
@@ -309,6 +311,10 @@ def from_dict(cls: type[Config], values: object, where: str) -> Config:
     return cls(
         **{name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items()}
     )
+
+
+_type_hints: Callable[[type], dict[str, Any]] = functools.cache(typing.get_type_hints)
+"""Working them out takes longer than all else here."""
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -32,7 +32,7 @@ _SUFFIXES: dict[OutputFormat, str] = {
 _OUTLINES_PER_SIDE = 500
 """An outline is about 1/500 of the image's shorter side wide, and at least 1 pixel."""
 
-_ENOUGH_PIXELS = 1_000_000
+_ENOUGH_PIXELS = 100_000
 """Pixels of a larger image by which its uncertainty is told."""
 
 

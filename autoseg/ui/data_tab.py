@@ -67,6 +67,7 @@ def build(workspace: Workspace, access: Access) -> DataTab:
             opening.then,
             lambda name: Finished(name, actions.shown(workspace, name)),
             is_opening=True,
+            queue=False,
             show_progress="hidden",
         )
 

@@ -66,6 +66,8 @@ class Given:
     """What it is called in results."""
     run: str = ""
     """Run whose example it is; "": it was uploaded."""
+    example: Example | None = None
+    """That example."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,12 @@ def example_given(desk: Desk, name: str | None, index: object) -> Given:
     offered = examples(model.run)
     if model.run is None or not isinstance(index, int) or not 0 <= index < len(offered):
         raise PredictionError("This example is no longer there.")
-    sample = offered[index].sample
-    return Given(sample.image_path, file_name(sample.name), model.run.name)
+    return given_example(offered[index], model.run.name)
+
+
+def given_example(example: Example, run: str) -> Given:
+    """An example of a run as an image to predict."""
+    return Given(example.sample.image_path, file_name(example.sample.name), run, example)
 
 
 def file_name(text: str) -> str:
@@ -118,7 +124,6 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         raise PredictionError(str(error)) from error
     prediction = segment(predictor, pixels, flip=options.flip, tile_px=options.tile_px)
     dataset = dataset_of(desk.workspace, model.run)
-    example = _example_of(desk, given)
     info = ResultInfo(
         name=given.name,
         model=model.name,
@@ -129,20 +134,15 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         example_of=given.run,
     )
     truth = None
-    if example is not None:
+    if given.example is not None:
         if _class_names(desk, given.run) == predictor.class_names:
-            truth = _fitting_truth(example, prediction.mask)
+            truth = _fitting_truth(given.example, prediction.mask)
         run = desk.workspace.named_run(given.run)
         if dataset and dataset == dataset_of(desk.workspace, run):
-            info = replace(info, original=original_of(desk.workspace, run, example.sample.name))
+            info = replace(
+                info, original=original_of(desk.workspace, run, given.example.sample.name)
+            )
     return desk.results.add(prediction, pixels, given.path, info, truth)
-
-
-def _example_of(desk: Desk, given: Given) -> Example | None:
-    if not given.run:
-        return None
-    offered = examples(desk.workspace.named_run(given.run))
-    return next((each for each in offered if each.sample.image_path == given.path), None)
 
 
 def _class_names(desk: Desk, run: str) -> tuple[str, ...]:

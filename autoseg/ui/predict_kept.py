@@ -20,6 +20,7 @@ from autoseg.ui.predict_actions import (
     Values,
     file_name,
     gallery,
+    given_example,
     no_batch,
     ordered,
     shown,
@@ -118,5 +119,5 @@ def _given(desk: Desk, result: Result) -> Given:
         run = result.info.example_of
         for each in examples(desk.workspace.named_run(run)) if run else ():
             if file_name(each.sample.name) == result.info.name:
-                return Given(each.sample.image_path, result.info.name, run)
+                return given_example(each, run)
     return Given(result.image, result.info.name)

@@ -35,6 +35,15 @@ TEACHING = (
 )  # fmt: skip
 """Components that show corrections."""
 
+RESULT = (
+    "canvas", "shown", "compare", "message", "ids", "batch", "batch_box", "kept_ids", "kept_shown",
+    "given", "image", "wish",
+)  # fmt: skip
+"""Components that show results. Each one more costs an answer about a millisecond."""
+
+OPENING = ("model", "hint", "examples", *TEACHING)
+"""Components that show a model and what can be done with it."""
+
 _TO_THE_CANVAS = """() => {
   if (innerWidth < 700)
     document.querySelector('#canvas')?.scrollIntoView({block: 'start', behavior: 'smooth'});
@@ -130,7 +139,7 @@ def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]
     """
     desk = new_desk(workspace, access)
     parts = {**layout(access), "wish": gr.State(Wish()), **kept}
-    outputs = list(parts.values())
+    outputs = [parts[name] for name in OPENING]
 
     def placed(values: Values) -> Placed:
         # Of several components an empty answer is an error to Gradio.
@@ -148,8 +157,9 @@ def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]
 
     def show_after(opening: Dependency) -> None:
         opening.then(
-            on_reload, [parts["kept_ids"], parts["kept_shown"], parts["shown"]], outputs,
-            show_progress="hidden", api_visibility="private",
+            on_reload, [parts["kept_ids"], parts["kept_shown"], parts["shown"]],
+            [*outputs, *(parts[name] for name in RESULT), parts["order"]],
+            queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
     _connect_giving(desk, parts, placed)
@@ -184,13 +194,22 @@ def _how(name: str | None, flip: bool, tile: int | str | None, wish: Wish) -> Ho
     return How(name, _options(flip, tile), wish.of(name))
 
 
+def _at_once(desk: Desk) -> dict[str, Any]:
+    """How events are connected that show one result: what is clicked meanwhile counts, the last.
+
+    On this computer without the queue's waiting: `segment` lets one at a time. From afar with it:
+    it keeps a connection alive that a proxy would cut off for its silence.
+    """
+    return {"trigger_mode": "always_last", "queue": not desk.access.local}
+
+
 def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
     """What a user gives, and the predictions that follow from it."""
-    outputs = list(parts.values())
+    outputs = [parts[name] for name in RESULT]
     how = [parts["model"], parts["flip"], parts["tile"], parts["wish"]]
     private: dict[str, Any] = {"api_visibility": "private"}
-    shown = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
-    last = {"trigger_mode": "always_last"}  # What is given while another is predicted counts.
+    many = {"show_progress_on": parts["canvas"], "concurrency_id": "model", **private}
+    one = {**many, **_at_once(desk)}
     on_image, on_example = _giving_one(desk, placed)
     on_images, on_again = _giving_several(desk, placed)
 
@@ -199,16 +218,17 @@ def _connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
 
     several = [parts["several"], *how, parts["order"]]
     for given in (
-        parts["image"].input(on_image, [parts["image"], *how], outputs, **last, **shown),
-        parts["several"].upload(on_images, several, outputs, **shown),
-        parts["examples"].select(on_example, how, outputs, **last, **shown),
+        parts["image"].input(on_image, [parts["image"], *how], outputs, **one),
+        parts["several"].upload(on_images, several, outputs, **many),
+        parts["examples"].select(on_example, how, outputs, **one),
     ):
         given.then(None, None, None, js=_TO_THE_CANVAS, **private)
     again = [parts["given"], *how, parts["order"]]
-    parts["predict"].click(on_again, again, outputs, **shown)
+    parts["predict"].click(on_again, again, outputs, **many)
     parts["model"].input(
-        on_model, parts["model"], outputs, show_progress="hidden", queue=False, **private
-    )
+        on_model, parts["model"], [parts[name] for name in OPENING], show_progress="hidden",
+        queue=False, **private,
+    )  # fmt: skip
 
 
 def _giving_one(
@@ -270,7 +290,7 @@ def _giving_several(
 
 def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:
     """Which result the canvas shows, and beside what."""
-    outputs = list(parts.values())
+    outputs = [parts[name] for name in RESULT]
     options = [parts["flip"], parts["tile"]]
 
     def on_chosen(
@@ -287,25 +307,14 @@ def _connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed
     def on_order(ids: list[str], order: str) -> Placed:
         return placed(actions.sorted_batch(desk, ids, order))
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    last = {"trigger_mode": "always_last"}  # A click while another is answered counts.
-    parts["batch"].select(
-        on_chosen,
-        [parts["ids"], parts["compare"], *options],
-        outputs,
-        concurrency_id="model",
-        **last,
-        **private,
-    )
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    one = {"concurrency_id": "model", **quiet, **_at_once(desk)}
+    parts["batch"].select(on_chosen, [parts["ids"], parts["compare"], *options], outputs, **one)
     parts["compare"].input(
-        on_compare,
-        [parts["shown"], parts["compare"], *options, parts["model"]],
-        outputs,
-        concurrency_id="model",
-        **last,
-        **private,
-    )
-    parts["order"].input(on_order, [parts["ids"], parts["order"]], outputs, queue=False, **private)
+        on_compare, [parts["shown"], parts["compare"], *options, parts["model"]], outputs,
+        **one,
+    )  # fmt: skip
+    parts["order"].input(on_order, [parts["ids"], parts["order"]], outputs, queue=False, **quiet)
 
 
 def _connect_downloads(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]) -> None:

@@ -1,5 +1,6 @@
 """The pictures of a prediction as files: the image for browsers, exact grey PNGs for its maps."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ _PNG_DEPTH_AT = 24
 
 def write_png(values: np.ndarray, path: Path) -> None:
     """Write (H, W) uint8 as a grey PNG without anything beside the pixels, fast."""
-    Image.fromarray(values).save(path, format="PNG", compress_level=1)
+    image = Image.fromarray(values)
+    image.save(path, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
 
 
 def read_index_png(path: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ from autoseg.workspace import Workspace
 MAX_UPLOAD = "8gb"
 """Largest file that the page takes, unless told otherwise."""
 
-QUEUE_REST_S = 0.05
+QUEUE_REST_S = 0.1
 """How often the idle queue looks for work, in seconds.
 
 Gradio's own 0.001 keeps an idle server busy (tests/benchmarks/app_idle.py has the numbers).

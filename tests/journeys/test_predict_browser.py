@@ -290,7 +290,7 @@ def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, 
     card.locator(".as-pill", has_text="done").wait_for(timeout=300_000)
     run = workspace.named_run("photos-corrected-1")
     assert run.info().config.start_from == str(workspace.named_run("photos-1").model)
-    former = wait_for_canvas(tab)
+    former = tab.locator("#canvas .mc").get_attribute("data-result")
     tab.click("#try")
     tab.locator("#examples button").first.click()
     wait_for_another(tab, former)

@@ -2,8 +2,8 @@
 
 /** Parts of the state that are not in the picture. */
 const UNPAINTED = new Set([
-  "opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses", "sending",
-  "sent", "problem",
+  "status", "opacity", "statistics", "corners", "size", "cursor", "paint", "tool", "allClasses",
+  "sending", "sent", "problem",
 ]);
 
 class MaskCanvas {

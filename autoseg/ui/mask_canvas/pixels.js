@@ -2,16 +2,17 @@
 const IGNORED = 255;
 const EXACT = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
 
+/** The server's answer that brings a file. */
 async function fetched(file) {
   const answer = await fetch(file.url);
   if (!answer.ok) throw new Error(`${file.url}: ${answer.status}`);
-  return answer.blob();
+  return answer;
 }
 
 /** A grey 8-bit PNG as {width, height, data}, exactly as it was written. */
 async function readGrey(file) {
-  const blob = await fetched(file);
-  return (await unpackedGrey(await blob.arrayBuffer())) || readByCanvas(blob);
+  const bytes = await (await fetched(file)).arrayBuffer();
+  return (await unpackedGrey(bytes)) || readByCanvas(new Blob([bytes]));
 }
 
 /** Other kinds of files, by a canvas; not in browsers that change what is read from one. */
@@ -72,7 +73,7 @@ class Photo {
   }
 
   static async read(file) {
-    return new Photo(await createImageBitmap(await fetched(file)));
+    return new Photo(await createImageBitmap(await (await fetched(file)).blob()));
   }
 
   async makeHalves() {

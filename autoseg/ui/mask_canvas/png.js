@@ -16,12 +16,20 @@ async function unpackedGrey(buffer) {
     const isData = String.fromCharCode(...bytes.subarray(at + 4, at + 8)) === "IDAT";
     if (isData) packed.push(bytes.subarray(at + 8, at + 8 + view.getUint32(at)));
   }
-  const stream = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
-  const rows = new Uint8Array(await new Response(stream).arrayBuffer());
+  const rows = await throughStream(new DecompressionStream("deflate"), packed);
   if (rows.length !== (width + 1) * height) {
     throw new Error("The PNG holds fewer rows than it says.");
   }
   return { width, height, data: unfiltered(rows, width, height) };
+}
+
+/** What comes out of a stream that all parts were put into. */
+async function throughStream(stream, parts) {
+  const result = new Response(stream.readable).arrayBuffer();
+  const writer = stream.writable.getWriter();
+  const written = parts.map((part) => writer.write(part));
+  await Promise.all([...written, writer.close(), result]);
+  return new Uint8Array(await result);
 }
 
 /** Rows as they were before each was written as differences, by the filter in its first byte. */
@@ -81,8 +89,7 @@ async function writeGrey(width, height, data) {
   for (let y = 0; y < height; y++) {
     rows.set(data.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
   }
-  const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
-  const body = new Uint8Array(await new Response(packed).arrayBuffer());
+  const body = await throughStream(new CompressionStream("deflate"), [rows]);
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
