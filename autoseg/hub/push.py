@@ -136,7 +136,7 @@ def plan_push(
     private = not options.public and (remote.info is None or bool(remote.info.private))
     opens = options.public and remote.info is not None and bool(remote.info.private)
     wanted = _wanted(options, private)
-    licence_of(model, wanted)
+    licence_of(model, wanted)  # Refuses before the Hub is asked for more.
     source = None if private else source_of(model.report)
     secret = source if source and is_hidden(source, connection, on_wait) else None
     if opens:

@@ -137,8 +137,8 @@ def _draft(
     """What can be told of a push without an account, and what it still lacks."""
     missing = [
         tr(
-            "A push needs an account: sign in at the top of this tab. What the repository holds "
-            "already is seen then."
+            "A push needs an account: sign in at the top of this tab. Only then can be seen what "
+            "the repository holds already, and whether others may read it and your data set."
         )
     ]
     name = (repo or "").strip()
