@@ -83,6 +83,22 @@ def test_a_killed_search_goes_on_with_what_it_had(room, photos, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_search_that_goes_on_keeps_to_what_is_left_of_its_budget(room, photos, tmp_path):
+    budget_s = 45.0
+    run = RunFolder(tmp_path / "run")
+    search = start(room, run.path, budget_s)
+    try:
+        wait_until(lambda: finished_trials(run) >= 1, search)
+    finally:
+        kill(search)
+    used = run.state().elapsed_s
+    started = time.monotonic()
+    run_search(photos, config(budget_s), run.path)
+    assert run.state().status == "done"
+    assert used + time.monotonic() - started <= 1.05 * budget_s + 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["checking data", "calibrating", "final training", "evaluating"])
 def test_a_search_killed_in_any_phase_ends_with_a_model(room, photos, tmp_path, phase):
     run = RunFolder(tmp_path / "run")
