@@ -26,7 +26,7 @@ from autoseg.ui.predict_actions import (
     shown,
 )
 from autoseg.ui.predict_examples import examples
-from autoseg.ui.predict_models import model_choices
+from autoseg.ui.predict_models import is_of_a_run, model_choices
 from autoseg.ui.results import Result
 
 ORDER = "uncertain"
@@ -74,8 +74,9 @@ def restored(desk: Desk, kept_ids: object, kept_shown: object) -> Values:
             current = next(iter(results), None)
         if current is None:
             return {}
-        models = {value for _, value in model_choices(desk.workspace)}
-        model = {"model": current.info.model} if current.info.model in models else {}
+        name = current.info.model
+        listed = name in {value for _, value in model_choices(desk.workspace)}
+        model = {"model": name} if listed or not is_of_a_run(name) else {}
         several = gallery(results, results.index(current)) if len(results) > 1 else no_batch()
         return {
             **shown(desk, current, Options(), NOTHING),

@@ -61,6 +61,11 @@ def model_choices(workspace: Workspace) -> Choices:
     ]
 
 
+def is_of_a_run(name: str) -> bool:
+    """Whether a name can be that of a run; others name a folder, or a repository on the Hub."""
+    return "/" not in name and "\\" not in name and not name.startswith(("~", "."))
+
+
 def find_model(workspace: Workspace, access: Access, text: str | None) -> ChosenModel:
     """The model that a text names: a run, a pulled model, a folder, or a repository on the Hub.
 
@@ -72,7 +77,7 @@ def find_model(workspace: Workspace, access: Access, text: str | None) -> Chosen
     text = (text or "").strip()
     if not text:
         raise BundleError("No model is chosen.")
-    if "/" not in text and "\\" not in text and not text.startswith(("~", ".")):
+    if is_of_a_run(text):
         run = workspace.named_run(text)
         return ChosenModel(run.name, find_bundle(run.path), run)
     if text.startswith(("/", "~")) or Path(text).is_absolute():

@@ -21,7 +21,7 @@ from autoseg.ui.predict_downloads import exported, zipped
 from autoseg.ui.predict_examples import examples, thumbnail
 from autoseg.ui.predict_kept import noted, restored
 from autoseg.ui.predict_layout import Parts, layout
-from autoseg.ui.predict_models import find_model, model_choices
+from autoseg.ui.predict_models import find_model, is_of_a_run, model_choices
 from autoseg.ui.results import ResultStore
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
@@ -69,7 +69,7 @@ def opened(desk: Desk, wanted: str | None = None) -> Values:
     """The models with `wanted`, or else the newest, selected; and its examples."""
     choices = model_choices(desk.workspace)
     names = [name for _, name in choices]
-    typed = bool(wanted) and "/" in str(wanted)  # A folder or a repository, not in the list.
+    typed = bool(wanted) and not is_of_a_run(str(wanted))  # It need not be in the list.
     name = wanted if typed or wanted in names else next(iter(names), None)
     return {
         "model": gr.update(choices=choices, value=name),
@@ -86,7 +86,7 @@ def about_model(desk: Desk, name: str | None) -> Values:
 def example_gallery(desk: Desk, name: str | None) -> dict[str, Any]:
     """Thumbnails of the examples; none for a model that is not of a run here."""
     shown = []
-    if name and "/" not in name:
+    if name and is_of_a_run(name):
         try:
             offered = examples(find_model(desk.workspace, desk.access, name).run)
         except AutosegError:

@@ -51,6 +51,16 @@ def test_a_batch_is_shown_again_with_the_image_that_was_chosen(desk, images):
     assert repeated["canvas"]["name"] == desk.results.get(values["ids"][0]).info.name
 
 
+def test_a_model_that_was_named_by_its_folder_predicts_again(desk, images, run, tmp_path):
+    """The newest run of the list stood there instead, and predicted the image again."""
+    folder = shutil.copytree(run.model, tmp_path / "mine")
+    given = [actions.uploaded(str(images[0]))]
+    values = again(desk, noted(actions.predicted(desk, str(folder), given, Options())))
+    assert values["model"] == str(folder)
+    repeated = actions.predicted(desk, values["model"], values["given"], Options())
+    assert desk.results.get(repeated["shown"]).info.model == str(folder)
+
+
 def test_an_example_is_predicted_again_with_its_ground_truth(desk):
     given = actions.example_given(desk, "photos-1", 0)
     kept = noted(actions.predicted(desk, "photos-1", [given], Options()))
