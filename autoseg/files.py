@@ -22,18 +22,23 @@ def autoseg_home() -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is flushed and renamed to `path`.
 
     A process killed inside leaves `path` as it was. On an exception (a full disk, say) the
     temporary file is removed.
+
+    Args:
+        path: The file.
+        flush: Whether it has to outlive a power cut; what can be made again need not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ import numpy as np
 from autoseg.config import FORMAT_VERSION, ClassInfo, from_dict, read_json, to_dict
 from autoseg.data.images import read_image
 from autoseg.errors import ConfigError, PredictionError
+from autoseg.files import replacing
 from autoseg.prediction import OutputFormat, Prediction, output_path
 from autoseg.ui.result_files import (
     draw_thumbnail,
@@ -152,7 +153,9 @@ class Result:
         assert key.isalnum()
         file = self.folder / f"other-{key}.png"
         if not file.is_file():
-            write_png(make(), file)
+            mask = make()
+            with replacing(file, flush=False) as part:  # Another page may read it meanwhile.
+                write_png(mask, part)
         return file
 
     def canvas(
@@ -182,7 +185,9 @@ class Result:
     def write_thumbnail(self) -> Path:
         """Draw the image under its mask, small, unless that was done."""
         if not self.thumbnail.is_file():
-            draw_thumbnail(read_image(self.image), self.mask(), self.info.classes, self.thumbnail)
+            pixels, mask = read_image(self.image), self.mask()
+            with replacing(self.thumbnail, flush=False) as part:
+                draw_thumbnail(pixels, mask, self.info.classes, part)
         return self.thumbnail
 
 

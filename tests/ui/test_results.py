@@ -135,6 +135,22 @@ def test_another_mask_is_made_once(result):
     assert first == second and len(made) == 1 and (read(first) == 1).all()
 
 
+def test_a_second_page_never_gets_half_of_what_the_first_one_makes(store, tmp_path):
+    """One that found the file there sent it, though the other had only begun to write it."""
+    mask = np.random.default_rng(2).integers(0, 2, (4000, 4000)).astype(np.uint8)
+    source = make_image(tmp_path)
+    result = store.add(make_prediction(), read(source), source, INFO)
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(result.other, "a1", lambda: mask)
+        seen = 0
+        while seen < 2:
+            for file in result.folder.glob("other-*.png"):
+                assert np.array_equal(read(file), mask)
+                seen += 1
+            if making.done():
+                making.result()  # Whatever went wrong there.
+
+
 def test_results_that_nobody_looks_at_go_first(tmp_path):
     store, source = ResultStore(tmp_path / "results", most=3), make_image(tmp_path)
     kept = []
