@@ -20,7 +20,7 @@ from autoseg.ui.search_scores import headline_of
 from autoseg.ui.texts import tr
 from autoseg.workspace import Workspace
 
-_TURN = threading.Lock()
+_LOADING, _TURN = threading.Lock(), threading.Lock()
 
 Choices = list[tuple[str, str]]
 """What a choice is called on the page, and its value."""
@@ -120,7 +120,8 @@ def load(model: ChosenModel) -> Predictor:
         AutosegError: It is damaged.
     """
     try:
-        return _load(*model.key)
+        with _LOADING:  # The cache lets two load the same one.
+            return _load(*model.key)
     except FileNotFoundError as error:
         raise BundleError(f"{model.name} is no longer there.") from error
 

@@ -1,4 +1,6 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bundle_helpers import make_bundle
@@ -8,6 +10,7 @@ from workspace_helpers import make_photos
 
 from autoseg.continuing import load_start
 from autoseg.errors import AutosegError, BundleError, ConfigError, HubError, RunError
+from autoseg.predictor import Predictor
 from autoseg.pulled_models import PulledModel
 from autoseg.ui import run_view
 from autoseg.ui.access import Access
@@ -77,6 +80,18 @@ def test_a_model_is_loaded_again_when_its_files_change(workspace, run):
     values["_autoseg"]["classes"]["names"][0] = "nothing"
     config.write_text(json.dumps(values))
     assert load(find_model(workspace, OTHERS, run.name)).class_names[0] == "nothing"
+
+
+def test_two_pages_that_ask_at_once_share_one_network(workspace, run):
+    """Each loaded its own, of which the cache kept one: twice the memory and the time."""
+    model, ready = find_model(workspace, OTHERS, run.name), threading.Barrier(4)
+
+    def ask(_: int) -> Predictor:
+        ready.wait()
+        return load(model)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(map(id, list(pool.map(ask, range(4)))))) == 1
 
 
 def test_a_run_that_went_on_from_another_knows_its_former_model(workspace, photos, run):
