@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autoseg.errors import ConfigError
 
@@ -97,6 +97,28 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class InOwnFramesOnly:
+    """Tells browsers to show the page in no frame of another site.
+
+    Such a site could lay its own picture over the page, and have its visitor click buttons of the
+    page in the belief that they are its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, with a header more."""
+
+        async def send_framed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                header = (b"content-security-policy", b"frame-ancestors 'self'")
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        await self.app(scope, receive, send_framed)
+
+
 class OnlyThisComputer:
     """Answers only to requests that call this computer by a name of its own, and to no other site.
 
@@ -117,14 +139,14 @@ class OnlyThisComputer:
             if not is_loopback(_name(host)):
                 await _refuse(send, _OTHER_NAME.format(name=_name(host)))
                 return
-            if _from_other_site(headers, host, scope.get("method", "")):
+            if _from_other_site(scope, headers, host):
                 await _refuse(send, _OTHER_SITE)
                 return
         await self.app(scope, receive, send)
 
 
 class OnlyThisSite:
-    """Takes from browsers only what the page itself has them send, and no other site.
+    """Takes from browsers only what the page itself has them send, and links to the page.
 
     A browser sends the cookie of whoever is signed in along with what another site makes it send
     (Gradio sets it with `SameSite=None`), and Gradio lets any site read the answers where the page
@@ -133,8 +155,9 @@ class OnlyThisSite:
 
     Browsers say by `Sec-Fetch-Site`, which no site can set, on https and on localhost, whether the
     page itself asks. Else `Origin` must name the host that was asked for, also as a proxy or
-    Gradio's share link has received it. Programs send neither, and links bring neither `Origin`
-    nor a method that changes anything.
+    Gradio's share link has received it. Programs send neither. On plain http elsewhere browsers
+    send neither with an image's address: there another site can still sign its visitor out, with
+    the one address that changes something by GET.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -144,17 +167,16 @@ class OnlyThisSite:
         """Answer a request, or refuse it."""
         if scope["type"] == "http":  # Gradio has no web sockets.
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            reads = scope.get("method") in ("GET", "HEAD") and b"origin" not in headers
-            if not reads and _has_other_origin(headers):
+            if _has_other_origin(scope, headers):
                 await _refuse(send, _OTHER_ORIGIN)
                 return
         await self.app(scope, receive, send)
 
 
-def _has_other_origin(headers: Mapping[bytes, str]) -> bool:
-    """Whether another site than the one that was asked has sent a request."""
-    if (site := headers.get(b"sec-fetch-site")) is not None:
-        return site not in ("same-origin", "none")
+def _has_other_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+    """Whether another site than the one that was asked has sent a request, and no mere link."""
+    if b"sec-fetch-site" in headers:
+        return not (_asks_itself(headers) or _is_link(scope, headers))
     if (origin := headers.get(b"origin")) is None:
         return False
     forwarded = headers.get(b"x-forwarded-host", "").partition(",")[0].strip()
@@ -168,7 +190,7 @@ async def only_this_site(app: Starlette) -> AsyncIterator[None]:
 
     Within Gradio's own answer to preflights, a site could set `X-Forwarded-Host` as it likes.
     """
-    app.user_middleware.insert(0, Middleware(OnlyThisSite))
+    app.user_middleware[:0] = [Middleware(InOwnFramesOnly), Middleware(OnlyThisSite)]
     app.middleware_stack = app.build_middleware_stack()
     yield
 
@@ -180,15 +202,24 @@ def _name(host: str) -> str:
     return host.partition(":")[0]
 
 
-def _from_other_site(headers: Mapping[bytes, str], host: str, method: str) -> bool:
+def _from_other_site(scope: Scope, headers: Mapping[bytes, str], host: str) -> bool:
     """Whether a page of another site made the browser send a request; programs say neither."""
     origin = headers.get(b"origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return True
-    if headers.get(b"sec-fetch-site", "none") in ("none", "same-origin"):
-        return False
-    link = headers.get(b"sec-fetch-mode") == "navigate"
-    return not (link and method == "GET" and headers.get(b"sec-fetch-dest") == "document")
+    return not (_asks_itself(headers) or _is_link(scope, headers))
+
+
+def _asks_itself(headers: Mapping[bytes, str]) -> bool:
+    """Whether, by what the browser says, the page itself asks, or its visitor, or a program."""
+    return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
+
+
+def _is_link(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+    """Whether another site leads its visitor to the page, out of its own; not to its way out."""
+    kind = (scope.get("method"), headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest"))
+    signs_out = scope["path"].rstrip("/").endswith("/logout")
+    return kind == ("GET", "navigate", "document") and not signs_out
 
 
 async def _refuse(send: Send, text: str) -> None:

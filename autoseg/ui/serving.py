@@ -15,6 +15,7 @@ from autoseg.errors import ConfigError
 from autoseg.ui import app, gradio_texts
 from autoseg.ui.access import Access
 from autoseg.ui.guard import (
+    InOwnFramesOnly,
     OnlyThisComputer,
     is_loopback,
     only_this_site,
@@ -151,7 +152,7 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
 def _guard(serving: Serving, access: Access) -> dict[str, Any]:
     """What is refused unseen. A Space may be embedded in any site and has no session of its own."""
     if access.local:
-        return {"middleware": [Middleware(OnlyThisComputer)]}
+        return {"middleware": [Middleware(InOwnFramesOnly), Middleware(OnlyThisComputer)]}
     return {} if serving.on_space else {"lifespan": only_this_site}
 
 

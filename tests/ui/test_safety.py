@@ -458,8 +458,59 @@ def test_another_site_cannot_read_the_page_nor_ask_what_it_may(guarded):
         for host in ({}, {"Host": "photos.example"}):
             answer = client.options("/gradio_api/upload", headers={**asked, **host})
             assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
-        linked = {**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-        assert client.get("/", headers=linked).status_code == 200
+
+
+def fetching(site: str, mode: str, dest: str) -> dict[str, str]:
+    """What a browser says of a request: who asks, how, and what for."""
+    return {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+
+
+LINK = fetching("cross-site", "navigate", "document")
+PICTURE = fetching("cross-site", "no-cors", "image")
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        ("/", LINK, 200),
+        ("/", fetching("cross-site", "navigate", "iframe"), 403),
+        ("/", fetching("same-site", "navigate", "iframe"), 403),  # Another port of this computer.
+        ("/", fetching("same-origin", "navigate", "iframe"), 200),
+        ("/", fetching("none", "navigate", "document"), 200),  # Typed.
+        ("/theme.css", fetching("same-origin", "no-cors", "style"), 200),
+        ("/theme.css", fetching("cross-site", "no-cors", "style"), 403),
+        ("/", PICTURE, 403),
+        ("/logout", PICTURE, 403),
+        ("/logout", fetching("same-site", "no-cors", "image"), 403),
+        ("/logout", fetching("cross-site", "navigate", "iframe"), 403),
+        ("/logout", LINK, 403),
+        ("/logout/", LINK, 403),
+    ],
+)
+def test_another_site_may_link_to_the_page_and_neither_frame_it_nor_sign_out(
+    guarded, stranger, address, headers, status
+):
+    """Any site could have its visitor click in a hidden frame, or sign out by an image."""
+    for app, user in ((guarded, PASSWORDS[0]), (stranger, "")):
+        with client_of(app, user) as client:
+            assert client.get(address, headers=headers).status_code == status
+            assert client.get("/config").status_code == 200
+
+
+def test_who_types_the_address_signs_out(guarded):
+    with client_of(guarded, PASSWORDS[0]) as client:
+        typed = fetching("none", "navigate", "document")
+        assert client.get("/logout", headers=typed).status_code == 302
+        assert client.get("/config").status_code == 401
+
+
+def test_no_other_site_shows_a_page_in_its_frames(guarded, stranger, own):
+    """Older browsers do not say that they ask for a frame."""
+    for app in (guarded, stranger, own):
+        with client_of(app) as client:
+            for address in ("/", "/config", "/no-such-page"):
+                told = client.get(address).headers["content-security-policy"]
+                assert told == "frame-ancestors 'self'"
 
 
 def test_another_site_cannot_sign_its_visitor_in(guarded):
