@@ -4,8 +4,8 @@ import asyncio
 import hmac
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -97,22 +97,27 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class InOwnFramesOnly:
-    """Tells browsers to show the page in no frame of another site.
+HUB = "https://huggingface.co"
+"""The site that shows a Space, which has an address of its own, in a frame."""
 
-    Such a site could lay its own picture over the page, and have its visitor click buttons of the
-    page in the belief that they are its own.
+
+class InFramesOf:
+    """Tells browsers to show the page in its own frames, and in those of sites that are named.
+
+    Any other site could lay its own picture over the page, and have its visitor click buttons of
+    the page in the belief that they are its own.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *sites: str) -> None:
         self.app = app
+        self.policy = " ".join(["frame-ancestors 'self'", *sites]).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, with a header more."""
 
         async def send_framed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                header = (b"content-security-policy", b"frame-ancestors 'self'")
+                header = (b"content-security-policy", self.policy)
                 message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
 
@@ -158,25 +163,30 @@ class OnlyThisSite:
     Gradio's share link has received it. Programs send neither. On plain http elsewhere browsers
     send neither with an image's address: there another site can still sign its visitor out, with
     the one address that changes something by GET.
+
+    Args:
+        app: The page.
+        framed: Whether other sites may also show the page in a frame; which, `InFramesOf` says.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, framed: bool = False) -> None:
         self.app = app
+        self.places = ("document", "iframe") if framed else ("document",)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] == "http":  # Gradio has no web sockets.
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            if _has_other_origin(scope, headers):
+            if _has_other_origin(scope, headers, self.places):
                 await _refuse(send, _OTHER_ORIGIN)
                 return
         await self.app(scope, receive, send)
 
 
-def _has_other_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+def _has_other_origin(scope: Scope, headers: Mapping[bytes, str], places: Sequence[str]) -> bool:
     """Whether another site than the one that was asked has sent a request, and no mere link."""
     if b"sec-fetch-site" in headers:
-        return not (_asks_itself(headers) or _is_link(scope, headers))
+        return not (_asks_itself(headers) or _is_link(scope, headers, places))
     if (origin := headers.get(b"origin")) is None:
         return False
     forwarded = headers.get(b"x-forwarded-host", "").partition(",")[0].strip()
@@ -184,15 +194,19 @@ def _has_other_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
     return _name(origin.partition("://")[2]).lower() not in asked
 
 
-@asynccontextmanager
-async def only_this_site(app: Starlette) -> AsyncIterator[None]:
-    """Put `OnlyThisSite` around an app that starts, and around what Gradio has put around it.
+def guarded_by(*guards: Middleware) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What puts guards around an app that starts, and around what Gradio has put around it.
 
     Within Gradio's own answer to preflights, a site could set `X-Forwarded-Host` as it likes.
     """
-    app.user_middleware[:0] = [Middleware(InOwnFramesOnly), Middleware(OnlyThisSite)]
-    app.middleware_stack = app.build_middleware_stack()
-    yield
+
+    @asynccontextmanager
+    async def guarded(app: Starlette) -> AsyncIterator[None]:
+        app.user_middleware[:0] = guards
+        app.middleware_stack = app.build_middleware_stack()
+        yield
+
+    return guarded
 
 
 def _name(host: str) -> str:
@@ -215,11 +229,20 @@ def _asks_itself(headers: Mapping[bytes, str]) -> bool:
     return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
 
 
-def _is_link(scope: Scope, headers: Mapping[bytes, str]) -> bool:
-    """Whether another site leads its visitor to the page, out of its own; not to its way out."""
-    kind = (scope.get("method"), headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest"))
+def _is_link(
+    scope: Scope, headers: Mapping[bytes, str], places: Sequence[str] = ("document",)
+) -> bool:
+    """Whether another site leads its visitor to the page, and not to the page's way out.
+
+    Args:
+        scope: The request.
+        headers: Its headers.
+        places: Where the browser may show the page.
+    """
+    asked = (scope.get("method"), headers.get(b"sec-fetch-mode"))
     signs_out = scope["path"].rstrip("/").endswith("/logout")
-    return kind == ("GET", "navigate", "document") and not signs_out
+    shown = headers.get(b"sec-fetch-dest") in places
+    return asked == ("GET", "navigate") and shown and not signs_out
 
 
 async def _refuse(send: Send, text: str) -> None:

@@ -6,7 +6,6 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -15,10 +14,12 @@ from autoseg.errors import ConfigError
 from autoseg.ui import app, gradio_texts
 from autoseg.ui.access import Access
 from autoseg.ui.guard import (
-    InOwnFramesOnly,
+    HUB,
+    InFramesOf,
     OnlyThisComputer,
+    OnlyThisSite,
+    guarded_by,
     is_loopback,
-    only_this_site,
     parse_users,
     password_check,
 )
@@ -145,15 +146,24 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         mcp_server=serving.mcp,
         # Else Gradio asks itself for the page, and ends where a busy machine takes 3 s to answer.
         _frontend=False,
-        app_kwargs=_guard(serving, access),
+        app_kwargs={"lifespan": guarded_by(*_guards(serving, access))},
     )
 
 
-def _guard(serving: Serving, access: Access) -> dict[str, Any]:
-    """What is refused unseen. A Space may be embedded in any site and has no session of its own."""
+def _guards(serving: Serving, access: Access) -> list[Middleware]:
+    """What is refused unseen.
+
+    The Hub shows a Space in a frame, and the page in it asks its own address alone. So a Space with
+    users takes as little from other sites as any page, and may only be framed by the Hub. One
+    without users knows nobody, answers whoever asks, and may be embedded in any site.
+    """
     if access.local:
-        return {"middleware": [Middleware(InOwnFramesOnly), Middleware(OnlyThisComputer)]}
-    return {} if serving.on_space else {"lifespan": only_this_site}
+        return [Middleware(InFramesOf), Middleware(OnlyThisComputer)]
+    if not serving.on_space:
+        return [Middleware(InFramesOf), Middleware(OnlyThisSite)]
+    if access.users:
+        return [Middleware(InFramesOf, HUB), Middleware(OnlyThisSite, framed=True)]
+    return []
 
 
 def _need_mcp() -> None:

@@ -24,6 +24,7 @@ from workspace_helpers import make_photos
 from autoseg.workspace import Workspace
 
 SECRET = "what-nobody-may-read-9481"
+SPACE = {"SYSTEM": "spaces", "SPACE_ID": "anna/autoseg"}
 PASSWORDS = ("anna:the-password-of-anna", "bob:the-password-of-bob")
 
 
@@ -86,6 +87,12 @@ def guarded(place: Place) -> Iterator[App]:
 def own(place: Place) -> Iterator[App]:
     """A page of one's own."""
     yield from running(place)
+
+
+@pytest.fixture(scope="module")
+def space(place: Place) -> Iterator[App]:
+    """A Space that asks for a password."""
+    yield from running(place, **SPACE, AUTOSEG_AUTH=" ".join(PASSWORDS))
 
 
 def events(client: httpx.Client) -> list[dict[str, Any]]:
@@ -511,6 +518,53 @@ def test_no_other_site_shows_a_page_in_its_frames(guarded, stranger, own):
             for address in ("/", "/config", "/no-such-page"):
                 told = client.get(address).headers["content-security-policy"]
                 assert told == "frame-ancestors 'self'"
+
+
+@pytest.mark.parametrize(
+    ("asked", "headers", "status"),
+    [
+        # The Hub's frame, and what the page in it asks.
+        (("GET", "/"), fetching("cross-site", "navigate", "iframe"), 200),
+        (("GET", "/"), LINK, 200),
+        (("GET", "/config"), fetching("same-origin", "cors", "empty"), 200),
+        (UPLOAD, {"Origin": "{own}", **fetching("same-origin", "cors", "empty")}, 200),
+        (UPLOAD, {"Origin": "https://anna-autoseg.hf.space", "Host": "anna-autoseg.hf.space"}, 200),
+        (UPLOAD, {}, 200),  # A program.
+        (UPLOAD, EVIL, 403),
+        (UPLOAD, {**EVIL, **CROSS}, 403),
+        (UPLOAD, {"Origin": "https://huggingface.co", **CROSS}, 403),
+        (UPLOAD, {"Origin": "https://evil.hf.space", **CROSS}, 403),
+        (UPLOAD, fetching("cross-site", "navigate", "iframe"), 403),  # A form.
+        (("GET", "/config"), {**EVIL, **fetching("cross-site", "cors", "empty")}, 403),
+        (("GET", "/logout"), fetching("cross-site", "navigate", "iframe"), 403),
+        (("GET", "/logout"), PICTURE, 403),
+    ],
+)  # fmt: skip
+def test_a_space_with_users_may_be_framed_and_takes_nothing_from_other_sites(
+    space, asked, headers, status
+):
+    """It had no guard at all, though its users have the same cookie."""
+    method, address = asked
+    files = {"files": ("a.txt", b"a")} if method == "POST" else None
+    sent = {name: value.format(own=space.url) for name, value in headers.items()}
+    with client_of(space, PASSWORDS[0]) as client:
+        assert client.request(method, address, files=files, headers=sent).status_code == status
+        assert client.get("/config").status_code == 200
+
+
+def test_a_space_with_users_is_framed_by_the_hub_alone(space):
+    with client_of(space) as client:
+        told = client.get("/").headers["content-security-policy"]
+        assert told == "frame-ancestors 'self' https://huggingface.co"
+
+
+def test_a_space_without_users_may_be_embedded_in_any_site(place):
+    for app in running(place, **SPACE):
+        with client_of(app) as client:
+            framed = client.get("/", headers=fetching("cross-site", "navigate", "iframe"))
+            assert framed.status_code == 200
+            assert "content-security-policy" not in framed.headers
+            assert client.get("/config", headers=EVIL).status_code == 200
 
 
 def test_another_site_cannot_sign_its_visitor_in(guarded):
