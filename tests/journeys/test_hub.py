@@ -70,9 +70,17 @@ def image(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(params=[True, False], ids=["xet", "lfs"])
+BOTH_WAYS = pytest.mark.parametrize(
+    "xet",
+    [pytest.param(True, id="xet"), pytest.param(False, id="lfs", marks=pytest.mark.slow)],
+    indirect=True,
+)
+"""For what transfers files: by chunks that the Hub has not got yet, and as whole files."""
+
+
+@pytest.fixture
 def xet(request) -> bool:
-    return bool(request.param)
+    return bool(getattr(request, "param", True))
 
 
 @pytest.fixture
@@ -96,6 +104,7 @@ def read(path: Path) -> np.ndarray:
         return np.asarray(file)
 
 
+@BOTH_WAYS
 def test_a_pushed_model_gives_others_the_same_mask(hub, alice, bob, folder, image):
     said = alice.run("push", folder, "alice/leaves", "--public", "--tag", "v1")
     assert f"{hub.endpoint}/alice/leaves" in said
@@ -125,6 +134,7 @@ def test_both_snippets_of_the_card_run_as_they_stand(hub, alice, bob, folder, im
         assert (mask != wanted).mean() < 0.001
 
 
+@BOTH_WAYS
 @pytest.mark.slow
 def test_a_second_push_of_the_same_model_changes_nothing(hub, alice, folder):
     alice.run("push", folder, "alice/leaves")
@@ -149,6 +159,7 @@ def test_a_private_model_is_hidden_from_others(alice, bob, folder, image):
     alice.run("predict", "alice/leaves", image)
 
 
+@BOTH_WAYS
 @pytest.mark.slow
 def test_a_pull_says_what_it_is_and_copies_it(alice, bob, folder, image):
     alice.run("push", folder, "alice/leaves", "--public")
