@@ -1,9 +1,11 @@
 """Who gets in: names with passwords, and the names under which a page of one's own answers."""
 
 import asyncio
+import functools
 import hmac
 import ipaddress
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -23,6 +25,16 @@ _OTHER_ORIGIN = (
     "This page takes nothing from other web sites. Behind a proxy, let it pass on the Host header "
     "or send X-Forwarded-Host."
 )
+
+_UNKNOWN_NAME = (
+    "This page asks for no password, so it answers only to addresses such as 192.168.1.4 and to "
+    "this computer's own names, not to {name!r}: any web site could point such a name here. Start "
+    "the app with --auth USER:PASSWORD, or let the proxy send an address as Host and the name as "
+    "X-Forwarded-Host."
+)
+
+_LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".home.arpa")
+"""Of names that no public name server knows (RFC 6761, 6762 and 8375; ICANN 2024)."""
 
 MIN_PASSWORD_LENGTH = 8
 """Characters of the shortest password that is taken."""
@@ -150,6 +162,58 @@ class OnlyThisComputer:
         await self.app(scope, receive, send)
 
 
+class OnlyKnownNames:
+    """Answers only to names that no web site can point at this computer.
+
+    A site that points a name of its own here (DNS rebinding) is the page's own site to the browser
+    of who visits it, and could read and send there whatever the page can. Where users give a
+    password it has nobody's cookie; else the name must be an address, one without a dot, one of a
+    local network, or known to be this computer's. `X-Forwarded-Host` does not help a request in:
+    such a site sends it as it likes.
+
+    Args:
+        app: The page.
+        host: Name or address that the server listens on.
+        share_url: Asked for Gradio's share link, which is there only after the start.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, share_url: Callable[[], str | None]) -> None:
+        self.app = app
+        self.host = host
+        self.share_url = share_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] in ("http", "websocket"):
+            headers = dict(scope["headers"])
+            name = _name(headers.get(b"host", b"").decode("latin-1")).lower().rstrip(".")
+            if not (_is_local_name(name) or await self._is_own(name)):
+                await _refuse(send, _UNKNOWN_NAME.format(name=name))
+                return
+        await self.app(scope, receive, send)
+
+    async def _is_own(self, name: str) -> bool:
+        shared = _name((self.share_url() or "").partition("://")[2])
+        if name in (self.host.lower(), shared.lower()):
+            return True
+        return name == await asyncio.to_thread(_full_name)
+
+
+def _is_local_name(name: str) -> bool:
+    """Whether no public name server is asked for a name, in small letters."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith(_LOCAL_ENDINGS)
+    return True
+
+
+@functools.cache
+def _full_name() -> str:
+    """This computer's name with its domain; it may have to ask the network."""
+    return socket.getfqdn().lower()
+
+
 class OnlyThisSite:
     """Takes from browsers only what the page itself has them send, and links to the page.
 
@@ -190,8 +254,15 @@ def _has_other_origin(scope: Scope, headers: Mapping[bytes, str], places: Sequen
     if (origin := headers.get(b"origin")) is None:
         return False
     forwarded = headers.get(b"x-forwarded-host", "").partition(",")[0].strip()
-    asked = {_name(host).lower() for host in (headers.get(b"host", ""), forwarded) if host}
-    return _name(origin.partition("://")[2]).lower() not in asked
+    asked = [host for host in (headers.get(b"host", ""), forwarded) if host]
+    return not any(_is_at(origin, host) for host in asked)
+
+
+def _is_at(origin: str, host: str) -> bool:
+    """Whether an origin is the host that was asked, at its port unless a proxy left that out."""
+    scheme, _, place = origin.lower().partition("://")
+    port = _port(place) or {"http": "80", "https": "443"}.get(scheme, "")
+    return _name(place) == _name(host.lower()) and _port(host) in ("", port)
 
 
 def guarded_by(*guards: Middleware) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -214,6 +285,11 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def _port(host: str) -> str:
+    """The port in a Host header; "" where it has none."""
+    return host.rpartition("]")[2].partition(":")[2]
 
 
 def _from_other_site(scope: Scope, headers: Mapping[bytes, str], host: str) -> bool:

@@ -16,6 +16,7 @@ from autoseg.ui.access import Access
 from autoseg.ui.guard import (
     HUB,
     InFramesOf,
+    OnlyKnownNames,
     OnlyThisComputer,
     OnlyThisSite,
     guarded_by,
@@ -107,6 +108,10 @@ def warning(serving: Serving, access: Access, workspace: Workspace) -> str:
     ]
     if not access.users:
         lines.append("NO PASSWORD IS ASKED. End the app and add --auth USER:PASSWORD to ask one.")
+    if not (access.users or serving.on_space):
+        lines.append(
+            "Until then it answers to this computer's addresses and own names, not to a proxy's."
+        )
     return "\n".join(line for line in lines if line)
 
 
@@ -146,11 +151,11 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         mcp_server=serving.mcp,
         # Else Gradio asks itself for the page, and ends where a busy machine takes 3 s to answer.
         _frontend=False,
-        app_kwargs={"lifespan": guarded_by(*_guards(serving, access))},
+        app_kwargs={"lifespan": guarded_by(*_guards(page, serving, access))},
     )
 
 
-def _guards(serving: Serving, access: Access) -> list[Middleware]:
+def _guards(page: gr.Blocks, serving: Serving, access: Access) -> list[Middleware]:
     """What is refused unseen.
 
     The Hub shows a Space in a frame, and the page in it asks its own address alone. So a Space with
@@ -159,11 +164,15 @@ def _guards(serving: Serving, access: Access) -> list[Middleware]:
     """
     if access.local:
         return [Middleware(InFramesOf), Middleware(OnlyThisComputer)]
-    if not serving.on_space:
-        return [Middleware(InFramesOf), Middleware(OnlyThisSite)]
-    if access.users:
+    if serving.on_space and access.users:
         return [Middleware(InFramesOf, HUB), Middleware(OnlyThisSite, framed=True)]
-    return []
+    if serving.on_space:
+        return []
+    guards = [Middleware(InFramesOf), Middleware(OnlyThisSite)]
+    if not access.users:
+        names = Middleware(OnlyKnownNames, serving.host, lambda: page.share_url)
+        guards.append(names)
+    return guards
 
 
 def _need_mcp() -> None:

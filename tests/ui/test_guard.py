@@ -1,8 +1,13 @@
 import asyncio
+import socket
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from typer.testing import CliRunner
 
 from autoseg import cli
@@ -11,6 +16,7 @@ from autoseg.ui.access import Access
 from autoseg.ui.guard import (
     MOST_WAITING,
     WRONG_PASSWORD_S,
+    OnlyKnownNames,
     is_loopback,
     parse_users,
     password_check,
@@ -152,6 +158,32 @@ def test_a_public_page_says_what_it_exposes(workspace, tmp_path):
     serving = Serving(host="0.0.0.0", auth=("anna:a long password",))
     text = warning(serving, serving.access(), workspace)
     assert "NO PASSWORD" not in text and "with a password" in text and "a long" not in text
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("a1.gradio.live", True), ("A1.gradio.live:443", True), ("photos.example:7860", True),
+        (f"{socket.getfqdn()}:7860", True), ("a2.gradio.live", False), ("evil.example", False),
+    ],
+)  # fmt: skip
+def test_the_share_link_and_names_of_this_computer_are_known(host, known):
+    """The link is made only after the server has started."""
+    links: list[str] = []
+
+    async def ask() -> tuple[int, int]:
+        app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("x"))])
+        guard = OnlyKnownNames(app, "Photos.example", lambda: links[0] if links else None)
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            before = await client.get("/", headers={"Host": host})
+            links.append("https://a1.gradio.live")
+            after = await client.get("/", headers={"Host": host})
+        return before.status_code, after.status_code
+
+    before, after = asyncio.run(ask())
+    assert after == (200 if known else 403)
+    assert before == (403 if "gradio" in host.lower() else after)
 
 
 def test_named_paths_stay_below_the_allowed_folders(tmp_path):

@@ -419,6 +419,11 @@ def test_other_web_sites_may_link_to_a_page_of_ones_own_and_no_more(own, asked, 
         assert client.request(method, address, files=files, headers=sent).status_code == status
 
 
+def fetching(site: str, mode: str, dest: str) -> dict[str, str]:
+    """What a browser says of a request: who asks, how, and what for."""
+    return {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+
+
 CROSS = {"Sec-Fetch-Site": "cross-site"}
 EVIL = {"Origin": "https://evil.example"}
 
@@ -429,13 +434,17 @@ EVIL = {"Origin": "https://evil.example"}
         ({}, 200),  # A program.
         ({"Origin": "{own}"}, 200),  # A browser on http.
         ({"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Origin": "http://photos.example", "Host": "photos.example:80"}, 200),
-        # Behind a proxy, or the share link, which passes the host on, or says it, or neither.
-        ({"Origin": "https://a1.gradio.live", "Host": "a1.gradio.live"}, 200),
+        ({"Origin": "http://10.0.0.4", "Host": "10.0.0.4:80"}, 200),
+        ({"Origin": "http://[fe80::1]:7860", "Host": "[fe80::1]:7860"}, 200),
+        # Behind a proxy that passes the host on, or says it, or neither.
+        ({"Origin": "https://photos:8443", "Host": "photos"}, 200),
         ({"Origin": "https://photos.example", "X-Forwarded-Host": "photos.example, b"}, 200),
         ({"Origin": "https://photos.example", "Sec-Fetch-Site": "same-origin"}, 200),
         (EVIL, 403),
         ({**EVIL, **CROSS}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),  # Another server of this computer.
+        ({"Origin": "http://10.0.0.4", "Host": "10.0.0.4:7860"}, 403),
+        ({"Origin": "http://10.0.0.4:1", "X-Forwarded-Host": "10.0.0.4:7860"}, 403),
         ({"Origin": "{own}", "Sec-Fetch-Site": "same-site"}, 403),  # Another port or sub-domain.
         ({**EVIL, "X-Forwarded-Host": "photos.example"}, 403),
         ({"Origin": "null"}, 403),
@@ -453,6 +462,53 @@ def test_another_site_cannot_use_the_session_of_who_visits_it(guarded, stranger,
             assert answer.status_code == status
 
 
+REBOUND = {"Host": "evil.example:7860", "Origin": "http://evil.example:7860"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "192.168.1.4:7860"}, 200),
+        ({"Host": "[fe80::1]:7860"}, 200),
+        ({"Host": "localhost:7860"}, 200),
+        ({"Host": "workstation:7860"}, 200),
+        ({"Host": "Workstation.local.:7860", "Origin": "http://workstation.local.:7860"}, 200),
+        ({"Host": "127.0.0.1", "X-Forwarded-Host": "photos.example"}, 200),  # A proxy.
+        (REBOUND, 403),
+        ({"Host": "evil.example"}, 403),
+        ({**REBOUND, **fetching("same-origin", "cors", "empty")}, 403),
+        ({**REBOUND, "X-Forwarded-Host": "127.0.0.1"}, 403),
+        ({"Host": "192.168.1.4.evil.example"}, 403),
+        ({"Host": "local.evil.example"}, 403),
+        ({"Host": "evillocal.example"}, 403),
+        ({"Host": "a1.gradio.live"}, 403),  # The link of somebody else.
+    ],
+)
+def test_no_site_points_its_name_at_a_page_that_asks_for_no_password(
+    stranger, guarded, headers, status
+):
+    """A site could read and send all by its visitor's browser, as its own name was asked for."""
+    with client_of(stranger) as client:
+        answer = client.get("/config", headers=headers)
+        assert answer.status_code == status
+        if status == 403:
+            assert "--auth" in answer.json()["detail"]
+    with client_of(guarded) as client:  # A cookie is of one name, so nobody is signed in there.
+        assert client.get("/config", headers=headers).status_code == 401
+
+
+def test_a_page_with_a_password_answers_to_every_name(guarded):
+    with client_of(guarded, PASSWORDS[0]) as client:
+        for host in ("photos.example", "photos.example:80", "a1.gradio.live"):
+            name, password = PASSWORDS[0].split(":")
+            answer = client.post(
+                "/login",
+                data={"username": name, "password": password},
+                headers={"Host": host, "Origin": f"http://{host.removesuffix(':80')}"},
+            )
+            assert answer.status_code == 200
+
+
 def test_another_site_cannot_read_the_page_nor_ask_what_it_may(guarded):
     with client_of(guarded, PASSWORDS[0]) as client:
         for headers in (EVIL, {**EVIL, **CROSS}):
@@ -465,11 +521,6 @@ def test_another_site_cannot_read_the_page_nor_ask_what_it_may(guarded):
         for host in ({}, {"Host": "photos.example"}):
             answer = client.options("/gradio_api/upload", headers={**asked, **host})
             assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
-
-
-def fetching(site: str, mode: str, dest: str) -> dict[str, str]:
-    """What a browser says of a request: who asks, how, and what for."""
-    return {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
 
 
 LINK = fetching("cross-site", "navigate", "document")
@@ -578,6 +629,7 @@ def test_another_site_cannot_sign_its_visitor_in(guarded):
 def test_a_public_page_says_at_its_start_what_it_exposes(place, stranger):
     log = (place.home / "app.log").read_text()
     assert "NO PASSWORD IS ASKED" in log and str(place.home) in log
+    assert "not to a proxy's" in log
 
 
 def test_the_owners_token_is_nowhere_in_the_page(stranger, own):
