@@ -112,10 +112,9 @@ def _layout(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserStat
 
 
 def _dataset_field(workspace: Workspace, name: str | None) -> dict[str, Any]:
-    """The Search tab's data sets, with that one chosen, or the first."""
-    names = [dataset.name for dataset in workspace.datasets()]
-    value = name if name in names else next(iter(names), None)
-    return dict(gr.update(choices=names, value=value))
+    """The Search tab's data sets, with that one chosen, or else the one last looked at."""
+    listed = data_tab.listed(workspace, name)["datasets"]
+    return dict(gr.update(choices=listed["choices"], value=listed["value"]))
 
 
 def _connect_opening(

@@ -1,8 +1,9 @@
 import gradio as gr
 import pytest
 from gradio.utils import get_function_description
+from workspace_helpers import make_photos
 
-from autoseg.ui import app
+from autoseg.ui import app, previews
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,13 @@ def test_nothing_of_the_endpoints_for_programs_is_seen_on_the_page(page):
         if block["type"] in ("json", "file") and block["props"].get("visible", True)
     ]
     assert not {"mapping", "found", "run", "runs", "classes", "mask"} & set(seen)
+
+
+def test_the_search_takes_the_data_set_last_looked_at_until_one_is_chosen(workspace, tmp_path):
+    """Opened at once it took the first by name, and a search ran on what nobody had looked at."""
+    for name in ("ants", "bees"):
+        workspace.add_dataset(make_photos(tmp_path / name))
+    previews.mark_seen(workspace.check_folder("bees"))
+    for given, chosen in ((None, "bees"), ("gone", "bees"), ("ants", "ants")):
+        field = app._dataset_field(workspace, given)
+        assert (field["value"], field["choices"]) == (chosen, ["ants", "bees"])
