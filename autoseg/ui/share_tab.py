@@ -104,7 +104,8 @@ class _Wiring:
 
     def placed(self, values: Values) -> Placed:
         """Values by component."""
-        return {self.parts[name]: value for name, value in values.items()}
+        # An empty answer is an error to Gradio, or of a single component its value.
+        return {self.parts[name]: value for name, value in values.items()} or dict(gr.skip())
 
     def some(self, *names: str) -> list[Any]:
         """Components by their names."""

@@ -48,6 +48,17 @@ def sign_in(page) -> None:
     page.wait_for_selector("#account >> text=Signed in as alice")
 
 
+def test_a_repository_that_was_named_outlives_a_sign_in_that_fails(app, page):
+    """The field read {} after it."""
+    open_share(page, app)
+    page.fill("#push-repo textarea, #push-repo input", "me/leaves")
+    page.fill("#token input", "hf_nobodyknowsit")
+    page.click("#sign-in")
+    page.wait_for_selector("#account >> text=Not possible")
+    page.wait_for_timeout(1000)
+    assert page.input_value("#push-repo textarea, #push-repo input") == "me/leaves"
+
+
 def test_a_model_is_pushed_pulled_and_tried(app, page, hub, tmp_path):
     open_share(page, app)
     sign_in(page)

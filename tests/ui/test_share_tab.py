@@ -116,6 +116,11 @@ def test_the_repositorys_name_is_suggested(alice, session):
     assert share_actions.suggested(session, "leaves-1") == {}
 
 
+def test_where_no_name_is_suggested_the_field_is_left_alone(workspace):
+    """After a sign-in that failed the repository read {}."""
+    assert share_tab._Wiring({}, workspace, Access()).placed({}) == gr.skip()
+
+
 def test_a_preview_uploads_nothing(workspace, run, alice, hub):
     values = share_actions.planned(workspace, alice, run.name, "alice/leaves", PushOptions())
     assert "model.safetensors" in values["plan"] and "private" in values["plan"]
