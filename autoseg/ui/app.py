@@ -164,10 +164,12 @@ def _connect_ways(workspace: Workspace, access: Access, parts: Tabs) -> None:
         return {**search.open_page(name), tabs: gr.Tabs(selected="search")}
 
     data.use.click(use_dataset, data.datasets, [search.dataset, tabs], **_QUIET)
+    predict.note(search.try_it.click)
     search.try_it.click(try_model, search.runs, [*predict.outputs, tabs], **_QUIET)
     search.share.click(share_run, search.runs, [*share.models, tabs], **_QUIET)
     predict.trained.then(show_run, predict.started, [*search.outputs, tabs], **_QUIET)
     if access.sharing:
+        predict.note(share.try_it.click)
         share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **_QUIET)
 
 

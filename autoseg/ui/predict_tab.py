@@ -110,7 +110,9 @@ class PredictTab:
     outputs: list[Any]
     open_page: Callable[[str | None], Placed]
     show_after: Callable[[Dependency], None]
-    """Shows what the browser saw last after an event, unless it was given something by then."""
+    """Shows what the browser saw last after an event, unless something was asked for by then."""
+    note: Callable[..., None]
+    """Notes in the browser that an event asks for something, at once."""
     trained: Dependency
     """The event that starts a training with corrections."""
     started: gr.State
@@ -139,6 +141,8 @@ def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]
     """
     desk = new_desk(workspace, access)
     parts = {**layout(access), "wish": gr.State(Wish()), **kept}
+    has_asked, found = gr.Checkbox(visible=False), gr.State()
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     outputs = [parts[name] for name in OPENING]
 
     def placed(values: Values) -> Placed:
@@ -149,24 +153,39 @@ def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]
     def open_page(name: str | None) -> Placed:
         return placed(opened(desk, name))
 
-    def on_reload(ids: object, shown: object, shown_now: str) -> Placed:
-        values = {} if shown_now else restored(desk, ids, shown)
+    def on_reload(ids: object, shown: object) -> Values:
+        values = restored(desk, ids, shown)
         if name := values.get("model"):
             values = {**about_model(desk, name), **values}
-        return placed(values)
+        return values
 
     def show_after(opening: Dependency) -> None:
-        opening.then(
-            on_reload, [parts["kept_ids"], parts["kept_shown"], parts["shown"]],
-            [*outputs, *(parts[name] for name in RESULT), parts["order"]],
-            queue=False, show_progress="hidden", api_visibility="private",
+        # By two steps, since Gradio sends along what the browser knows when a step begins: what
+        # is shown again never covers what somebody asked for while it was read.
+        read = opening.then(
+            on_reload, [parts["kept_ids"], parts["kept_shown"]], found, queue=False, **quiet
+        )
+        read.success(
+            lambda values, asked: placed({} if asked else values), [found, has_asked],
+            [*outputs, *(parts[name] for name in RESULT), parts["order"]], queue=False, **quiet,
         )  # fmt: skip
+
+    def note(*events: Callable[..., Dependency]) -> None:
+        for event in events:
+            event(None, None, has_asked, js="() => true", trigger_mode="multiple", **quiet)
+
+    note(
+        parts["image"].input, parts["several"].upload, parts["examples"].select,
+        parts["predict"].click, parts["model"].input,
+    )  # fmt: skip
 
     _connect_giving(desk, parts, placed)
     _connect_showing(desk, parts, placed)
     _connect_downloads(desk, parts, placed)
     trained = _connect_teaching(desk, parts, placed)
-    return PredictTab(parts["model"], outputs, open_page, show_after, trained, parts["started"])
+    return PredictTab(
+        parts["model"], outputs, open_page, show_after, note, trained, parts["started"]
+    )
 
 
 def _options(flip: bool, tile: int | str | None) -> Options:

@@ -207,6 +207,34 @@ def test_a_reload_and_a_restart_show_the_batch_again(tab, app, photos):
     tab.locator("#batch .thumbnail-item").nth(2).wait_for()
 
 
+@pytest.mark.parametrize("asked", ["example", "model"])
+def test_what_is_asked_for_while_a_reload_reads_is_not_covered(tab, app, asked):
+    """The results of before used to take the place of an answer that came while they were read."""
+    choose(tab, "#model", "photos-2")
+    tab.locator("#examples button").first.click()
+    former, held = wait_for_canvas(tab), []
+    tab.route(
+        "**/gradio_api/run/**",
+        lambda route: held.append(route) if former in route.request.post_data else route.fallback(),
+    )
+    opened(tab, app)
+    for _ in range(100):
+        if held:
+            break
+        tab.wait_for_timeout(100)
+    if asked == "example":
+        tab.locator("#examples button").first.click()
+        shown = wait_for_another(tab, former)
+    else:
+        choose(tab, "#model", "photos-1")
+    held.pop().continue_()
+    tab.wait_for_timeout(3000)
+    if asked == "example":
+        assert wait_for_canvas(tab) == shown
+    else:
+        assert "photos-1" in tab.locator("#model input").input_value()
+
+
 def test_a_reload_shows_no_other_user_s_images(app, browser):
     """The browsers of shared computers are signed in to by one after the other."""
     guarded = App(app.home, arguments=[f"--auth={name}:a-long-password" for name in ("anna", "bo")])
