@@ -14,6 +14,7 @@ from autoseg.errors import AutosegError, ConfigError
 from autoseg.hub.space_files import MODELS_VARIABLE
 from autoseg.ui import space_models, views
 from autoseg.ui.results import new_folder
+from autoseg.ui.server_log import keep_plain
 from autoseg.ui.space_models import Models, SpaceModel
 from autoseg.ui.space_results import (
     Result,
@@ -49,6 +50,7 @@ def main(kind: PageKind) -> None:
     Address and port are Gradio's: `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`, which the Hub
     sets, else this computer alone and the first free port from 7860 on.
     """
+    keep_plain()
     build(kind, space_models.models_of_environment()).launch(
         theme=theme(),
         css=CSS,

@@ -8,7 +8,8 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from app_process import App
+from app_process import ROOT, App
+from space_helpers import plain_environment, running_space
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -20,32 +21,49 @@ UPLOAD = (
 )
 
 
-def leave_midway(app: App, request: bytes, rest: bytes = b"\r\n") -> None:
+def leave_midway(url: str, request: bytes, rest: bytes = b"\r\n") -> None:
     """Begin a request and be gone."""
-    with socket.create_connection(("127.0.0.1", app.port), timeout=30) as client:
-        client.sendall(request + f" HTTP/1.1\r\nHost: 127.0.0.1:{app.port}\r\n".encode() + rest)
+    place = url.removeprefix("http://")
+    host, port = place.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(request + f" HTTP/1.1\r\nHost: {place}\r\n".encode() + rest)
         client.settimeout(1)
         with suppress(TimeoutError):
             client.recv(10)
+
+
+def visit_and_leave(url: str) -> None:
+    """Open the page, break uploads off, and ask on as the page of a former app."""
+    for _ in range(3):
+        urllib.request.urlopen(url, timeout=30).read()
+    leave_midway(url, b"POST /gradio_api/upload", UPLOAD)
+    leave_midway(url, b"POST /gradio_api/queue/join", UPLOAD[-3:])
+    leave_midway(url, b"GET /gradio_api/queue/data?session_hash=of-a-former-app")
+    leave_midway(url, b"GET /gradio_api/heartbeat/gone")
+    time.sleep(1)
 
 
 def test_the_terminal_shows_plain_lines_whatever_clients_do(tmp_path: Path):
     """Pages that were opened, uploads that broke off and old pages used to leave tracebacks."""
     app = App(tmp_path)
     app.start()
-    for _ in range(3):
-        urllib.request.urlopen(app.url, timeout=30).read()
-    leave_midway(app, b"POST /gradio_api/upload", UPLOAD)
-    leave_midway(app, b"POST /gradio_api/queue/join", UPLOAD[-3:])
-    leave_midway(app, b"GET /gradio_api/queue/data?session_hash=of-a-former-app")
-    leave_midway(app, b"GET /gradio_api/heartbeat/gone")
-    time.sleep(1)
+    visit_and_leave(app.url)
     assert app.process is not None
     app.process.send_signal(signal.SIGINT)
     app.process.wait(30)
     log = (tmp_path / "app.log").read_text()
     assert "Running on local URL" in log
     assert "Traceback" not in log and "Exception" not in log, log
+
+
+def test_so_does_the_log_of_a_space(tmp_path: Path):
+    environment = {**plain_environment(), "PYTHONPATH": str(ROOT)}
+    log = tmp_path / "space.log"
+    with running_space("predict", log, environment=environment) as url:
+        at_start = log.read_text()  # Gradio's own, where the package of the Hub is missing.
+        visit_and_leave(url)
+    text = log.read_text().removeprefix(at_start)
+    assert "Traceback" not in text and "Exception" not in text, text
 
 
 def kept(error: BaseException) -> bool:
