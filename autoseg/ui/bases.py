@@ -13,11 +13,11 @@ from gradio import JSON, Image, component_meta
 __all__ = ["HTML", "JSON", "Image"]
 
 
-def write_nothing(component_class: type, class_name: str, events: list[Any]) -> None:
+def _write_nothing(component_class: type, class_name: str, events: list[Any]) -> None:
     """Takes the place of what writes a stub."""
 
 
-component_meta.create_or_modify_pyi = write_nothing
+component_meta.create_or_modify_pyi = _write_nothing
 
 
 class HTML(gr.HTML):
