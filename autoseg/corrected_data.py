@@ -36,6 +36,15 @@ class Origin:
     """Sample of the data set that was corrected; None: a new image."""
     correction: str | None
     """The correction its mask is of; None: the mask is the data set's own."""
+    added_at: float | None = None
+    """When that correction was made, in Unix seconds: an image may be corrected again."""
+
+    @staticmethod
+    def of(original: str | None, correction: Correction | None) -> "Origin":
+        """That of a pair with the mask of a correction, or with the data set's own."""
+        if correction is None:
+            return Origin(original, None)
+        return Origin(original, correction.name, correction.added_at)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Manifest:
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
     format_version: int = FORMAT_VERSION
+
+    def lacking(self, corrections: Sequence[Correction]) -> tuple[Correction, ...]:
+        """Those that did not go in, or were made anew since."""
+        went_in = {(origin.correction, origin.added_at) for origin in self.samples.values()}
+        return tuple(c for c in corrections if (c.name, c.added_at) not in went_in)
 
 
 @dataclass(frozen=True)
@@ -255,14 +269,14 @@ def _plan(
                 stem=_free(name, train if correction else split, taken),
                 image_path=sample.image_path,
                 sample=None if correction else sample,
-                origin=Origin(sample.name, correction.name if correction else None),
+                origin=Origin.of(sample.name, correction),
                 correction=correction,
             )
         )
     for correction in corrections:
         if correction.original not in known and correction.name not in placed:
             stem = _free(correction.name, train, taken)
-            origin = Origin(None, correction.name)
+            origin = Origin.of(None, correction)
             image = correction.image_path
             pairs.append(_Pair(train, stem, image, None, origin, correction))
     return pairs, tuple(_notes(corrections, moved, alike))

@@ -72,6 +72,17 @@ class Workspace(StoredRuns):
             pair = replace(new, original=sample.name, image_path=sample.image_path)
         return self.corrections(base.name).add(pair)
 
+    def waiting_corrections(self, run: RunFolder) -> tuple[Correction, ...]:
+        """Corrections of a run's data set that its model has not learnt.
+
+        Raises:
+            DatasetError: The data set is gone.
+        """
+        kept = self.corrections(self.dataset_of(run).name).all()
+        source = self.source_of(run)
+        manifest = read_manifest(source) if source else None
+        return manifest.lacking(kept) if manifest else kept
+
     def with_corrections(
         self,
         dataset_name: str,
@@ -239,7 +250,7 @@ class Workspace(StoredRuns):
         Raises:
             DatasetError: The data set is gone.
         """
-        return outlook(run, len(self.corrections(self.dataset_of(run).name)))
+        return outlook(run, len(self.waiting_corrections(run)))
 
     def stop_search(self, run: RunFolder) -> None:
         """Ask a search to finish now with the best so far.

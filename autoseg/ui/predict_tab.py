@@ -357,14 +357,14 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
     """Corrections in, a training with them out; the event that starts it."""
     outputs = [parts[name] for name in ("message", "started", "canvas", *TEACHING)]
 
-    def on_corrected(event: gr.EventData) -> Placed:
-        return placed(teach.corrected(desk, event._data or {}))
+    def on_corrected(model: str | None, event: gr.EventData) -> Placed:
+        return placed(teach.corrected(desk, model, event._data or {}))
 
     def on_picked(dataset: str, event: gr.SelectData) -> Placed:
         return placed(teach.picked(desk, dataset, event.index))
 
-    def on_remove(dataset: str, name: str) -> Placed:
-        return placed(teach.taken_back(desk, dataset, name))
+    def on_remove(model: str | None, dataset: str, name: str) -> Placed:
+        return placed(teach.taken_back(desk, model, dataset, name))
 
     def on_other_model(name: str | None) -> Placed:
         return placed(teach.proposed(desk, name))
@@ -378,9 +378,11 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
 
     private: dict[str, Any] = {"api_visibility": "private"}
     quiet = {"show_progress": "hidden", **private}
-    parts["canvas"].corrected(on_corrected, None, outputs, **quiet)
+    parts["canvas"].corrected(on_corrected, parts["model"], outputs, **quiet)
     parts["corrections"].select(on_picked, parts["corrected_in"], outputs, queue=False, **quiet)
-    parts["remove"].click(on_remove, [parts["corrected_in"], parts["correction"]], outputs, **quiet)
+    parts["remove"].click(
+        on_remove, [parts["model"], parts["corrected_in"], parts["correction"]], outputs, **quiet
+    )
     parts["model"].change(  # Not when the tab is opened again: what was typed stays.
         on_other_model, parts["model"], [parts["budget"], parts["outlook"]], queue=False,
         trigger_mode="always_last", **quiet,

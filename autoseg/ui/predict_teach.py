@@ -12,6 +12,7 @@ from autoseg.corrections import Correction, NewCorrection
 from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BudgetError, DatasetError, PredictionError, RunError
 from autoseg.outlook import USUAL_S, Outlook
+from autoseg.search.run_folder import RunFolder
 from autoseg.ui import views
 from autoseg.ui.mask_canvas import answer_to
 from autoseg.ui.predict_actions import Desk, Values, problem
@@ -21,11 +22,12 @@ from autoseg.ui.served import uploaded_path
 from autoseg.ui.texts import tr
 
 
-def corrected(desk: Desk, said: dict[str, Any]) -> Values:
+def corrected(desk: Desk, name: str | None, said: dict[str, Any]) -> Values:
     """Keep a mask that was drawn on the canvas.
 
     Args:
         desk: What to work with.
+        name: The model that is chosen.
         said: What the page sent: `id` of the result, `mask` as an uploaded file, and `key`.
     """
     try:
@@ -45,17 +47,22 @@ def corrected(desk: Desk, said: dict[str, Any]) -> Values:
     return {
         "message": gr.update(value=views.note(text), visible=True),
         "canvas": answer_to(said),
-        **listed(desk, info.dataset),
+        **listed(desk, info.dataset, _run_of(desk, name)),
     }
 
 
 def shown_corrections(desk: Desk, name: str | None) -> Values:
     """The corrections that the model of that name can learn from; hidden where it can from none."""
+    run = _run_of(desk, name)
+    return listed(desk, dataset_of(desk.workspace, run), run)
+
+
+def _run_of(desk: Desk, name: str | None) -> RunFolder | None:
+    """The run whose model has that name; None where there is none."""
     try:
-        run = find_model(desk.workspace, desk.access, name).run if _is_run(name) else None
+        return find_model(desk.workspace, desk.access, name).run if _is_run(name) else None
     except AutosegError:
-        run = None
-    return listed(desk, dataset_of(desk.workspace, run))
+        return None
 
 
 def proposed(desk: Desk, name: str | None) -> Values:
@@ -68,8 +75,8 @@ def proposed(desk: Desk, name: str | None) -> Values:
 
 def _outlook(desk: Desk, name: str | None) -> Outlook | None:
     """What training the named model on will cost; None where it is not known."""
+    run = _run_of(desk, name)
     try:
-        run = find_model(desk.workspace, desk.access, name).run if _is_run(name) else None
         if run is None or not dataset_of(desk.workspace, run):
             return None  # Nothing here can teach it.
         return desk.workspace.training_outlook(run)
@@ -105,19 +112,27 @@ def _is_run(name: str | None) -> bool:
     return bool(name) and "/" not in str(name)
 
 
-def listed(desk: Desk, dataset: str) -> Values:
-    """The corrections of a data set."""
+def listed(desk: Desk, dataset: str, run: RunFolder | None) -> Values:
+    """The corrections of a data set.
+
+    Args:
+        desk: What to work with.
+        dataset: Its name; "": none.
+        run: The run whose model is to learn them; None: of none here.
+    """
     if not dataset:
         return {"teach_box": gr.update(visible=False), "corrected_in": ""}
     try:
         corrections = desk.workspace.corrections(dataset)
         kept, classes = corrections.all(), corrections.classes()
+        of_run = run is not None and dataset_of(desk.workspace, run) == dataset
+        waiting = desk.workspace.waiting_corrections(run) if run and of_run else kept
     except AutosegError as error:
         return {"teach_box": gr.update(visible=True), "corrections_text": views.error(error)}
     images = [(str(_thumbnail(desk, each, classes)), each.name) for each in kept if classes]
     return {
         "teach_box": gr.update(visible=True),
-        "corrections_text": _summary(len(kept), dataset),
+        "corrections_text": _summary(len(waiting), len(kept), dataset),
         "corrections": gr.update(value=images, visible=bool(images), selected_index=None),
         "corrected_in": dataset,
         "correction": "",
@@ -126,17 +141,24 @@ def listed(desk: Desk, dataset: str) -> Values:
     }
 
 
-def _summary(count: int, dataset: str) -> str:
+def _summary(waiting: int, count: int, dataset: str) -> str:
+    """How many of a data set's corrections the model has still to learn."""
     if not count:
         return views.empty(
             tr("No corrections of {dataset} yet", dataset=dataset),
             tr("Switch the canvas to Correct, mend the mask, and add it to the data set."),
         )
-    if count == 1:
-        return views.note(tr("1 corrected mask of {dataset} waits to be learnt.", dataset=dataset))
-    return views.note(
-        tr("{count} corrected masks of {dataset} wait to be learnt.", count=count, dataset=dataset)
+    learnt = tr("Learnt by this model already: {count}.", count=count - waiting)
+    if not waiting:
+        text = tr("No corrected mask of {dataset} waits to be learnt.", dataset=dataset)
+        advice = tr("Correct more of them first, or train longer on the same ones.")
+        return views.note(f"{text} {learnt} {advice}")
+    text = tr(
+        "{count} corrected masks of {dataset} wait to be learnt.", count=waiting, dataset=dataset
     )
+    if waiting == 1:
+        text = tr("1 corrected mask of {dataset} waits to be learnt.", dataset=dataset)
+    return views.note(f"{text} {learnt}" if waiting < count else text)
 
 
 def _thumbnail(desk: Desk, correction: Correction, classes: ClassInfo) -> Path:
@@ -159,15 +181,22 @@ def picked(desk: Desk, dataset: str, index: object) -> Values:
     return {"correction": kept[index].name, "remove": gr.update(interactive=True)}
 
 
-def taken_back(desk: Desk, dataset: str, name: str) -> Values:
-    """Forget one correction."""
+def taken_back(desk: Desk, model: str | None, dataset: str, name: str) -> Values:
+    """Forget one correction.
+
+    Args:
+        desk: What to work with.
+        model: The model that is chosen.
+        dataset: Name of the data set.
+        name: The correction.
+    """
     try:
         if not name:
             raise DatasetError("No correction is chosen: click one first.")
         desk.workspace.corrections(dataset).remove(name)
     except AutosegError as error:
         return problem(error)
-    return listed(desk, dataset)
+    return listed(desk, dataset, _run_of(desk, model))
 
 
 def continued(

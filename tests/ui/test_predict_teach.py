@@ -52,7 +52,7 @@ def drawn(shape: tuple[int, int] = (48, 64)) -> np.ndarray:
 
 def test_a_corrected_example_is_kept_for_its_pair(desk, run, uploads):
     result_id = predict_example(desk)
-    values = teach.corrected(desk, sent(uploads, drawn(), result_id))
+    values = teach.corrected(desk, "photos-1", sent(uploads, drawn(), result_id))
     name = desk.results.get(result_id).info.name
     (kept,) = desk.workspace.corrections("photos").all()
     assert kept.original == name
@@ -67,7 +67,7 @@ def test_a_corrected_upload_is_a_new_image(desk, run, uploads, tmp_path):
     Image.new("RGB", (64, 48), (120, 90, 30)).save(tmp_path / "new.png")
     given = [actions.uploaded(str(tmp_path / "new.png"))]
     result_id = actions.predicted(desk, "photos-1", given, Options())["shown"]
-    teach.corrected(desk, sent(uploads, drawn(), result_id))
+    teach.corrected(desk, "photos-1", sent(uploads, drawn(), result_id))
     (kept,) = desk.workspace.corrections("photos").all()
     assert (kept.name, kept.original) == ("new", None)
     assert kept.image_path.read_bytes() == (tmp_path / "new.png").read_bytes()
@@ -85,7 +85,7 @@ def test_a_turned_photo_of_the_data_set_is_told_when_it_is_uploaded(
     finished_run(desk.workspace, "photos-1", photos)
     copy = shutil.copy(source, tmp_path / "holiday.jpg")
     values = actions.predicted(desk, "photos-1", [actions.uploaded(str(copy))], Options())
-    teach.corrected(desk, sent(uploads, drawn(), values["shown"]))
+    teach.corrected(desk, "photos-1", sent(uploads, drawn(), values["shown"]))
     (kept,) = desk.workspace.corrections("photos").all()
     assert kept.original == "scene_000"
     assert kept.image_path.read_bytes() == source.read_bytes()
@@ -94,14 +94,14 @@ def test_a_turned_photo_of_the_data_set_is_told_when_it_is_uploaded(
 def test_a_mask_can_be_added_after_the_app_was_started_again(workspace, run, uploads):
     result_id = predict_example(predict_tab.new_desk(workspace, Access(local=True)))
     again = predict_tab.new_desk(workspace, Access(local=True))
-    values = teach.corrected(again, sent(uploads, drawn(), result_id))
+    values = teach.corrected(again, "photos-1", sent(uploads, drawn(), result_id))
     assert values["canvas"]["answer"]["problem"] == ""
     assert len(workspace.corrections("photos")) == 1
 
 
 @pytest.mark.parametrize("mask", [drawn((5, 5)), np.full((48, 64), 77, np.uint8)])
 def test_a_mask_that_does_not_fit_is_refused(desk, run, uploads, mask):
-    values = teach.corrected(desk, sent(uploads, mask, predict_example(desk)))
+    values = teach.corrected(desk, "photos-1", sent(uploads, mask, predict_example(desk)))
     assert "Not possible" in values["message"]["value"]
     assert values["canvas"]["answer"]["key"] == "k1" and values["canvas"]["answer"]["problem"]
     assert desk.workspace.corrections("photos").all() == ()
@@ -111,21 +111,57 @@ def test_only_what_was_uploaded_is_taken_for_a_mask(desk, run, uploads, tmp_path
     result_id = predict_example(desk)
     outside = sent(tmp_path, drawn(), result_id)
     for mask in (outside["mask"], outside["mask"]["path"], {"path": 7}, None):
-        values = teach.corrected(desk, {"id": result_id, "mask": mask})
+        values = teach.corrected(desk, "photos-1", {"id": result_id, "mask": mask})
         assert "did not arrive" in values["message"]["value"]
     (uploads / "link.png").symlink_to(tmp_path / "mask.png")
     linked = {"id": result_id, "mask": {"path": str(uploads / "link.png")}}
-    assert "did not arrive" in teach.corrected(desk, linked)["message"]["value"]
+    assert "did not arrive" in teach.corrected(desk, "photos-1", linked)["message"]["value"]
 
 
 def test_a_correction_can_be_taken_back(desk, run, uploads):
-    teach.corrected(desk, sent(uploads, drawn(), predict_example(desk)))
+    teach.corrected(desk, "photos-1", sent(uploads, drawn(), predict_example(desk)))
     chosen = teach.picked(desk, "photos", 0)["correction"]
-    values = teach.taken_back(desk, "photos", chosen)
+    values = teach.taken_back(desk, "photos-1", "photos", chosen)
     assert "No corrections" in values["corrections_text"]
     assert not values["train"]["interactive"]
     assert teach.picked(desk, "photos", 0) == {}
-    assert "No correction is chosen" in teach.taken_back(desk, "photos", "")["message"]["value"]
+    assert (
+        "No correction is chosen"
+        in teach.taken_back(desk, "photos-1", "photos", "")["message"]["value"]
+    )
+
+
+def test_what_a_model_has_learnt_waits_for_another_one_only(desk, run, uploads, tmp_path):
+    """After the training its masks still waited, and a second training was offered for them."""
+    teach.corrected(desk, "photos-1", sent(uploads, drawn(), predict_example(desk)))
+    made = desk.workspace.with_corrections("photos", run)
+    finished_run(desk.workspace, "photos-corrected-1", made.source, start_from=run.model)
+    for name, text in (
+        ("photos-1", "1 corrected mask of photos waits to be learnt.</div>"),
+        ("photos-corrected-1", "No corrected mask of photos waits to be learnt. Learnt by this"),
+    ):
+        values = teach.shown_corrections(desk, name)
+        assert text in values["corrections_text"], name
+        assert values["train"]["interactive"] and len(values["corrections"]["value"]) == 1
+    Image.new("RGB", (64, 48), (120, 90, 30)).save(tmp_path / "new.png")
+    given = [actions.uploaded(str(tmp_path / "new.png"))]
+    shown = actions.predicted(desk, "photos-corrected-1", given, Options())["shown"]
+    values = teach.corrected(desk, "photos-corrected-1", sent(uploads, drawn(), shown))
+    said = "1 corrected mask of photos waits to be learnt. Learnt by this model already: 1."
+    assert said in values["corrections_text"]
+    values = teach.taken_back(desk, "photos-corrected-1", "photos", "new")
+    assert "No corrected mask of photos waits" in values["corrections_text"]
+
+
+def test_a_mask_that_was_corrected_again_waits_to_be_learnt(desk, run, uploads):
+    teach.corrected(desk, "photos-1", sent(uploads, drawn(), predict_example(desk)))
+    made = desk.workspace.with_corrections("photos", run)
+    finished_run(desk.workspace, "photos-corrected-1", made.source, start_from=run.model)
+    values = teach.corrected(
+        desk, "photos-corrected-1", sent(uploads, drawn()[::-1], predict_example(desk))
+    )
+    assert len(desk.workspace.corrections("photos")) == 1
+    assert "1 corrected mask of photos waits to be learnt.</div>" in values["corrections_text"]
 
 
 def test_a_model_without_a_data_set_here_learns_nothing(desk, run, tmp_path):
