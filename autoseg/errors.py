@@ -14,6 +14,7 @@ AutosegError
 │   ├── StoppedEarlyError       stopped before there was anything to keep
 │   └── PausedError             left at once because somebody asked; it goes on later
 ├── BundleError             a model's folder
+├── DiskFullError           a disk of this computer that takes no more
 ├── LicenceError            what a licence of weights or data forbids
 ├── HubError                what the Hub refuses or cannot do
 │   ├── HubAccessError          no token, a wrong one, or one without the right
@@ -104,6 +105,10 @@ class PausedError(RunError):
 
 class BundleError(AutosegError):
     """A model's folder that cannot be loaded or written."""
+
+
+class DiskFullError(AutosegError):
+    """A disk of this computer that takes no more, with the folder that lies on it."""
 
 
 class LicenceError(AutosegError):

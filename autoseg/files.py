@@ -1,5 +1,6 @@
 """Files that are either whole or not there: written aside, flushed, renamed."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,13 +13,46 @@ from typing import Any
 
 from filelock import FileLock
 
+from autoseg.errors import DiskFullError
+
 _LEFT_AFTER_S = 3600.0
 """A folder that is not whole after that long, in seconds, was left by a writer that was killed."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def autoseg_home() -> Path:
     """Folder of data sets, runs and caches: `AUTOSEG_HOME`, else `~/.autoseg`."""
     return Path(os.environ.get("AUTOSEG_HOME") or "~/.autoseg").expanduser().absolute()
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is a full disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def telling_full_disk(folder: Path) -> Iterator[None]:
+    """Tell a disk that is full inside this block in words for the user.
+
+    Args:
+        folder: What lies on that disk, in the user's words for it.
+
+    Raises:
+        DiskFullError: It takes no more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise DiskFullError(
+            f"The disk of {folder} is full. Free some space and try again."
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """One run from data set to bundle: who may search, what is resumed, how it ends."""
 
-import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from autoseg.config import SearchConfig, to_dict
 from autoseg.errors import AutosegError, PausedError, RunError, StoppedEarlyError
-from autoseg.files import autoseg_home, sweep_parts
+from autoseg.files import autoseg_home, is_disk_full, sweep_parts
 from autoseg.finishing import FORMER_KEPT
 from autoseg.search.budget import Clock
 from autoseg.search.devices import turn_on
@@ -20,8 +19,6 @@ from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
 from autoseg.stages import Stages, StopRequest
 from autoseg.training.hardware import choose_device
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def run_search(
                 report = Stages(source, config, run, clock, journal, stop).work()
             return SearchResult(run, report)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not is_disk_full(error):
             raise
         raise RunError(_disk_full(run)) from error
 
@@ -149,7 +146,7 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
         journal.close("interrupted", "The search did not go on.", str(error))
         raise
     except AutosegError as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             journal.close("interrupted", "The disk is full.", str(error))
         else:
             journal.close("failed", "The search failed.", str(error))
@@ -158,7 +155,7 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
         journal.close("interrupted", "The search was interrupted; the same command goes on.")
         raise
     except BaseException as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             journal.close("interrupted", "The disk is full.", _disk_full(run))
         else:
             journal.close("failed", "The search failed.", f"{type(error).__name__}: {error}")
@@ -169,19 +166,10 @@ def _ending(run: RunFolder, journal: Journal) -> Iterator[None]:
     journal.drop_weights()
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is a full disk."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            return True
-        error = error.__cause__
-    return False
-
-
 def _disk_full(run: RunFolder) -> str:
     return (
-        f"The disk of {run.path} is full. Free some space and give the same command: the search "
-        f"goes on where it stood."
+        f"The disk of {run.path} is full. Free some space, then let the search go on (in a "
+        f"terminal: by the same command): it does so where it stood."
     )
 
 

@@ -4,6 +4,8 @@ import itertools
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from autoseg.data.packed import is_packed, locate, unpack
 from autoseg.data.parquet import find_shards
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import DatasetError
-from autoseg.files import autoseg_home, restore_folder, write_json
+from autoseg.files import autoseg_home, restore_folder, telling_full_disk, write_json
 from autoseg.hub.origins import is_hub_dataset, origin_of
 from autoseg.sources import local_source
 from autoseg.text import clean_name
@@ -90,6 +92,7 @@ class StoredDatasets:
 
         Raises:
             DatasetError: Neither a zip nor a folder, or nothing usable in it.
+            DiskFullError: There is no room for it.
         """
         source = source.expanduser().resolve()
         place = locate(source)
@@ -98,14 +101,11 @@ class StoredDatasets:
         if place.is_dir() and not is_packed(source):
             return self._refer(place, name or place.stem)
         name = self._free_dataset_name(clean_name(name or place.stem))
-        aside = self._aside()
-        try:
+        with self._aside() as aside:
             unpacked = unpack(source, aside / "files")
             _refuse_unpaired(unpacked, place.name)
             write_json(unpacked / _ORIGIN, {"format_version": 1, **_origin(source)})
             return self._move_in(unpacked, name)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def add_hub_dataset(
         self,
@@ -164,7 +164,8 @@ class StoredDatasets:
         find_samples(folder)
         name = self._free_dataset_name(clean_name(name))
         reference = {"format_version": 1, "source": str(folder)}
-        write_json(self._datasets / f"{name}.json", reference)
+        with telling_full_disk(self.folder):
+            write_json(self._datasets / f"{name}.json", reference)
         return StoredDataset(name, folder, owned=False)
 
     def add_sample(self) -> StoredDataset:
@@ -172,11 +173,8 @@ class StoredDatasets:
         for dataset in self.datasets():
             if dataset.name == SAMPLE_NAME:
                 return dataset
-        aside = self._aside()
-        try:
+        with self._aside() as aside:
             return self._move_in(make_sample_dataset(aside / SAMPLE_NAME), SAMPLE_NAME)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def count_corrections(self, name: str) -> int:
         """How many corrected masks go with a data set when it is deleted.
@@ -226,7 +224,8 @@ class StoredDatasets:
         if not is_own:
             place = dataset.source.name if dataset.owned else str(dataset.source)
             reference = {"format_version": 1, "source": place, "owned": dataset.owned}
-            write_json(self._datasets / f"{wanted}.json", reference)
+            with telling_full_disk(self.folder):
+                write_json(self._datasets / f"{wanted}.json", reference)
         (self._datasets / f"{name}.json").unlink(missing_ok=True)
         restore_folder(self.check_folder(name))
         for kept in (self.folder / "checks", self.folder / "corrections"):
@@ -245,11 +244,20 @@ class StoredDatasets:
         names = itertools.chain([name], (f"{name}-{k}" for k in itertools.count(2)))
         return next(name for name in names if name not in taken)
 
-    def _aside(self) -> Path:
-        """A new folder of the same file system, for what is not whole yet."""
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        """A new folder of the same file system, for what is not whole yet; gone at the end.
+
+        Raises:
+            DiskFullError: The disk takes no more.
+        """
         aside = self.folder / f".incoming-{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        return aside
+        try:
+            with telling_full_disk(self.folder):
+                aside.mkdir(parents=True)
+                yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     def _move_in(self, folder: Path, name: str) -> StoredDataset:
         self._datasets.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 """Where data sets, corrections, runs and pulled models live on disk."""
 
+import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from autoseg.corrections import Correction, Corrections, NewCorrection, same_ima
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
+from autoseg.files import telling_full_disk
 from autoseg.outlook import Outlook, outlook
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
@@ -70,7 +73,8 @@ class Workspace(StoredRuns):
             pair = replace(new, original=None)
         else:
             pair = replace(new, original=sample.name, image_path=sample.image_path)
-        return self.corrections(base.name).add(pair)
+        with telling_full_disk(self.folder):
+            return self.corrections(base.name).add(pair)
 
     def waiting_corrections(self, run: RunFolder) -> tuple[Correction, ...]:
         """Corrections of a run's data set that its model has not learnt.
@@ -111,8 +115,10 @@ class Workspace(StoredRuns):
             mapping=mapping_in(splits_of) if splits_of else manifest.mapping if manifest else {},
         )
         aside = corrections.folder / ".build"
-        corrections.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(corrections.folder / ".build.lock"):  # Two tabs may ask at once.
+        with ExitStack() as held:
+            held.enter_context(telling_full_disk(self.folder))
+            corrections.folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(corrections.folder / ".build.lock"))  # Two tabs may ask.
             former = self._corrected_from(base)
             built = build_corrected(source, aside, [d.source for d in former], on_progress)
             if built != aside:
@@ -192,13 +198,20 @@ class Workspace(StoredRuns):
         Raises:
             RunLockedError: The run is being searched already.
             RunError: The run is finished.
+            DiskFullError: There is no room for the run's records.
         """
         run = self.run(name) if name else self._new_run(source)
-        with run.locked():
-            run.clear_requests()
-            run.note_request(config, source)
-            run.write_state(starting(run, config))
-        spawn(source, config, run, home=self.folder)
+        try:
+            with telling_full_disk(self.folder):
+                with run.locked():
+                    run.clear_requests()
+                    run.note_request(config, source)
+                    run.write_state(starting(run, config))
+                spawn(source, config, run, home=self.folder)
+        except BaseException:
+            if name is None:  # Nothing half-made is left to take up the name.
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
         return run
 
     def continue_training(
@@ -259,7 +272,8 @@ class Workspace(StoredRuns):
             RunError: No search is at work on the run.
         """
         self._want_live(run, "stop")
-        run.request_stop()
+        with telling_full_disk(self.folder):
+            run.request_stop()
 
     def pause_search(self, run: RunFolder) -> None:
         """Ask a search to leave at once and keep everything; `start_search` with its name goes on.
@@ -268,7 +282,8 @@ class Workspace(StoredRuns):
             RunError: No search is at work on the run.
         """
         self._want_live(run, "pause")
-        run.request_pause()
+        with telling_full_disk(self.folder):
+            run.request_pause()
 
     def _want_live(self, run: RunFolder, what: str) -> None:
         state = run.state()

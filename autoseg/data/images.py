@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -174,7 +174,7 @@ def turn_mask(mask: RawMask, orientation: int) -> RawMask:
 
 def write_png(array: np.ndarray, path: Path) -> None:
     """Write (H, W) or (H, W, 3) uint8 as PNG."""
-    Image.fromarray(array).save(path, format="PNG")
+    _save(Image.fromarray(array), path, format="PNG")
 
 
 def write_index_png(mask: np.ndarray, palette: Sequence[Color], path: Path) -> None:
@@ -183,12 +183,19 @@ def write_index_png(mask: np.ndarray, palette: Sequence[Color], path: Path) -> N
     colors = [channel for color in palette for channel in color]
     # With a shorter palette Pillow writes fewer than 8 bits, and 255 becomes 15.
     image.putpalette([*colors, *[255] * (768 - len(colors))])
-    image.save(path, format="PNG", compress_level=1)
+    _save(image, path, format="PNG", compress_level=1)
 
 
 def write_jpeg(array: np.ndarray, path: Path, quality: int = 90) -> None:
     """Write (H, W, 3) uint8 as JPEG."""
-    Image.fromarray(array).save(path, format="JPEG", quality=quality)
+    _save(Image.fromarray(array), path, format="JPEG", quality=quality)
+
+
+def _save(image: Image.Image, path: Path, **options: Any) -> None:
+    """Encode and write; to a file, Pillow reports a full disk without its error code."""
+    content = io.BytesIO()
+    image.save(content, **options)
+    path.write_bytes(content.getvalue())
 
 
 def thumbnail(image: np.ndarray, height: int, width: int) -> np.ndarray:

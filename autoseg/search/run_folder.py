@@ -1,7 +1,6 @@
 """A run on disk: the only thing that search and app share."""
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from autoseg.config import FORMAT_VERSION, Recipe, SearchConfig, from_dict, read_json, to_dict
 from autoseg.errors import ConfigError, RunError, RunLockedError, RunVersionError, UnknownFieldError
-from autoseg.files import write_json
+from autoseg.files import is_disk_full, write_json
 
 Status = Literal["queued", "running", "paused", "interrupted", "done", "failed"]
 Phase = Literal[
@@ -262,7 +261,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise
             raise RunError(
                 f"The run's folder {self.path} cannot be made: {error.strerror}. Choose another "

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,15 @@ def known_speeds(home: Path, device: torch.device) -> dict[str, Speed]:
 
 
 def remember_speeds(home: Path, device: torch.device, speeds: Mapping[str, Speed]) -> None:
-    """Keep speeds in `speed.json`, those of other encoders and devices as they are."""
+    """Keep speeds in `speed.json`, those of other encoders and devices as they are.
+
+    Where that cannot be written, on a full disk say, they are measured again when asked for.
+    """
     stored = _read(home)
     table = stored.get(_key(device), {})
     table.update({name: asdict(speed) for name, speed in speeds.items()})
-    write_json(home / "speed.json", {**stored, _key(device): table})
+    with suppress(OSError):
+        write_json(home / "speed.json", {**stored, _key(device): table})
 
 
 def remember_costs(

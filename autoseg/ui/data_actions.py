@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from autoseg.errors import AutosegError, DatasetError
+from autoseg.files import telling_full_disk
 from autoseg.hub.connection import connect
 from autoseg.search.run_folder import RunFolder
 from autoseg.sources import check as check_source
@@ -199,15 +200,28 @@ def _check(
     except AutosegError as error:  # Removed in another window.
         return {**listed(workspace), **_refused(error)}
     try:
+        with telling_full_disk(workspace.folder):
+            _look(source, folder, mapping, colors, on_progress)
+    except AutosegError as error:
+        return _refused(error)
+    return shown(workspace, name)
+
+
+def _look(
+    source: Path,
+    folder: Path,
+    mapping: previews.Mapping,
+    colors: previews.Colors,
+    on_progress: OnProgress | None,
+) -> None:
+    """Check a data set and keep what was found, or why it cannot be used."""
+    try:
         dataset = check_source(
             source, mapping=dict(mapping) or None, colors=dict(colors), on_progress=on_progress
         )
         previews.save_check(dataset, folder, mapping, colors)
     except DatasetError as error:
         previews.save_problem(error, source, folder, mapping, colors)
-    except AutosegError as error:
-        return _refused(error)
-    return shown(workspace, name)
 
 
 def _refused(error: AutosegError) -> Values:
@@ -229,13 +243,14 @@ def applied(
         folder = workspace.check_folder(name)
         before = previews.load_check(folder) or previews.Check()
         mapping, colors = data_view.answer(rows, before)
-        if before.classes is not None and mapping == before.mapping:
-            previews.recolor(folder, before, colors)
-        else:
-            dataset = check_source(
-                source, mapping=dict(mapping), colors=dict(colors), on_progress=on_progress
-            )
-            previews.save_check(dataset, folder, mapping, colors)
+        with telling_full_disk(workspace.folder):
+            if before.classes is not None and mapping == before.mapping:
+                previews.recolor(folder, before, colors)
+            else:
+                dataset = check_source(
+                    source, mapping=dict(mapping), colors=dict(colors), on_progress=on_progress
+                )
+                previews.save_check(dataset, folder, mapping, colors)
     except AutosegError as error:
         return _refused(error)
     return shown(workspace, name)

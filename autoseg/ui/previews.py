@@ -1,6 +1,7 @@
 """What the page keeps of a checked data set, so that a reload shows it again at once."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -144,7 +145,7 @@ def seen_at(folder: Path) -> float:
 
 def mark_seen(folder: Path) -> None:
     """Note that a data set was chosen, checked or not, so that a reload shows it again."""
-    with folder_lock(folder):
+    with suppress(OSError), folder_lock(folder):  # A full disk must not keep it from being shown.
         write_text(folder / _SEEN, "")
 
 
