@@ -1,6 +1,7 @@
 """What the Predict tab does: predict, show, compare, sort; functions of plain values."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,9 @@ MOST_IMAGES = 200
 
 MOST_PROBLEMS = 5
 """Problems of a batch that are told one by one."""
+
+TELL_EVERY_S = 3.0
+"""Seconds: each answer of a batch takes the progress off the page for a fifth of one."""
 
 NOTHING, TRUTH = "nothing", "truth"
 """Choices to compare with; those of models begin with `_MODEL`."""
@@ -185,7 +189,7 @@ def predicted(
 
 def predicted_batch(
     desk: Desk, name: str | None, given: Sequence[Given], options: Options, compare: str | None,
-    order: str | None, on_progress: Callable[[int, int], None],
+    order: str | None, on_progress: Callable[[int, int], None], tell_every_s: float = TELL_EVERY_S,
 ) -> Iterator[Values]:  # fmt: skip
     """Predict several images; the first is shown as soon as it is there.
 
@@ -197,6 +201,8 @@ def predicted_batch(
         compare: What to compare with.
         order: Order of the gallery, see `ordered`.
         on_progress: Called with the images done and all.
+        tell_every_s: After how many seconds the ids so far are told again, so that a reload in
+            the middle shows those images.
     """
     if len(given) > MOST_IMAGES:
         text = tr(
@@ -213,6 +219,7 @@ def predicted_batch(
         return
     results: list[Result] = []
     problems: list[str] = []
+    told_s = time.monotonic()
     for done, each in enumerate(given):
         on_progress(done, len(given))
         try:
@@ -222,8 +229,11 @@ def predicted_batch(
             problems.append(f"{each.name}: {error}")
             continue
         results.append(result)
-        if len(results) == 1:
-            yield {**no_batch(), **shown(desk, result, options, compare)}
+        is_first = len(results) == 1
+        if is_first or time.monotonic() - told_s >= tell_every_s:
+            told_s = time.monotonic()
+            first = {**no_batch(), **shown(desk, result, options, compare)} if is_first else {}
+            yield {**first, "ids": [each.id for each in results]}
     results = ordered(results, order)
     message = _told(problems)
     if not results:

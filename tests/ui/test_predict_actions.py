@@ -178,7 +178,7 @@ def batch(desk, files, order="name", **options):
 def test_the_first_image_of_a_batch_is_shown_before_the_last_is_predicted(desk, run, photos):
     files = sorted((photos / "images").iterdir())[:3]
     said, progress = batch(desk, files)
-    assert [values["canvas"]["name"] for values in said] == ["scene_000", "scene_000"]
+    assert [values["canvas"]["name"] for values in said if "canvas" in values] == ["scene_000"] * 2
     assert progress == [(0, 3), (1, 3), (2, 3)]
     assert len(said[-1]["ids"]) == len(said[-1]["batch"]["value"]) == 3
 

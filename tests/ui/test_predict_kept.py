@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from itertools import islice
 
 import gradio as gr
 import pytest
@@ -18,13 +19,14 @@ def images(photos):
     return sorted((photos / "images").iterdir())[:3]
 
 
-def predict_batch(desk, images) -> dict:
-    """What the browser keeps of a batch."""
+def predict_batch(desk, images, most: int | None = None) -> dict:
+    """What the browser keeps of a batch, of its first answers perhaps."""
     given = [actions.uploaded(str(image)) for image in images]
     kept = {}
-    for values in actions.predicted_batch(
-        desk, "photos-1", given, Options(), None, "name", lambda done, total: None
-    ):
+    said = actions.predicted_batch(
+        desk, "photos-1", given, Options(), None, "name", lambda done, total: None, 0.0
+    )
+    for values in islice(said, most):
         kept |= {name: value for name, value in noted(values).items() if name.startswith("kept_")}
     return kept
 
@@ -49,6 +51,14 @@ def test_a_batch_is_shown_again_with_the_image_that_was_chosen(desk, images):
     assert values["model"] == "photos-1"
     repeated = actions.predicted(desk, "photos-1", values["given"][:1], Options())
     assert repeated["canvas"]["name"] == desk.results.get(values["ids"][0]).info.name
+
+
+def test_a_reload_in_the_middle_of_a_batch_shows_what_there_is_so_far(desk, images):
+    """It showed one image, though the others were on the disk."""
+    kept = predict_batch(desk, images, most=2)
+    values = again(desk, kept)
+    assert values["ids"] and sorted(values["ids"]) == sorted(kept["kept_ids"]["value"])
+    assert len(values["batch"]["value"]) == 2 and values["batch_box"]["visible"]
 
 
 def test_a_model_that_was_named_by_its_folder_predicts_again(desk, images, run, tmp_path):
