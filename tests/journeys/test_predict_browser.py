@@ -213,10 +213,14 @@ def test_what_is_asked_for_while_a_reload_reads_is_not_covered(tab, app, asked):
     choose(tab, "#model", "photos-2")
     tab.locator("#examples button").first.click()
     former, held = wait_for_canvas(tab), []
-    tab.route(
-        "**/gradio_api/run/**",
-        lambda route: held.append(route) if former in route.request.post_data else route.fallback(),
-    )
+
+    def late(route: Any) -> None:
+        if former in route.request.post_data:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    tab.route("**/gradio_api/run/**", late)
     opened(tab, app)
     for _ in range(100):
         if held:
@@ -227,7 +231,8 @@ def test_what_is_asked_for_while_a_reload_reads_is_not_covered(tab, app, asked):
         shown = wait_for_another(tab, former)
     else:
         choose(tab, "#model", "photos-1")
-    held.pop().continue_()
+    route, answer = held.pop()
+    route.fulfill(response=answer)
     tab.wait_for_timeout(3000)
     if asked == "example":
         assert wait_for_canvas(tab) == shown
@@ -316,6 +321,9 @@ def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, 
     draw(tab, "2", "Space", "ArrowRight", "Space")
     tab.get_by_role("button", name="Add to the data set").click()
     tab.locator("#message", has_text="is added to photos").wait_for()
+    tab.locator("#teach-budget input").fill("soon")
+    tab.click("#train")
+    tab.locator("#message [role=alert]").wait_for()
     tab.locator("#teach-budget input").fill("45s")
     tab.click("#train")
     card = tab.locator("#card", has_text="photos-corrected-1")
@@ -324,10 +332,28 @@ def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, 
     assert run.info().config.start_from == str(workspace.named_run("photos-1").model)
     former = tab.locator("#canvas .mc").get_attribute("data-result")
     tab.click("#try")
+    tab.locator("#corrections-text", has_text="Learnt by this model already: 1.").wait_for()
+    assert tab.locator("#message [role=alert]").count() == 0
+    assert "Prediction of photos-1," in tab.locator("#canvas .mc-foot").inner_text()
     tab.locator("#examples button").first.click()
     wait_for_another(tab, former)
+    assert "Prediction of photos-corrected-1," in tab.locator("#canvas .mc-foot").inner_text()
     assert tab.locator("#compare input").input_value() == "Before the training went on: photos-1"
     tab.get_by_role("button", name="Differences").click()
+
+
+def test_the_canvas_says_whose_prediction_it_shows(tab):
+    """After another model was chosen the former one's mask passed for that one's."""
+    tab.locator("#examples button").first.click()
+    former = wait_for_canvas(tab)
+    foot = tab.locator("#canvas .mc-foot")
+    assert "Prediction of photos-1," in foot.inner_text()
+    choose(tab, "#model", "photos-2")
+    tab.wait_for_timeout(500)
+    assert "Prediction of photos-1," in foot.inner_text()
+    tab.click("#predict")
+    wait_for_another(tab, former)
+    assert "Prediction of photos-2," in foot.inner_text()
 
 
 def test_what_cannot_be_done_is_said(tab, tmp_path):
