@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoseg.bundle import BundleInfo
-from autoseg.card_text import bullets, count, listed, percent, plain, swatch, table
+from autoseg.card_text import bullets, count, duration, listed, percent, plain, swatch, table
 from autoseg.evaluation import compared_with
 
 SCORE_NAMES = {
@@ -194,6 +194,9 @@ def _comparison(report: Mapping[str, Any]) -> str:
             share = 100 * difference["probability_better"]
             sentence += f", better in {share:.0f} of 100 draws"
         sentences.append(sentence + ".")
+    if report.get("stopped_after_s") is not None:
+        after = duration(report["stopped_after_s"])
+        sentences.append(f"The run was stopped by request after {after}.")
     if report.get("default_note"):
         sentences.append(plain(report["default_note"]))
     return " ".join(sentences)

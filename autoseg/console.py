@@ -218,6 +218,10 @@ def _print_result(console: Console, result: SearchResult) -> None:
         classes.add_row(escape(row["name"]), *cells)
     console.print(classes)
     console.print(report["note"], highlight=False)
+    stopped_after_s: float | None = report.get("stopped_after_s")
+    if stopped_after_s is not None:
+        used = _clock(stopped_after_s)
+        console.print(f"The run was stopped by request after {used}.", highlight=False)
     console.print(report["default_note"], highlight=False)
     console.print(f"The model is in [bold]{escape(str(result.run.model))}[/]", soft_wrap=True)
 

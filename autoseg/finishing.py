@@ -58,6 +58,8 @@ class Finish:
     final: FinalModel
     former: StartModel | None = None
     """The model that training started from."""
+    stopped_after_s: float | None = None
+    """Time of the run at which somebody asked it to finish, in seconds; None: nobody did."""
 
     def work(
         self, out_of_fold: Judged | None, candidates: dict[int, Candidate], meter: EnergyMeter
@@ -89,6 +91,7 @@ class Finish:
                 **self._validation_facts(candidates),
                 "trials": sum(t.status != "set aside" for t in self.journal.trials.values()),
                 "seconds": round(self.clock.elapsed(), 1),
+                "stopped_after_s": self._stopped_fact(),
                 "data": data_facts(self.dataset, self.splits, self._source()),
                 "search": self._search_facts(meter),
                 "examples": example_facts(examples, *self._drawn_from(judged)),
@@ -97,6 +100,9 @@ class Finish:
         write_json(self.run.report / "report.json", report)
         self._pack(report, examples)
         return report
+
+    def _stopped_fact(self) -> float | None:
+        return None if self.stopped_after_s is None else round(self.stopped_after_s, 1)
 
     def _source(self) -> dict[str, Any] | None:
         """Where the data came from, if it is a data set of the Hub."""
@@ -129,11 +135,11 @@ class Finish:
             theirs = None if is_late else self._predict(judged, former.recipe, former.weights)
             return theirs, FORMER_LATE if theirs is None else FORMER_NOTE
         default = default_number(self.journal)
-        won = default == self.final.number
+        won, stopped = default == self.final.number, self.stopped_after_s is not None
         if default is None or won or judged.split == "folds" or is_late:
-            return None, default_note(None, won, n_candidates)
+            return None, default_note(None, won, n_candidates, stopped=stopped)
         if not self.journal.has_weights(default):
-            return None, default_note(None, won, n_candidates)
+            return None, default_note(None, won, n_candidates, stopped=stopped)
         recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
         theirs = self._predict(judged, recipe, weights)
         return theirs, default_note(recipe.epochs, won, n_candidates)

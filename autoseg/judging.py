@@ -138,13 +138,16 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
     )
 
 
-def default_note(epochs: float | None, won: bool, n_candidates: int) -> str:
+def default_note(
+    epochs: float | None, won: bool, n_candidates: int, *, stopped: bool = False
+) -> str:
     """How the model relates to the default recipe, in one sentence.
 
     Args:
         epochs: Length of the default's own trial where it is compared; None: it is not.
         won: Whether the model is of the default recipe.
         n_candidates: Trials that could have won.
+        stopped: Whether the run was asked to finish before its time.
     """
     if epochs is not None:
         return (
@@ -153,6 +156,8 @@ def default_note(epochs: float | None, won: bool, n_candidates: int) -> str:
         )
     if not won:
         return "There was no time, or no untouched image, to score the default recipe beside it."
+    if n_candidates <= 1 and stopped:
+        return "No recipes were compared until then: the model is the default recipe."
     if n_candidates <= 1:
         return (
             "There was no time to compare recipes: the model is the default recipe, trained for "

@@ -62,15 +62,21 @@ class StopRequest:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self.asked = False
+        self.asked_at: float | None = None
+        """`time.monotonic()` when this process asked, or saw that the file is there; None: not."""
+
+    @property
+    def asked(self) -> bool:
         """Whether this process asked, or has seen that the file is there."""
+        return self.asked_at is not None
 
     def ask(self) -> None:
         """Finish now with the best so far."""
-        self.asked = True
+        self.asked_at = self.asked_at or time.monotonic()
 
     def __bool__(self) -> bool:
-        self.asked = self.asked or self._run.stop_requested()
+        if not self.asked and self._run.stop_requested():
+            self.ask()
         return self.asked
 
 
@@ -131,7 +137,7 @@ class Stages:
         self.journal.save_result(number, final.weights, final.confusions)
         finish = Finish(
             self.run, self.config, self.clock, self.journal, dataset, splits, bench, final,
-            self.start,
+            self.start, self._stopped_after_s(),
         )  # fmt: skip
         return finish.work(out_of_fold, candidates, meter)
 
@@ -144,6 +150,12 @@ class Stages:
             if self.stop:
                 return False
         return not self.stop.asked and self.clock.left() > 0
+
+    def _stopped_after_s(self) -> float | None:
+        """Time of the run at which training was asked to stop, in seconds; None: it was not."""
+        if self.stop.asked_at is None:
+            return None
+        return max(0.0, self.clock.elapsed() - (time.monotonic() - self.stop.asked_at))
 
     def _refuse_if_stopped(self) -> None:
         """Raise StoppedEarlyError if a stop was asked and there is nothing to finish with."""

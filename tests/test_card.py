@@ -347,6 +347,12 @@ def test_the_recipe_in_the_card_is_complete(tmp_path):
     assert "stays as it was pretrained" in card and "learning rate of the encoder" not in card
 
 
+def test_a_run_that_was_stopped_says_so_on_its_card():
+    sentence = "The run was stopped by request after 38 s."
+    assert sentence in render_card(make_info(), full_report(stopped_after_s=38.2))
+    assert sentence not in render_card(make_info(), full_report(stopped_after_s=None))
+
+
 def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
     report = full_report(compared_with="former model")
     report["default_recipe"] = report["model"]

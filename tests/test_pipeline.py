@@ -68,6 +68,7 @@ def test_everything_in_the_run_folder_can_be_read(done):
     assert state.elapsed_s == pytest.approx(done[1], abs=5)
     assert state.best_score == max(trial.score for trial in run.trials())
     assert run.json("report/report.json") == result.report
+    assert result.report["stopped_after_s"] is None
     for name in ("verdict.json", "splits.json", "plan.json"):
         assert run.json(name)
     leftovers = [p.name for p in run.path.rglob("*") if p.suffix == ".part" or p.name == "stop"]
@@ -206,6 +207,9 @@ def test_a_stop_finishes_soon_with_a_model(photos, tmp_path):
     thread.join()
     assert time.monotonic() - asked[0] < 30
     assert run.state().status == "done" and result.report["trials"] >= 1
+    assert 0 < result.report["stopped_after_s"] <= result.report["seconds"] < 300
+    winner = next(trial for trial in run.trials() if "winner" in trial.tags)
+    assert winner.reason == "stopped on request"
     load_bundle(run.model)
 
 

@@ -80,11 +80,12 @@ def train_final(
                 "The time was used up before anything could be trained: preparing took longer "
                 "than planned. Give a larger budget, or close other programs."
             )
-        if schedule is None or not bench.keep_going():
+        held_back = not bench.keep_going()
+        if schedule is None or held_back:
             result = before or trial.scored()
         else:
             result = _go_on(bench, journal, number, trial, schedule, checkpoint)
-        stopped = result.reason == "stopped" and time_left() > 0
+        stopped = (held_back or result.reason == "stopped") and time_left() > 0
         reason = "stopped on request" if stopped else "trained to the end of the time"
     except TrainingError as error:
         # What was good before the loss diverged or memory ran out is worth more than no model.

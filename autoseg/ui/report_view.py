@@ -24,7 +24,8 @@ def report(values: dict[str, Any]) -> str:
         )
     ]
     about_default = report_words.note(values.get("default_note") or "")
-    sentences = [*_difference(values.get("difference"), is_former), about_default]
+    about_other = [*_difference(values.get("difference"), is_former), about_default]
+    sentences = [_stop(values.get("stopped_after_s")), *about_other]
     notes = (" ".join(filter(None, sentences)), report_words.note(values.get("note") or ""))
     parts += [views.note(text) for text in notes if text]
     parts.append(_per_class(model["per_class"]))
@@ -89,6 +90,13 @@ def _difference(values: dict[str, Any] | None, is_former: bool) -> list[str]:
         share = f"{100 * values['probability_better']:.0f}"
         said.append(tr("It is better with probability {share} %.", share=share))
     return said
+
+
+def _stop(after_s: float | None) -> str:
+    """That somebody ended the run before its time; "" where nobody did."""
+    if after_s is None:
+        return ""
+    return tr("The run was stopped by request after {time}.", time=views.duration(after_s))
 
 
 def _per_class(classes: Sequence[dict[str, Any]]) -> str:

@@ -77,6 +77,9 @@ def _fixed() -> dict[str, str]:
             "There was no time to compare recipes: the model is the default recipe, trained "
             "for all the time there was."
         ),
+        "No recipes were compared until then: the model is the default recipe.": tr(
+            "No recipes were compared until then: the model is the default recipe."
+        ),
         "No recipe was clearly better than the default: the model is that one.": tr(
             "No recipe was clearly better than the default: the model is that one."
         ),

@@ -26,6 +26,7 @@ NOTES = [
         for won in (True, False)
         for n in (1, 2)
     ),
+    default_note(None, True, 1, stopped=True),
 ]
 """What a search writes, in every case."""
 

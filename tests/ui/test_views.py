@@ -57,6 +57,13 @@ def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
     assert "Default recipe" not in text
 
 
+def test_a_run_that_was_stopped_says_so_in_its_report():
+    """It said that there was no time to compare recipes, and nothing of the stop."""
+    sentence = "The run was stopped by request after 38 s."
+    assert sentence in text_of(report_view.report({**REPORT, "stopped_after_s": 38.2}))
+    assert "stopped" not in text_of(report_view.report({**REPORT, "stopped_after_s": None}))
+
+
 def test_an_undefined_score_is_a_dash():
     assert views.percent(None) == "–"
 
