@@ -24,6 +24,7 @@ BY_KEY = {
 
 NAMES = (
     "Capture from camera",
+    "Exit fullscreen mode",
     "File upload",
     "Fullscreen",
     "Gradio footer navigation",
@@ -49,7 +50,9 @@ SCRIPT = """() => {
   };
   new MutationObserver(() => {
     if (!waiting) { waiting = true; requestAnimationFrame(name); }
-  }).observe(document.body, {childList: true, subtree: true});
+  }).observe(document.body, {
+    childList: true, subtree: true, attributeFilter: ['aria-label', 'title'],
+  });
   name();
 }"""
 

@@ -152,6 +152,41 @@ def test_gradios_own_texts_are_in_the_browsers_language(open_page, app, locale, 
     assert page.locator("#image").get_by_label(camera).count() == 1
 
 
+SEE = """() => {
+  window.seen = [];
+  new MutationObserver(() => {
+    for (const part of document.querySelectorAll('.meta-text, .meta-text-center'))
+      if (part.getClientRects().length) seen.push(part.innerText);
+  }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+@pytest.mark.slow
+def test_a_chinese_reader_sees_how_far_a_batch_is_and_no_english(open_page, app):
+    """The count and the seconds were hidden together with Gradio's English words."""
+    page = open_page("zh-CN")
+    settled(page, "zh-CN")
+    page.evaluate(SEE)
+    tab(page, "预测").click()
+    images = sorted((app.home / "photos" / "images").iterdir())
+    with page.expect_file_chooser() as asked:
+        page.click("#several")
+    asked.value.set_files(images)
+    page.locator("#batch .thumbnail-item").nth(len(images) - 1).wait_for()
+    seen = "".join(page.evaluate("seen"))
+    assert f"/{len(images)}" in seen and "processing" not in seen and "queue" not in seen
+
+
+@pytest.mark.slow
+def test_a_name_that_gradio_changes_later_is_translated_too(open_page):
+    page = open_page("zh-CN")
+    settled(page, "zh-CN")
+    tab(page, "预测").click()
+    button = page.locator("#image [aria-label]").first.element_handle()
+    button.evaluate("(part) => part.setAttribute('aria-label', 'Exit fullscreen mode')")
+    page.wait_for_function("(part) => part.ariaLabel === '退出全屏'", arg=button)
+
+
 def keep(page, name: str) -> None:
     """A picture for people, kept by CI."""
     SCREENSHOTS.mkdir(exist_ok=True)
