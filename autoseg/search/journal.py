@@ -51,6 +51,7 @@ class Journal:
             updated_at=time.time(),
             pid=pid,
         )
+        self._note_best()  # Of the trials of an earlier attempt.
         self._write()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
@@ -180,12 +181,15 @@ class Journal:
         """Write a trial and, with it, the best so far."""
         self.trials[record.number] = record
         self.folder.write_trial(record)
+        with self._lock:
+            self._note_best()
+            self._write()
+
+    def _note_best(self) -> None:
         scored = [t for t in self.trials.values() if t.score is not None]
         if scored:
             best = max(scored, key=lambda t: t.score or 0.0)
-            with self._lock:
-                self._state = replace(self._state, best_trial=best.number, best_score=best.score)
-                self._write()
+            self._state = replace(self._state, best_trial=best.number, best_score=best.score)
 
     def write_importances(self, n_trials: int, importances: Mapping[str, float]) -> None:
         """Write how much each parameter decides (`importances.json`), shares known from so many

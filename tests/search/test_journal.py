@@ -64,6 +64,18 @@ def test_a_heart_that_missed_a_beat_beats_again(journal, run):
     assert run.state().updated_at > before
 
 
+def test_a_run_that_goes_on_still_has_its_best_score(journal, run):
+    """After a pause the card and the list of runs lost it until the next trial was scored."""
+    finish(journal, 3, 0.6)
+    known = run.state()
+    journal.close("paused", "")
+    again = Journal(run, Clock(100.0), pid=43)
+    state = run.state()
+    again.close("interrupted", "")
+    assert state.status == "running" and state.best_score is not None
+    assert (state.best_trial, state.best_score) == (known.best_trial, known.best_score)
+
+
 def test_a_trials_curve_and_best_are_kept_and_found_again(journal, run):
     journal.begin_trial(0, RECIPE, "default")
     assert run.trials()[0].status == "running"
