@@ -290,7 +290,8 @@ def pictures(values: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
     if not figures:
         return ""
     caption = tr(
-        "The best trial ({number}, {score}) on validation images: image, ground truth, prediction",
+        "The best trial when these were drawn ({number}, {score}) on validation images: image, "
+        "ground truth, prediction",
         number=values.get("trial"),
         score=views.percent(values.get("score")),
     )
