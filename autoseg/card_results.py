@@ -5,7 +5,7 @@ from typing import Any
 
 from autoseg.bundle import BundleInfo
 from autoseg.card_text import bullets, count, duration, listed, percent, plain, swatch, table
-from autoseg.evaluation import compared_with
+from autoseg.evaluation import compared_with, shown_gain
 
 SCORE_NAMES = {
     "macro_imagewise_iou": "IoU (macro, image-wise)",
@@ -185,7 +185,7 @@ def _comparison(report: Mapping[str, Any]) -> str:
     sentences = []
     difference = report.get("difference") or {}
     if difference.get("value") is not None:
-        gain = f"{100 * difference['value']:+.1f} percentage points"
+        gain = f"{shown_gain(report):+.1f} percentage points"
         sentence = f"Against the {plain(compared_with(report))}: {gain} of IoU (macro, image-wise)"
         if difference.get("low") is not None and difference.get("high") is not None:
             low, high = difference["low"], difference["high"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from autoseg.evaluation import shown_gain
 from autoseg.ui import report_words, views
 from autoseg.ui.texts import tr
 
@@ -24,7 +25,7 @@ def report(values: dict[str, Any]) -> str:
         )
     ]
     about_default = report_words.note(values.get("default_note") or "")
-    about_other = [*_difference(values.get("difference"), is_former), about_default]
+    about_other = [*_difference(values, is_former), about_default]
     sentences = [_stop(values.get("stopped_after_s")), *about_other]
     notes = (" ".join(filter(None, sentences)), report_words.note(values.get("note") or ""))
     parts += [views.note(text) for text in notes if text]
@@ -69,11 +70,12 @@ def _score_cells(score: dict[str, float | None]) -> list[str]:
     ]
 
 
-def _difference(values: dict[str, Any] | None, is_former: bool) -> list[str]:
+def _difference(report: dict[str, Any], is_former: bool) -> list[str]:
     """Sentences on how far the model lies above or below what it is compared with."""
+    values = report.get("difference")
     if not values or values.get("value") is None:
         return []
-    points = f"{abs(100 * values['value']):.1f}"
+    points = f"{abs(shown_gain(report)):.1f}"
     above = values["value"] >= 0
     if is_former and above:
         said = [tr("The model is {points} points above the former one.", points=points)]
@@ -84,7 +86,7 @@ def _difference(values: dict[str, Any] | None, is_former: bool) -> list[str]:
     else:
         said = [tr("The model is {points} points below the default recipe.", points=points)]
     if values.get("low") is not None and values.get("high") is not None:
-        low, high = f"{100 * values['low']:+.1f}", f"{100 * values['high']:+.1f}"
+        low, high = views.signed(100 * values["low"]), views.signed(100 * values["high"])
         said.append(tr("The 95 % interval is {low} to {high}.", low=low, high=high))
     if values.get("probability_better") is not None:
         share = f"{100 * values['probability_better']:.0f}"

@@ -32,10 +32,15 @@ def empty(title: str, advice: str) -> str:
     return f'<div class="as-empty"><b>{escape(title)}</b>{escape(advice)}</div>'
 
 
-def error(text: object) -> str:
-    """An error as it stands."""
-    title = tr("Not possible.")
-    return f'<div class="as-error" role="alert"><b>{title}</b> {escape(str(text))}</div>'
+def error(text: object, title: str | None = None) -> str:
+    """An error as it stands.
+
+    Args:
+        text: The error.
+        title: What stands before it; None: that it is not possible.
+    """
+    title = title or tr("Not possible.")
+    return f'<div class="as-error" role="alert"><b>{escape(title)}</b> {escape(str(text))}</div>'
 
 
 def note(text: str) -> str:
@@ -99,6 +104,11 @@ def duration(seconds: float) -> str:
 def percent(value: float | None) -> str:
     """A score in [0, 1] as per cent with one digit; a dash where it is undefined."""
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def signed(value: float) -> str:
+    """A number with one digit and its sign, where it is negative a minus and no hyphen."""
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def told_apart(shares: Sequence[float | None]) -> list[str]:

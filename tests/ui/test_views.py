@@ -57,6 +57,20 @@ def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
     assert "Default recipe" not in text
 
 
+def test_a_report_tells_the_difference_of_the_scores_that_it_shows():
+    """It said 0.2 points below 81.3 % of 81.2 %, and the interval began with a hyphen."""
+    worse, better = ({"scores": {"macro_imagewise_iou": {"value": v}}, "per_class": []}
+                     for v in (0.81160, 0.81315))  # fmt: skip
+    difference = {"value": -0.00155, "low": -0.013, "high": 0.01, "name": "macro_imagewise_iou"}
+    text = text_of(
+        report_view.report(
+            {**REPORT, "model": worse, "default_recipe": better, "difference": difference}
+        )
+    )
+    assert "81.2 %" in text and "81.3 %" in text and "0.1 points below" in text
+    assert "\N{MINUS SIGN}1.3 to +1.0" in text and "-1.3" not in text
+
+
 def test_a_run_that_was_stopped_says_so_in_its_report():
     """It said that there was no time to compare recipes, and nothing of the stop."""
     sentence = "The run was stopped by request after 38 s."
