@@ -61,7 +61,8 @@ class MaskCanvas(HTML):
         Args:
             value: None, or `id`, `name`, the paths `image`, `classes`, `confidence` and `other`
                 (the last two may be None), `other_name`, `names`, `palette`, `seconds` and
-                `editable`. `own_name` may say what the mask is, where it is no prediction.
+                `editable`. `own_name` may say what the mask is, where it is no prediction, and
+                `model` whose prediction it is.
             editable: Whether masks can be corrected, where the value does not say.
             downloads: Whether there is a menu that sends `export`.
             empty: English text where there is no value yet; Chinese comes from the locales.

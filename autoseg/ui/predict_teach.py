@@ -220,4 +220,5 @@ def continued(
         )
     except AutosegError as error:
         return {**problem(error), "started": ""}
-    return {"started": started.name}
+    # What was refused before is no longer so.
+    return {"started": started.name, "message": gr.update(value="", visible=False)}

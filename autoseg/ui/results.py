@@ -171,6 +171,7 @@ class Result:
         return {
             "id": self.id,
             "name": self.info.name,
+            "model": self.info.model,
             "image": str(self.folder / self.info.shown_file),
             "classes": str(self.classes),
             "confidence": str(self.folder / self.info.confidence_file),

@@ -108,11 +108,13 @@ class MaskCanvas {
   }
 
   showName() {
-    const { id, name, seconds } = this.data;
+    const { id, name, modelName: model, seconds } = this.data;
     this.root.dataset.result = id;
     this.title.textContent = name;
-    this.time.textContent =
-      seconds === null ? "" : T("{seconds} s for the prediction", { seconds: seconds.toFixed(2) });
+    const time = seconds?.toFixed(2);
+    if (time === undefined) this.time.textContent = "";
+    else if (!model) this.time.textContent = T("{time} s for the prediction", { time });
+    else this.time.textContent = T("Prediction of {model}, {time} s", { model, time });
   }
 
   redraw(stale) {

@@ -16,6 +16,7 @@ async function readValue(value) {
   return {
     id: value.id,
     name: value.name || "",
+    modelName: value.model || "",
     width,
     height,
     photo,
