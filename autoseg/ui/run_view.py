@@ -226,7 +226,7 @@ def _empty_page(card: str, manage: bool = False) -> Values:
 
 
 def _charts(view: RunView) -> Values:
-    until_min = search_charts.end_min(search_views.elapsed_s(view.state))
+    until_min = search_charts.end_min(search_views.elapsed_s(view.state), view.is_live)
     soon = search_charts.to_come(view.trials) if view.is_live else ""
     matters = view.is_live or view.importances
     return {

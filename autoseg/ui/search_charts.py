@@ -120,12 +120,21 @@ def best_by_time(trials: Iterable[TrialRecord]) -> list[tuple[float, float]]:
     return steps
 
 
-def end_min(elapsed_s: float) -> float:
-    """Where the last stair of a run ends, in minutes.
+_END_STEP_S = 10.0
 
-    It grows by half minutes: one that grew with every look would be drawn anew with every look.
+
+def end_min(elapsed_s: float, live: bool) -> float:
+    """Where the last stair of a run ends, in minutes: now, or where the run ended.
+
+    While the run goes on it grows by steps: one that grew with every look would be drawn anew with
+    every look.
+
+    Args:
+        elapsed_s: Time of the run, in seconds.
+        live: Whether it goes on.
     """
-    return 0.5 * math.ceil(elapsed_s / 30)
+    shown_s = _END_STEP_S * math.floor(elapsed_s / _END_STEP_S) if live else elapsed_s
+    return shown_s / 60
 
 
 def progress(

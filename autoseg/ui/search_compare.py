@@ -91,7 +91,9 @@ def _end_min(run: RunFolder) -> float:
         state = run.state()
     except RunError:
         return 0.0
-    return search_charts.end_min(search_views.elapsed_s(state)) if state else 0.0
+    if state is None:
+        return 0.0
+    return search_charts.end_min(search_views.elapsed_s(state), state.status in search_views.LIVE)
 
 
 def _table(workspace: Workspace, runs: Sequence[RunFolder]) -> str:
