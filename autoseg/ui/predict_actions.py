@@ -248,7 +248,7 @@ def predicted_batch(
 
 def _told(problems: Sequence[str]) -> str:
     """The first problems of a batch, and how many more there are."""
-    told = [views.error(each) for each in problems[:MOST_PROBLEMS]]
+    told = [views.error(each, tr("Not predicted.")) for each in problems[:MOST_PROBLEMS]]
     if more := len(problems) - len(told):
         text = tr("And {number} more images could not be predicted.", number=more)
         told.append(views.note(text))
@@ -341,6 +341,13 @@ def shown(
         "compare": gr.update(choices=choices, value=compare, interactive=len(choices) > 1),
         "message": gr.update(value=message, visible=bool(message)),
     }
+
+
+def emptied() -> Values:
+    """Nothing in the canvas: what was given last could not be predicted."""
+    nothing = gr.update(choices=[(tr("Nothing"), NOTHING)], value=NOTHING, interactive=False)
+    empty: Values = {"canvas": None, "shown": "", "ids": [], "compare": nothing}
+    return {**no_batch(), **empty, "message": gr.update(value="", visible=False)}
 
 
 def compare_choices(desk: Desk, result: Result) -> Choices:

@@ -257,7 +257,7 @@ def _giving_one(
 
     def predict(given: Given, how: How) -> Values:
         values = actions.predicted(desk, how.model, [given], how.options, how.compare)
-        return {**values, "given": [given]}
+        return {**actions.emptied(), **values, "given": [given]}
 
     def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
         if not image:  # Also said before something is pasted.
@@ -292,7 +292,7 @@ def _giving_several(
         files: list[str] | None, name: str | None, flip: bool, tile: int, wish: Wish, order: str
     ) -> Iterator[Placed]:
         given = [actions.uploaded(file) for file in files or ()]
-        yield placed({"given": given, "image": None})
+        yield placed({**actions.emptied(), "given": given, "image": None})
         yield from predict(given, _how(name, flip, tile, wish), order)
 
     def on_again(

@@ -357,9 +357,12 @@ def test_the_canvas_says_whose_prediction_it_shows(tab):
 
 
 def test_what_cannot_be_done_is_said(tab, tmp_path):
+    tab.locator("#examples button").first.click()
+    wait_for_canvas(tab)
     (tmp_path / "broken.png").write_text("no image")
     tab.set_input_files("#image input[type=file]", tmp_path / "broken.png")
     tab.locator("#message [role=alert]", has_text="does not decode").wait_for()
+    tab.locator('#canvas .mc[data-status="empty"]').wait_for()  # The former one's mask stayed.
     box = tab.locator("#model input[role=combobox]")
     box.fill("/nowhere/at/all")
     box.press("Enter")

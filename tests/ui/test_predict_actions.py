@@ -188,7 +188,7 @@ def test_one_bad_file_does_not_cost_the_others(desk, run, photos, tmp_path):
     files = [tmp_path / "bad.jpg", *sorted((photos / "images").iterdir())[:2]]
     said, _ = batch(desk, files)
     assert len(said[-1]["ids"]) == 2
-    assert "bad" in said[-1]["message"]["value"]
+    assert "<b>Not predicted.</b> bad" in said[-1]["message"]["value"]
 
 
 def test_a_batch_without_a_model_says_so_once(desk, photos):
