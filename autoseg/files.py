@@ -18,6 +18,9 @@ from autoseg.errors import DiskFullError
 _LEFT_AFTER_S = 3600.0
 """A folder that is not whole after that long, in seconds, was left by a writer that was killed."""
 
+INCOMING = ".incoming-"
+"""How the name of a folder begins that is filled in the workspace before it has its place."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -53,6 +56,15 @@ def telling_full_disk(folder: Path) -> Iterator[None]:
         raise DiskFullError(
             f"The disk of {folder} is full. Free some space and try again."
         ) from error
+
+
+def known_folder(folder: Path) -> Path:
+    """The nearest folder that a user may know: above those that are here only for a moment."""
+    known = folder
+    for place in (folder, *folder.parents):
+        if place.name.startswith(INCOMING) or place.name.endswith(".part"):
+            known = place.parent
+    return known
 
 
 @contextmanager

@@ -19,7 +19,13 @@ from autoseg.data.packed import is_packed, locate, unpack
 from autoseg.data.parquet import find_shards
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import DatasetError
-from autoseg.files import autoseg_home, restore_folder, telling_full_disk, write_json
+from autoseg.files import (
+    INCOMING,
+    autoseg_home,
+    restore_folder,
+    telling_full_disk,
+    write_json,
+)
 from autoseg.hub.origins import is_hub_dataset, origin_of
 from autoseg.sources import local_source
 from autoseg.text import clean_name
@@ -83,12 +89,19 @@ class StoredDatasets:
         known = ", ".join(dataset.name for dataset in datasets) or "none yet"
         raise DatasetError(f"There is no data set {name!r}. There are: {known}.")
 
-    def add_dataset(self, source: Path, name: str | None = None) -> StoredDataset:
+    def add_dataset(
+        self, source: Path, name: str | None = None, called: str | None = None
+    ) -> StoredDataset:
         """Take in a zip or parquet files (unpacked into the workspace) or a folder (referred to
         where it is).
 
         A name that is taken gets a number. What holds no pairs of images and masks is refused
         and leaves nothing behind.
+
+        Args:
+            source: The zip, parquet files or folder.
+            name: Name of the data set; None: that of the source.
+            called: What errors call the source, if it came packed; None: by its file's name.
 
         Raises:
             DatasetError: Neither a zip nor a folder, or nothing usable in it.
@@ -103,7 +116,7 @@ class StoredDatasets:
         name = self._free_dataset_name(clean_name(name or place.stem))
         with self._aside() as aside:
             unpacked = unpack(source, aside / "files")
-            _refuse_unpaired(unpacked, place.name)
+            _refuse_unpaired(unpacked, called or place.name)
             write_json(unpacked / _ORIGIN, {"format_version": 1, **_origin(source)})
             return self._move_in(unpacked, name)
 
@@ -251,7 +264,7 @@ class StoredDatasets:
         Raises:
             DiskFullError: The disk takes no more.
         """
-        aside = self.folder / f".incoming-{uuid.uuid4().hex}"
+        aside = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         try:
             with telling_full_disk(self.folder):
                 aside.mkdir(parents=True)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from autoseg.data.class_files import CLASS_FILES
 from autoseg.errors import DatasetError
+from autoseg.files import known_folder
 
 MAX_TOTAL_BYTES = 64 * 2**30
 """Most bytes that an archive may unpack to."""
@@ -51,7 +52,7 @@ def extract_zip(archive: Path, into: Path) -> Path:
         with unpacking(archive.name, into) as temporary, zipfile.ZipFile(archive) as opened:
             entries = _checked_entries(opened, archive)
             budget = sum(entry.file_size for entry in entries)
-            _check_space(temporary, budget, archive)
+            check_space(archive.name, budget, temporary)
             for entry in entries:
                 budget -= _extract_entry(opened, entry, temporary, budget, archive)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -113,7 +114,8 @@ def unpacking(name: str, into: Path) -> Iterator[Path]:
         os.replace(temporary, into)
     except OSError as error:
         raise DatasetError(
-            f"{name} could not be unpacked into {into.parent}: {error.strerror or error}."
+            f"{name} could not be unpacked into {known_folder(into.parent)}: "
+            f"{error.strerror or error}."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -161,13 +163,20 @@ def _check_entry(entry: zipfile.ZipInfo, archive: Path) -> None:
         raise DatasetError(f"{archive.name} is protected by a password. Pack it again without one.")
 
 
-def _check_space(folder: Path, needed_bytes: int, archive: Path) -> None:
+def check_space(name: str, needed_bytes: int, folder: Path) -> int:
+    """Refuse what does not fit on the disk of a folder; the bytes that are free there.
+
+    Raises:
+        DatasetError: It does not fit.
+    """
     free = shutil.disk_usage(folder).free
     if needed_bytes > free:
         raise DatasetError(
-            f"{archive.name} needs {needed_bytes:,} bytes, but only {free:,} are free in "
-            f"{folder.parent}. Free some, or unpack it elsewhere and give the folder."
+            f"{name} needs {needed_bytes / 1e6:,.1f} MB unpacked, but the disk of "
+            f"{known_folder(folder)} has {free / 1e6:,.1f} MB left. Free some, or unpack it "
+            f"elsewhere and give the folder."
         )
+    return free
 
 
 def _extract_entry(

@@ -101,8 +101,8 @@ def build_cache(
     except OSError as error:
         needed = sum(int(offsets[-1]) for offsets in _offsets(shapes))
         raise DatasetError(
-            f"The images at working size need {needed:,} bytes in {folder}, which could not be "
-            f"written: {error.strerror or error}. Free some space, or choose another folder."
+            f"The images at working size need {needed / 1e6:,.1f} MB in {folder}, which could not "
+            f"be written: {error.strerror or error}. Free some space, or choose another folder."
         ) from error
     return Cache(target, shapes)
 

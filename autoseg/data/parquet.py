@@ -14,6 +14,7 @@ from autoseg.data.archives import (
     MAX_RATIO,
     MAX_TOTAL_BYTES,
     SMALL_BYTES,
+    check_space,
     unpacking,
 )
 from autoseg.data.class_files import CLASS_FILES
@@ -104,7 +105,7 @@ def unpack_parquet(
     """
     with unpacking(root.name, into) as temporary:
         _refuse_several(shards, root)
-        writer = _Writer(temporary, _limit(shards, into.parent))
+        writer = _Writer(temporary, _limit(root.name, shards, into.parent))
         columns = _find_columns(shards, name or root.name, columns)
         _copy_class_list(shards, root, temporary, (class_names or {}).get(columns.mask))
         done, total = 0, sum(path.stat().st_size for path in shards)
@@ -205,7 +206,7 @@ def _copy_class_list(
         (into / CLASS_FILES[0]).write_text("".join(lines), encoding="utf-8")
 
 
-def _limit(shards: Sequence[Path], folder: Path) -> int:
+def _limit(name: str, shards: Sequence[Path], folder: Path) -> int:
     """Most bytes that the shards may unpack to.
 
     Raises:
@@ -216,12 +217,7 @@ def _limit(shards: Sequence[Path], folder: Path) -> int:
         with opened(path) as shard:
             needed += shard.unpacked_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DatasetError(
-            f"The parquet files need {needed:,} bytes unpacked, but only {free:,} are free in "
-            f"{folder}. Free some."
-        )
+    free = check_space(name, needed, folder)
     packed = sum(path.stat().st_size for path in shards)
     return min(MAX_TOTAL_BYTES, max(SMALL_BYTES, MAX_RATIO * packed), free)
 

@@ -107,9 +107,9 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
         pytest.skip("mounting needs root")
     try:
         path = make_zip(tmp_path / "x.zip", [(f"{i}.png", os.urandom(2**19)) for i in range(4)])
-        with pytest.raises(DatasetError, match=r"needs 2,097,152 bytes"):
-            extract_zip(path, disk / "out")
-        assert list(disk.iterdir()) == []
+        with pytest.raises(DatasetError, match=r"needs 2\.1 MB .* disk of .*/disk has 1\.0 MB"):
+            extract_zip(path, disk / ".incoming-0" / "files")
+        assert list((disk / ".incoming-0").iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -102,7 +102,7 @@ def test_a_full_disk_is_an_error_that_names_the_bytes_and_leaves_nothing(dataset
         pytest.skip("mounting needs root")
     try:
         large = Geometry(window=(32, 32), box=(300, 300))
-        with pytest.raises(DatasetError, match=r"need [\d,]+ bytes .*No space left"):
+        with pytest.raises(DatasetError, match=r"need [\d,.]+ MB .*No space left"):
             build_cache(dataset, large, disk)
         assert [path for path in disk.iterdir() if path.is_dir()] == []
         assert build_cache(dataset, HALF, disk).image(0).shape == (12, 20, 3)
