@@ -208,6 +208,8 @@ class Workspace(StoredRuns):
                     run.note_request(config, source)
                     run.write_state(starting(run, config))
                 spawn(source, config, run, home=self.folder)
+        except RunLockedError:
+            raise  # It is somebody else's.
         except BaseException:
             if name is None:  # Nothing half-made is left to take up the name.
                 shutil.rmtree(run.path, ignore_errors=True)
