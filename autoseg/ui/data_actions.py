@@ -265,10 +265,15 @@ def uploaded(
     workspace: Workspace,
     file: object,
     name: str | None = None,
+    called: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Values:
     """Take in an upload, as an event of the browser names it; select and check it."""
-    return _taken(workspace, lambda: workspace.add_dataset(uploaded_path(file), name), on_progress)
+
+    def add() -> StoredDataset:
+        return workspace.add_dataset(uploaded_path(file), name, called)
+
+    return _taken(workspace, add, on_progress)
 
 
 def added(

@@ -212,10 +212,9 @@ def _connect_sources(
 ) -> None:
     def on_upload(event: gr.EventData, name: str | None, progress: Any = _PROGRESS) -> Finished:
         given = event._data
+        new, called = str(given["name"]), str(given.get("called") or given["name"])
         reporting = _reporting(progress)
-        return Finished(
-            name, actions.uploaded(workspace, given["file"], str(given["name"]), reporting)
-        )
+        return Finished(name, actions.uploaded(workspace, given["file"], new, called, reporting))
 
     def on_sample(name: str | None, progress: Any = _PROGRESS) -> Finished:
         return Finished(name, actions.sampled(workspace, _reporting(progress)))

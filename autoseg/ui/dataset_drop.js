@@ -43,12 +43,13 @@ function megabytes(bytes) {
 
 class Refused extends Error {}
 
-/** One file for the server: a zip or parquet file as it is, anything else packed. */
+/** One file for the server: a zip or parquet file as it is, anything else packed. With it the name
+ *  of a data set of it, and what its user calls it. */
 async function fileToSend(entries, signal) {
   const packedOnes = entries.filter(isPacked);
   if (packedOnes.length === 1 && entries.length === 1) {
     const { file } = packedOnes[0];
-    return { file, name: file.name.replace(/\.\w+$/, "") };
+    return { file, name: file.name.replace(/\.\w+$/, ""), called: file.name };
   }
   const wanted = entries.filter(isWanted);
   if (!wanted.length && packedOnes.length) throw new Refused(T("Upload one zip at a time."));
@@ -64,7 +65,7 @@ async function fileToSend(entries, signal) {
     progress(0.2 * done / all);
   }, signal);
   const name = nameOf(wanted);
-  return { file: new File([zip], `${name}.zip`), name };
+  return { file: new File([zip], `${name}.zip`), name, called: name };
 }
 
 /** XMLHttpRequest tells how far an upload is; `fetch` does not. */
@@ -110,10 +111,10 @@ async function take(gather) {
     const entries = await gather();
     running.signal.throwIfAborted();
     if (!entries.length) throw new Refused(T("There is neither a file nor a folder in this."));
-    const { file, name } = await fileToSend(entries, running.signal);
+    const { file, name, called } = await fileToSend(entries, running.signal);
     const path = await send(file, bar.value, running.signal);
-    say(T("{name} is uploaded.", { name: file.name }));
-    trigger("uploaded", { name, file: { path, meta: { _type: "gradio.FileData" } } });
+    say(""); // The tab says what becomes of it.
+    trigger("uploaded", { name, called, file: { path, meta: { _type: "gradio.FileData" } } });
   } catch (fault) {
     if (running.signal.aborted) say(T("The upload was cancelled."));
     else if (fault instanceof Refused) say(fault.message, true);

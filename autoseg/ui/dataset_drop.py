@@ -17,7 +17,8 @@ class DatasetDrop(HTML):
     """A place to drop a folder, a zip or loose files. Folders become one zip in the browser.
 
     Events:
-        uploaded: `{"file": {"path": str, ...}, "name": str}`, the name that of the folder or zip.
+        uploaded: `{"file": {"path": str, ...}, "name": str, "called": str}`, the name that of the
+            folder or zip, and what its user calls it: a zip has its suffix, a folder none.
     """
 
     def __init__(self, **kwargs: Any) -> None:

@@ -141,6 +141,19 @@ def test_what_is_no_data_set_is_not_sent(app, page, tmp_path):
     assert not (app.home / "datasets").exists()
 
 
+def test_a_folder_that_is_no_data_set_is_refused_by_its_name(app, page, tmp_path):
+    """The message named a zip that nobody had made, beside "onlyimages.zip is uploaded."."""
+    photos = make_photos(tmp_path / "onlyimages")
+    shutil.rmtree(photos / "masks")
+    open_page(page, app)
+    drop(page, photos)
+    page.wait_for_selector("#data-status >> text=Not possible")
+    assert "onlyimages" in page.locator("#data-status").inner_text()
+    for part in ("#data-status", "#upload"):
+        text = page.locator(part).inner_text()
+        assert "onlyimages.zip" not in text and "is uploaded" not in text
+
+
 def test_an_upload_can_be_cancelled(app, page, tmp_path):
     big = tmp_path / "big.zip"
     with big.open("wb") as file:

@@ -1,3 +1,4 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def test_an_upload_is_listed_checked_and_shown(workspace, photos, tmp_path):
     assert [row["name"] for row in values["table"]["rows"]][:2] == ["ground", "vegetation"]
     assert values["gallery"]["total"] == 6
     assert done[-1] == (6, 6)
+
+
+@pytest.mark.parametrize("called", ["only images", "pictures.zip"])
+def test_what_was_uploaded_is_called_as_its_user_calls_it(workspace, photos, called):
+    """A folder that was dropped was called by the zip that the browser had packed it in."""
+    shutil.rmtree(photos / "masks")
+    folder = Path(get_upload_folder(), "0123")
+    folder.mkdir(parents=True)
+    file = {"path": str(make_zip(photos, folder / "packed.zip"))}
+    said = status(data_actions.uploaded(workspace, file, "pictures", called))
+    assert called in said and "packed" not in said
 
 
 @pytest.mark.parametrize("way", ["{}", "{upload}/../{name}/photos.zip", "{upload}", "{upload}/x"])
