@@ -68,6 +68,7 @@ def _layout_given(access: Access) -> Parts:
         )  # fmt: skip
         predict = gr.Button(
             label("Predict again"), size="sm", min_width=120, elem_id="predict",
+            interactive=False,
         )  # fmt: skip
     gallery = gr.Gallery(
         label=label("Examples it has not learnt from"), columns=4, height="auto",

@@ -37,7 +37,7 @@ TEACHING = (
 
 RESULT = (
     "canvas", "shown", "compare", "message", "ids", "batch", "batch_box", "kept_ids", "kept_shown",
-    "given", "image", "wish",
+    "given", "image", "wish", "predict",
 )  # fmt: skip
 """Components that show results. Each one more costs an answer about a millisecond."""
 
@@ -147,6 +147,8 @@ def build(workspace: Workspace, access: Access, kept: dict[str, gr.BrowserState]
 
     def placed(values: Values) -> Placed:
         # Of several components an empty answer is an error to Gradio.
+        if "given" in values:
+            values = {**values, "predict": gr.update(interactive=bool(values["given"]))}
         found = {parts[name]: value for name, value in noted(values).items()}
         return found or dict(gr.skip())
 

@@ -357,8 +357,10 @@ def test_the_canvas_says_whose_prediction_it_shows(tab):
 
 
 def test_what_cannot_be_done_is_said(tab, tmp_path):
+    assert tab.locator("#predict").is_disabled()
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
+    assert tab.locator("#predict").is_enabled()
     (tmp_path / "broken.png").write_text("no image")
     tab.set_input_files("#image input[type=file]", tmp_path / "broken.png")
     tab.locator("#message [role=alert]", has_text="does not decode").wait_for()
