@@ -181,11 +181,16 @@ def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> Non
         """Data sets that came or went meanwhile: of a training with corrections, or elsewhere."""
         return data.placed(data_tab.listed_again(workspace, name))
 
-    def datasets(name: str | None) -> dict[str, Any]:
-        return _dataset_field(workspace, name)
+    def datasets(shown: str | None, name: str | None, chosen: bool) -> dict[str, Any]:
+        """The one that the Data tab shows, unless another was chosen on the Search tab itself."""
+        return _dataset_field(workspace, name if chosen else shown)
 
+    has_chosen = gr.Checkbox(visible=False)
+    search.dataset.input(None, None, has_chosen, js="() => true", **_QUIET)
+    data.use.click(None, None, has_chosen, js="() => false", **_QUIET)
     parts.data_page.select(list_datasets, data.datasets, data.outputs, **_QUIET)
-    parts.search_page.select(datasets, search.dataset, search.dataset, **_QUIET)
+    given = [data.datasets, search.dataset, has_chosen]
+    parts.search_page.select(datasets, given, search.dataset, **_QUIET)
     parts.predict_page.select(predict.open_page, predict.model, predict.outputs, **_QUIET)
     if access.sharing:
         parts.share_page.select(

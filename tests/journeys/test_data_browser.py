@@ -297,6 +297,45 @@ def test_a_data_set_that_came_meanwhile_is_listed_when_the_tab_is_opened(app, pa
     assert classes_shown(page)[1] == "tree"  # Not applied yet, and not lost.
 
 
+def test_the_search_follows_the_data_tab_until_a_data_set_is_chosen_there(app, page, tmp_path):
+    """A search ran on another data set than the one that had been looked at."""
+    workspace = Workspace(app.home)
+    for name in ("ants", "bees", "cats"):
+        data_actions.added(workspace, make_photos(tmp_path / name))
+    data_actions.chosen(workspace, "bees")
+
+    def show(name: str) -> None:
+        page.get_by_role("tab", name=name, exact=True).click()
+
+    def searches_in(name: str) -> None:
+        page.wait_for_function(
+            "name => document.querySelector('#dataset input').value === name", arg=name
+        )
+        page.wait_for_timeout(700)  # Nor does a late answer change it.
+        assert page.input_value("#dataset input") == name
+
+    page.goto(app.url)
+    show("Search")
+    searches_in("bees")
+    show("Data")
+    page.click("#datasets label >> text=cats")
+    show("Search")
+    searches_in("cats")
+    page.locator("#dataset input").click()
+    page.locator("[role=option]", has_text="ants").click()
+    show("Data")
+    page.click("#datasets label >> text=bees")
+    show("Search")
+    searches_in("ants")
+    show("Data")
+    page.click("#use")
+    searches_in("bees")
+    show("Data")
+    page.click("#datasets label >> text=cats")
+    show("Search")
+    searches_in("cats")
+
+
 def test_what_cannot_be_taken_in_is_said(app, page, tmp_path):
     """A link and an unreadable folder were dropped without a word."""
     open_page(page, app)
