@@ -136,10 +136,10 @@ class _Wiring:
         name = [self.some("session", "run"), self.parts["repo"]]
         for event in (self.parts["sign_in"].click, self.parts["token"].submit):
             event(on_sign_in, self.some("session", "token"), outputs, **shown).success(
-                on_run, *name, **quiet
+                on_run, *name, queue=False, **quiet
             )
         self.parts["sign_out"].click(on_sign_out, self.parts["session"], outputs, **shown)
-        self.parts["run"].input(on_run, *name, **quiet)
+        self.parts["run"].input(on_run, *name, queue=False, **quiet)
 
     def connect_push(self) -> None:
         """Preview and push."""

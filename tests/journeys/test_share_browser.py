@@ -48,6 +48,11 @@ def sign_in(page) -> None:
     page.wait_for_selector("#account >> text=Signed in as alice")
 
 
+def named(page) -> None:
+    """Wait until a repository is proposed."""
+    page.wait_for_function("document.querySelector('#push-repo textarea,#push-repo input').value")
+
+
 def test_a_repository_that_was_named_outlives_a_sign_in_that_fails(app, page):
     """The field read {} after it."""
     open_share(page, app)
@@ -63,7 +68,7 @@ def test_a_model_is_pushed_pulled_and_tried(app, page, hub, tmp_path):
     open_share(page, app)
     sign_in(page)
     assert page.input_value("#token input") == ""
-    page.wait_for_function("document.querySelector('#push-repo textarea,#push-repo input').value")
+    named(page)
     page.click("#push-preview")
     page.wait_for_selector("#push-plan >> text=model.safetensors")
     page.wait_for_selector("#push-card h1")
@@ -92,6 +97,7 @@ def test_a_model_is_pushed_pulled_and_tried(app, page, hub, tmp_path):
 def test_a_token_stays_out_of_the_page_and_of_the_log(app, page):
     open_share(page, app)
     sign_in(page)
+    named(page)
     page.click("#push")
     page.wait_for_selector("#push-plan a")
     assert ALICE.token not in page.content()
