@@ -183,7 +183,10 @@ def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> Non
 
     def datasets(shown: str | None, name: str | None, chosen: bool) -> dict[str, Any]:
         """The one that the Data tab shows, unless another was chosen on the Search tab itself."""
-        return _dataset_field(workspace, name if chosen else shown)
+        field = _dataset_field(workspace, name if chosen else shown)
+        if field["value"] == name:  # Another may be chosen by the time this arrives.
+            del field["value"]
+        return field
 
     has_chosen = gr.Checkbox(visible=False)
     search.dataset.input(None, None, has_chosen, js="() => true", **_QUIET)

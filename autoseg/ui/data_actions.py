@@ -64,7 +64,10 @@ def listed_again(workspace: Workspace, chosen: str | None) -> Values:
     """
     values = listed(workspace, chosen)
     name = values["datasets"]["value"]
-    return values if name == chosen else {**values, **shown(workspace, name)}
+    if name != chosen:
+        return {**values, **shown(workspace, name)}
+    del values["datasets"]["value"]  # Another may be chosen by the time this arrives.
+    return values
 
 
 def settled(workspace: Workspace, chosen: str | None, finished: Finished) -> Values:
