@@ -128,8 +128,8 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
     if judged.split == "folds":
         return (
             "An estimate without an untouched test, for which there are too few images: every "
-            "image was predicted by a model of the same recipe, trained for a shorter time on the "
-            "other folds. The recipe was chosen with the help of one of the folds."
+            "image was predicted by a model of the same recipe, trained for a shorter time and "
+            "without it. The recipe was chosen with the help of some of the images."
         )
     chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "weights were chosen"
     return (

@@ -54,11 +54,11 @@ def _fixed() -> dict[str, str]:
         (
             "An estimate without an untouched test, for which there are too few images: every"
             " image was predicted by a model of the same recipe, trained for a shorter time "
-            "on the other folds. The recipe was chosen with the help of one of the folds."
+            "and without it. The recipe was chosen with the help of some of the images."
         ): tr(
             "An estimate without an untouched test, for which there are too few images: every"
             " image was predicted by a model of the same recipe, trained for a shorter time "
-            "on the other folds. The recipe was chosen with the help of one of the folds."
+            "and without it. The recipe was chosen with the help of some of the images."
         ),
         (
             "An estimate without an untouched test: there are too few images for one, and "
