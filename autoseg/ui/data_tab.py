@@ -174,9 +174,9 @@ def _connector(
     Another data set may be chosen while they are at work. So it goes by two steps, since Gradio
     sends along what is chosen when a step begins: what belongs to a data set is shown only if that
     one is chosen when the work is done. What the page opens with never covers an answer: that
-    something was asked for is noted at once, before there can be one.
+    something was asked for is noted in the browser at once, before there can be one.
     """
-    has_acted = gr.State(False)
+    has_acted = gr.Checkbox(visible=False)
     private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
 
     def settle(name: str | None, finished: Finished) -> Placed:
@@ -199,7 +199,7 @@ def _connector(
             settling = settle_opening, [parts["datasets"], finished, has_acted]
         else:
             settling = settle, [parts["datasets"], finished]
-            event(lambda: True, None, has_acted, queue=False, show_progress="hidden", **private)
+            event(None, None, has_acted, js="() => true", show_progress="hidden", **private)
         event(
             work, [parts["datasets"], *inputs], finished, api_visibility="private", **how
         ).success(*settling, outputs, queue=False, show_progress="hidden", **private)
