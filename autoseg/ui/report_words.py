@@ -2,7 +2,7 @@
 
 import re
 
-from autoseg.ui.texts import tr
+from autoseg.ui.texts import dictionary, language, tr
 
 _EPOCHS = re.compile(
     r"The default recipe as the search trained it, for ([\d.]+) epochs(, without the final "
@@ -12,6 +12,23 @@ _COMPARED = re.compile(
     r"An estimate without an untouched test: there are too few images for one, and (\d+) trials "
     r"were compared by these same images\. Expect somewhat less on new ones\."
 )
+
+FIXED = (
+    "Measured once, on images that neither training nor the search has seen; the interval is what "
+    "other images of the same kind would do to it in 95 of 100 cases.",
+    "Measured on the given test images; read the notes on the splits.",
+    "An estimate without an untouched test, for which there are too few images: every image was "
+    "predicted by a model of the same recipe, trained for a shorter time and without it. The "
+    "recipe was chosen with the help of some of the images.",
+    "An estimate without an untouched test: there are too few images for one, and weights were "
+    "chosen by these same images. Expect somewhat less on new ones.",
+    "There was no time, or no untouched image, to score the default recipe beside it.",
+    "There was no time to compare recipes: the model is the default recipe, trained for all the "
+    "time there was.",
+    "No recipes were compared until then: the model is the default recipe.",
+    "No recipe was clearly better than the default: the model is that one.",
+)
+"""Sentences without numbers."""
 
 
 def note(text: str) -> str:
@@ -33,54 +50,4 @@ def note(text: str) -> str:
             "trials were compared by these same images. Expect somewhat less on new ones.",
             count=found[1],
         )
-    return _fixed().get(text, text)
-
-
-def _fixed() -> dict[str, str]:
-    """Sentences without numbers, by the English."""
-    return {
-        (
-            "Measured once, on images that neither training nor the search has seen; the "
-            "interval is what other images of the same kind would do to it in 95 of 100 "
-            "cases."
-        ): tr(
-            "Measured once, on images that neither training nor the search has seen; the "
-            "interval is what other images of the same kind would do to it in 95 of 100 "
-            "cases."
-        ),
-        "Measured on the given test images; read the notes on the splits.": tr(
-            "Measured on the given test images; read the notes on the splits."
-        ),
-        (
-            "An estimate without an untouched test, for which there are too few images: every"
-            " image was predicted by a model of the same recipe, trained for a shorter time "
-            "and without it. The recipe was chosen with the help of some of the images."
-        ): tr(
-            "An estimate without an untouched test, for which there are too few images: every"
-            " image was predicted by a model of the same recipe, trained for a shorter time "
-            "and without it. The recipe was chosen with the help of some of the images."
-        ),
-        (
-            "An estimate without an untouched test: there are too few images for one, and "
-            "weights were chosen by these same images. Expect somewhat less on new ones."
-        ): tr(
-            "An estimate without an untouched test: there are too few images for one, and "
-            "weights were chosen by these same images. Expect somewhat less on new ones."
-        ),
-        "There was no time, or no untouched image, to score the default recipe beside it.": tr(
-            "There was no time, or no untouched image, to score the default recipe beside it."
-        ),
-        (
-            "There was no time to compare recipes: the model is the default recipe, trained "
-            "for all the time there was."
-        ): tr(
-            "There was no time to compare recipes: the model is the default recipe, trained "
-            "for all the time there was."
-        ),
-        "No recipes were compared until then: the model is the default recipe.": tr(
-            "No recipes were compared until then: the model is the default recipe."
-        ),
-        "No recipe was clearly better than the default: the model is that one.": tr(
-            "No recipe was clearly better than the default: the model is that one."
-        ),
-    }
+    return dictionary(language()).get(text, text) if text in FIXED else text

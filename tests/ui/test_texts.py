@@ -13,11 +13,15 @@ import pytest
 from gradio.context import LocalContext
 
 import autoseg.ui
-from autoseg.ui import gradio_texts, texts
+from autoseg.ui import gradio_texts, report_words, texts
 
 FOLDER = Path(autoseg.ui.__file__).parent
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
-OF_GRADIO = [*gradio_texts.BY_KEY.values(), *gradio_texts.NAMES]
+LISTED = {
+    "gradio_texts.py": [*gradio_texts.BY_KEY.values(), *gradio_texts.NAMES],
+    "report_words.py": report_words.FIXED,
+}
+"""What others say, and these modules put into the reader's language."""
 SPEAKING = ("tr", "label", "both")
 
 
@@ -31,7 +35,7 @@ def said(module: str) -> list[ast.Call]:
 
 def english(module: str) -> list[str]:
     texts = [call.args[0].value for call in said(module) if isinstance(call.args[0], ast.Constant)]
-    return texts + given_to_canvases(module) + (OF_GRADIO if module == "gradio_texts.py" else [])
+    return [*texts, *given_to_canvases(module), *LISTED.get(module, ())]
 
 
 def given_to_canvases(module: str) -> list[str]:
