@@ -380,7 +380,8 @@ def _connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Place
 
     private: dict[str, Any] = {"api_visibility": "private"}
     quiet = {"show_progress": "hidden", **private}
-    parts["canvas"].corrected(on_corrected, parts["model"], outputs, **quiet)
+    # Without the queue, whose stream Gradio believes open after the app was ended and started.
+    parts["canvas"].corrected(on_corrected, parts["model"], outputs, queue=False, **quiet)
     parts["corrections"].select(on_picked, parts["corrected_in"], outputs, queue=False, **quiet)
     parts["remove"].click(
         on_remove, [parts["model"], parts["corrected_in"], parts["correction"]], outputs, **quiet
