@@ -5,6 +5,7 @@ import pytest
 
 from autoseg.ui import predict_tab
 from autoseg.ui.access import Access
+from autoseg.ui.predict_events import Wish
 from autoseg.ui.predict_kept import browser_states
 
 
@@ -32,10 +33,10 @@ def test_an_empty_workspace_says_what_to_do(desk):
 
 
 def test_a_choice_to_compare_with_does_not_hold_for_another_model():
-    wish = predict_tab.Wish("photos-1", "nothing")
+    wish = Wish("photos-1", "nothing")
     assert wish.of("photos-1") == "nothing"
     assert wish.of("photos-2") is None
-    assert predict_tab.Wish().of("photos-1") is None
+    assert Wish().of("photos-1") is None
 
 
 def test_no_event_of_the_tab_is_part_of_the_api(workspace):
