@@ -9,9 +9,10 @@ from gradio.events import Dependency
 
 from autoseg.errors import AutosegError
 from autoseg.ui import predict_actions as actions
+from autoseg.ui import predict_showing as showing
 from autoseg.ui import predict_teach as teach
-from autoseg.ui.predict_actions import Desk, Given, Options, Values
 from autoseg.ui.predict_downloads import exported, zipped
+from autoseg.ui.predict_image import Desk, Given, Options, Values, example_given, uploaded
 from autoseg.ui.predict_layout import Parts
 from autoseg.ui.texts import tr
 
@@ -113,20 +114,20 @@ def _giving_one(
 
     def predict(given: Given, how: How) -> Values:
         values = actions.predicted(desk, how.model, [given], how.options, how.compare)
-        return {**actions.emptied(), **values, "given": [given]}
+        return {**showing.emptied(), **values, "given": [given]}
 
     def on_image(image: str | None, name: str | None, flip: bool, tile: int, wish: Wish) -> Placed:
         if not image:  # Also said before something is pasted.
             return placed({"given": []})
-        return placed(predict(actions.uploaded(image), _how(name, flip, tile, wish)))
+        return placed(predict(uploaded(image), _how(name, flip, tile, wish)))
 
     def on_example(
         name: str | None, flip: bool, tile: int, wish: Wish, event: gr.SelectData
     ) -> Placed:
         try:
-            given = actions.example_given(desk, name, event.index)
+            given = example_given(desk, name, event.index)
         except AutosegError as error:
-            return placed(actions.problem(error))
+            return placed(showing.problem(error))
         return placed({**predict(given, _how(name, flip, tile, wish)), "image": None})
 
     return on_image, on_example
@@ -147,8 +148,8 @@ def _giving_several(
     def on_images(
         files: list[str] | None, name: str | None, flip: bool, tile: int, wish: Wish, order: str
     ) -> Iterator[Placed]:
-        given = [actions.uploaded(file) for file in files or ()]
-        yield placed({**actions.emptied(), "given": given, "image": None})
+        given = [uploaded(file) for file in files or ()]
+        yield placed({**showing.emptied(), "given": given, "image": None})
         yield from predict(given, _how(name, flip, tile, wish), order)
 
     def on_again(
@@ -171,12 +172,12 @@ def connect_showing(desk: Desk, parts: Parts, placed: Callable[[Values], Placed]
     def on_chosen(
         ids: list[str], compare: str | None, flip: bool, tile: int, event: gr.SelectData
     ) -> Placed:
-        return placed(actions.chosen(desk, ids, event.index, _options(flip, tile), compare))
+        return placed(showing.chosen(desk, ids, event.index, _options(flip, tile), compare))
 
     def on_compare(
         result_id: str, compare: str | None, flip: bool, tile: int, name: str | None
     ) -> Placed:
-        values = actions.shown_again(desk, result_id, _options(flip, tile), compare)
+        values = showing.shown_again(desk, result_id, _options(flip, tile), compare)
         return placed({**values, "wish": Wish(name, compare)})
 
     def on_order(ids: list[str], order: str) -> Placed:

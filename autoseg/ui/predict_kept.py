@@ -11,22 +11,11 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from autoseg.errors import AutosegError
-from autoseg.ui.predict_actions import (
-    MOST_IMAGES,
-    NOTHING,
-    Desk,
-    Given,
-    Options,
-    Values,
-    file_name,
-    gallery,
-    given_example,
-    no_batch,
-    ordered,
-    shown,
-)
+from autoseg.ui.predict_actions import MOST_IMAGES, ordered
 from autoseg.ui.predict_examples import examples
+from autoseg.ui.predict_image import Desk, Given, Options, Values, file_name, given_example
 from autoseg.ui.predict_models import is_of_a_run, model_choices
+from autoseg.ui.predict_showing import NOTHING, gallery, no_batch, shown
 from autoseg.ui.results import Result
 
 ORDER = "uncertain"

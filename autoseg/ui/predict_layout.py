@@ -9,7 +9,7 @@ from autoseg.ui.access import Access
 from autoseg.ui.bases import Image
 from autoseg.ui.downloader import Downloader
 from autoseg.ui.mask_canvas import MaskCanvas
-from autoseg.ui.predict_actions import NOTHING
+from autoseg.ui.predict_showing import NOTHING
 from autoseg.ui.style import html
 from autoseg.ui.texts import label
 

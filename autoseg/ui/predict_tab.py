@@ -15,7 +15,6 @@ from autoseg.errors import AutosegError
 from autoseg.ui import predict_teach as teach
 from autoseg.ui import views
 from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Desk, Values
 from autoseg.ui.predict_events import (
     RESULT,
     TEACHING,
@@ -27,6 +26,7 @@ from autoseg.ui.predict_events import (
     connect_teaching,
 )
 from autoseg.ui.predict_examples import examples, thumbnail
+from autoseg.ui.predict_image import Desk, Values
 from autoseg.ui.predict_kept import noted, restored
 from autoseg.ui.predict_layout import Parts, layout
 from autoseg.ui.predict_models import find_model, is_of_a_run, model_choices

@@ -15,8 +15,9 @@ from autoseg.outlook import USUAL_S, Outlook
 from autoseg.search.run_folder import RunFolder
 from autoseg.ui import views
 from autoseg.ui.mask_canvas import answer_to
-from autoseg.ui.predict_actions import Desk, Values, problem
+from autoseg.ui.predict_image import Desk, Values
 from autoseg.ui.predict_models import dataset_of, find_model
+from autoseg.ui.predict_showing import problem
 from autoseg.ui.result_files import draw_thumbnail, read_index_png
 from autoseg.ui.served import uploaded_path
 from autoseg.ui.texts import tr

@@ -6,7 +6,7 @@ from workspace_helpers import make_photos
 
 from autoseg.search.run_folder import RunFolder
 from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Desk
+from autoseg.ui.predict_image import Desk
 from autoseg.ui.results import ResultStore
 from autoseg.workspace import Workspace
 

@@ -24,7 +24,7 @@ from autoseg.search.run_folder import RunFolder
 from autoseg.ui import previews
 from autoseg.ui.access import Access
 from autoseg.ui.api_endpoints import Api
-from autoseg.ui.predict_actions import Desk, Given, Options, predict_one
+from autoseg.ui.predict_image import Desk, Given, Options, predict_one
 from autoseg.ui.predict_models import find_model, load
 from autoseg.ui.results import ResultStore
 from autoseg.workspace import Workspace

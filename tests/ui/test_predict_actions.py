@@ -13,8 +13,10 @@ from autoseg.errors import PredictionError
 from autoseg.predictor import Predictor
 from autoseg.pulled_models import PulledModel
 from autoseg.ui import predict_actions as actions
-from autoseg.ui.predict_actions import NOTHING, TRUTH, Options
+from autoseg.ui import predict_showing as showing
 from autoseg.ui.predict_examples import examples
+from autoseg.ui.predict_image import Options, example_given, uploaded
+from autoseg.ui.predict_showing import NOTHING, TRUTH
 
 PLAIN = Options()
 
@@ -30,11 +32,11 @@ def read(path: str | Path) -> np.ndarray:
 
 
 def predict(desk, image, compare=None, options=PLAIN, name="photos-1"):
-    return actions.predicted(desk, name, [actions.uploaded(str(image))], options, compare)
+    return actions.predicted(desk, name, [uploaded(str(image))], options, compare)
 
 
 def example(desk, name="photos-1", compare=None, index=0):
-    given = actions.example_given(desk, name, index)
+    given = example_given(desk, name, index)
     return actions.predicted(desk, name, [given], PLAIN, compare)
 
 
@@ -108,7 +110,7 @@ def test_classes_in_another_order_are_matched_by_name(desk, run, photos, image):
             palette=loaded.bundle.info.classes.palette[::-1],
         ),
     )
-    table = actions._class_table(
+    table = showing._class_table(
         replace(loaded, bundle=replace(loaded.bundle, info=turned)),
         loaded.bundle.info.classes,
         "x",
@@ -154,18 +156,18 @@ def test_no_examples_when_the_data_has_changed(run, photos):
 @pytest.mark.parametrize("index", [99, -1, None, "0"])
 def test_an_example_that_is_not_there_is_an_error(desk, run, index):
     with pytest.raises(PredictionError):
-        actions.example_given(desk, run.name, index)
+        example_given(desk, run.name, index)
 
 
 def test_a_correction_of_an_example_replaces_its_pair(desk, run, image):
     result = desk.results.get(example(desk)["shown"])
     assert (result.info.dataset, result.info.original) == ("photos", result.info.name)
-    uploaded = desk.results.get(predict(desk, image)["shown"])
-    assert (uploaded.info.dataset, uploaded.info.original) == ("photos", "")
+    of_upload = desk.results.get(predict(desk, image)["shown"])
+    assert (of_upload.info.dataset, of_upload.info.original) == ("photos", "")
 
 
 def batch(desk, files, order="name", **options):
-    given = [actions.uploaded(str(file)) for file in files]
+    given = [uploaded(str(file)) for file in files]
     progress = []
     said = list(
         actions.predicted_batch(
@@ -223,6 +225,6 @@ def test_the_least_certain_image_comes_first(desk, run, photos):
 
 def test_an_image_of_the_batch_is_shown_by_its_place(desk, run, photos):
     said, _ = batch(desk, sorted((photos / "images").iterdir())[:3])
-    values = actions.chosen(desk, said[-1]["ids"], 2, PLAIN, NOTHING)
+    values = showing.chosen(desk, said[-1]["ids"], 2, PLAIN, NOTHING)
     assert values["canvas"]["name"] == "scene_002"
-    assert actions.chosen(desk, said[-1]["ids"], 7, PLAIN, NOTHING) == {}
+    assert showing.chosen(desk, said[-1]["ids"], 7, PLAIN, NOTHING) == {}

@@ -7,8 +7,9 @@ import pytest
 from gradio.context import LocalContext
 
 from autoseg.ui import predict_actions as actions
-from autoseg.ui.predict_actions import Options
+from autoseg.ui.predict_image import Options, example_given, uploaded
 from autoseg.ui.predict_kept import noted, restored
+from autoseg.ui.predict_showing import TRUTH
 from autoseg.ui.results import ResultStore
 
 pytestmark = pytest.mark.usefixtures("run")
@@ -21,7 +22,7 @@ def images(photos):
 
 def predict_batch(desk, images, most: int | None = None) -> dict:
     """What the browser keeps of a batch, of its first answers perhaps."""
-    given = [actions.uploaded(str(image)) for image in images]
+    given = [uploaded(str(image)) for image in images]
     kept = {}
     said = actions.predicted_batch(
         desk, "photos-1", given, Options(), None, "name", lambda done, total: None, 0.0
@@ -64,7 +65,7 @@ def test_a_reload_in_the_middle_of_a_batch_shows_what_there_is_so_far(desk, imag
 def test_a_model_that_was_named_by_its_folder_predicts_again(desk, images, run, tmp_path):
     """The newest run of the list stood there instead, and predicted the image again."""
     folder = shutil.copytree(run.model, tmp_path / "mine")
-    given = [actions.uploaded(str(images[0]))]
+    given = [uploaded(str(images[0]))]
     values = again(desk, noted(actions.predicted(desk, str(folder), given, Options())))
     assert values["model"] == str(folder)
     repeated = actions.predicted(desk, values["model"], values["given"], Options())
@@ -72,11 +73,11 @@ def test_a_model_that_was_named_by_its_folder_predicts_again(desk, images, run, 
 
 
 def test_an_example_is_predicted_again_with_its_ground_truth(desk):
-    given = actions.example_given(desk, "photos-1", 0)
+    given = example_given(desk, "photos-1", 0)
     kept = noted(actions.predicted(desk, "photos-1", [given], Options()))
     values = again(desk, kept)
     assert values["given"] == [given] and not values["batch_box"]["visible"]
-    compared = actions.predicted(desk, "photos-1", values["given"], Options(), actions.TRUTH)
+    compared = actions.predicted(desk, "photos-1", values["given"], Options(), TRUTH)
     assert compared["canvas"]["other"]
 
 

@@ -17,7 +17,7 @@ from autoseg.ui import predict_actions as actions
 from autoseg.ui import predict_tab
 from autoseg.ui import predict_teach as teach
 from autoseg.ui.access import Access
-from autoseg.ui.predict_actions import Options
+from autoseg.ui.predict_image import Options, example_given, uploaded
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def uploads(tmp_path, monkeypatch) -> Path:
 
 
 def predict_example(desk) -> str:
-    given = actions.example_given(desk, "photos-1", 0)
+    given = example_given(desk, "photos-1", 0)
     return actions.predicted(desk, "photos-1", [given], Options())["shown"]
 
 
@@ -65,7 +65,7 @@ def test_a_corrected_example_is_kept_for_its_pair(desk, run, uploads):
 
 def test_a_corrected_upload_is_a_new_image(desk, run, uploads, tmp_path):
     Image.new("RGB", (64, 48), (120, 90, 30)).save(tmp_path / "new.png")
-    given = [actions.uploaded(str(tmp_path / "new.png"))]
+    given = [uploaded(str(tmp_path / "new.png"))]
     result_id = actions.predicted(desk, "photos-1", given, Options())["shown"]
     teach.corrected(desk, "photos-1", sent(uploads, drawn(), result_id))
     (kept,) = desk.workspace.corrections("photos").all()
@@ -84,7 +84,7 @@ def test_a_turned_photo_of_the_data_set_is_told_when_it_is_uploaded(
         image.save(source, exif=exif)
     finished_run(desk.workspace, "photos-1", photos)
     copy = shutil.copy(source, tmp_path / "holiday.jpg")
-    values = actions.predicted(desk, "photos-1", [actions.uploaded(str(copy))], Options())
+    values = actions.predicted(desk, "photos-1", [uploaded(str(copy))], Options())
     teach.corrected(desk, "photos-1", sent(uploads, drawn(), values["shown"]))
     (kept,) = desk.workspace.corrections("photos").all()
     assert kept.original == "scene_000"
@@ -144,7 +144,7 @@ def test_what_a_model_has_learnt_waits_for_another_one_only(desk, run, uploads, 
         assert text in values["corrections_text"], name
         assert values["train"]["interactive"] and len(values["corrections"]["value"]) == 1
     Image.new("RGB", (64, 48), (120, 90, 30)).save(tmp_path / "new.png")
-    given = [actions.uploaded(str(tmp_path / "new.png"))]
+    given = [uploaded(str(tmp_path / "new.png"))]
     shown = actions.predicted(desk, "photos-corrected-1", given, Options())["shown"]
     values = teach.corrected(desk, "photos-corrected-1", sent(uploads, drawn(), shown))
     said = "1 corrected mask of photos waits to be learnt. Learnt by this model already: 1."
