@@ -10,7 +10,6 @@ import gradio as gr
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.files import telling_full_disk
 from autoseg.hub.connection import connect
-from autoseg.search.run_folder import RunFolder
 from autoseg.sources import check as check_source
 from autoseg.ui import data_pictures, data_view, previews, views
 from autoseg.ui.access import Access
@@ -201,12 +200,12 @@ def _check(
         source = workspace.dataset(name).source
         folder = workspace.check_folder(name)
     except AutosegError as error:  # Removed in another window.
-        return {**listed(workspace), **_refused(error)}
+        return {**listed(workspace), **refused(error)}
     try:
         with telling_full_disk(workspace.folder):
             _look(source, folder, mapping, colors, on_progress)
     except AutosegError as error:
-        return _refused(error)
+        return refused(error)
     return shown(workspace, name)
 
 
@@ -227,7 +226,8 @@ def _look(
         previews.save_problem(error, source, folder, mapping, colors)
 
 
-def _refused(error: AutosegError) -> Values:
+def refused(error: AutosegError) -> Values:
+    """Why something could not be done."""
     return {"status": _html(views.error(error))}
 
 
@@ -255,7 +255,7 @@ def applied(
                 )
                 previews.save_check(dataset, folder, mapping, colors)
     except AutosegError as error:
-        return _refused(error)
+        return refused(error)
     return shown(workspace, name)
 
 
@@ -339,70 +339,5 @@ def _taken(
     try:
         dataset = add()
     except AutosegError as error:
-        return {**_refused(error), "table": None, "notes": _html(""), **_no_pictures()}
+        return {**refused(error), "table": None, "notes": _html(""), **_no_pictures()}
     return {**listed(workspace, dataset.name), **checked(workspace, dataset.name, on_progress)}
-
-
-def asked_to_remove(workspace: Workspace, name: str | None) -> Values:
-    """Ask before anything is deleted, saying what would be; "asked" is the one asked about."""
-    try:
-        dataset = workspace.dataset(name or "")
-        text = _removal(workspace, dataset)
-    except AutosegError as error:
-        return {**listed(workspace), **_refused(error)}
-    question = _html(views.note(text))
-    return {"sure": gr.update(visible=True), "question": question, "asked": dataset.name}
-
-
-def _removal(workspace: Workspace, dataset: StoredDataset) -> str:
-    """The question whether to remove a data set, with all that goes and what cannot go on."""
-    name, number = dataset.name, workspace.count_corrections(dataset.name)
-    if dataset.owned and number:
-        text = tr(
-            "Delete {name}, its images and its corrected masks ({number}) from this computer?",
-            name=name, number=number,
-        )  # fmt: skip
-    elif dataset.owned:
-        text = tr("Delete {name} and its images from this computer?", name=name)
-    elif number:
-        text = tr(
-            "Forget {name} and delete its corrected masks ({number})? Its own files stay where "
-            "they are.",
-            name=name, number=number,
-        )  # fmt: skip
-    else:
-        text = tr("Forget {name}? Its files stay where they are.", name=name)
-    waiting = [run.name for run in _unfinished(workspace, dataset)]
-    if waiting:
-        text += " " + tr("These searches cannot go on without it: {runs}.", runs=", ".join(waiting))
-    return text
-
-
-def _unfinished(workspace: Workspace, dataset: StoredDataset) -> list[RunFolder]:
-    """Runs that read a data set and could still go on."""
-    found = []
-    for run in workspace.runs():
-        if workspace.source_of(run) == dataset.source:
-            state = run.state()
-            if state is not None and state.status in ("paused", "interrupted"):
-                found.append(run)
-    return found
-
-
-def removed(workspace: Workspace, name: str | None) -> Values:
-    """Remove a data set: uploaded files are deleted, a folder elsewhere is only forgotten."""
-    try:
-        workspace.delete_dataset(name or "")
-    except AutosegError as error:
-        return {"sure": gr.update(visible=False), **_refused(error)}
-    values = listed(workspace)
-    return {**values, **shown(workspace, values["datasets"]["value"])}
-
-
-def renamed(workspace: Workspace, name: str | None, new_name: str | None) -> Values:
-    """Give a data set another name."""
-    try:
-        dataset = workspace.rename_dataset(name or "", new_name or "")
-    except AutosegError as error:
-        return _refused(error)
-    return {**listed(workspace, dataset.name), **shown(workspace, dataset.name)}

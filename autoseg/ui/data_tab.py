@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from autoseg.ui import data_actions as actions
+from autoseg.ui import data_managing as managing
 from autoseg.ui.access import Access
 from autoseg.ui.data_actions import (
     Finished,
@@ -290,18 +291,18 @@ def _connect_manager(
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     chosen = parts["datasets"]
     parts["remove"].click(
-        lambda name: placed(actions.asked_to_remove(workspace, name)), chosen, outputs,
+        lambda name: placed(managing.asked_to_remove(workspace, name)), chosen, outputs,
         queue=False, **private,
     )  # fmt: skip
     parts["keep"].click(
         lambda: gr.Column(visible=False), None, parts["sure"], queue=False, **private
     )
     parts["confirm"].click(
-        lambda name: placed(actions.removed(workspace, name)), parts["asked"], outputs, **private
+        lambda name: placed(managing.removed(workspace, name)), parts["asked"], outputs, **private
     )
     for event in (parts["rename"].click, parts["new_name"].submit):
         event(
-            lambda name, new: placed(actions.renamed(workspace, name, new)),
+            lambda name, new: placed(managing.renamed(workspace, name, new)),
             [chosen, parts["new_name"]], outputs, **private,
         )  # fmt: skip
 

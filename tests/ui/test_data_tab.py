@@ -11,7 +11,7 @@ from workspace_helpers import make_photos, make_zip, write_records
 from autoseg.config import SearchConfig
 from autoseg.corrections import NewCorrection
 from autoseg.estimate import Facts
-from autoseg.ui import data_actions, previews
+from autoseg.ui import data_actions, data_managing, previews
 from autoseg.ui.access import Access
 
 OWNER = Access(local=True)
@@ -202,7 +202,7 @@ def test_why_something_was_refused_is_said_wherever_one_is(workspace, checked_ph
 
 def test_a_question_goes_with_the_data_set_it_was_asked_about(workspace, leaves):
     """It stood while another one was chosen, which "Remove it" then removed."""
-    asked = data_actions.asked_to_remove(workspace, "photos")
+    asked = data_managing.asked_to_remove(workspace, "photos")
     assert asked["asked"] == "photos"
     assert data_actions.chosen(workspace, "leaves")["sure"]["visible"] is False
 
@@ -211,16 +211,16 @@ def test_a_question_goes_with_the_data_set_it_was_asked_about(workspace, leaves)
 def test_the_question_counts_the_corrections_that_go(workspace, photos, tmp_path, owned):
     source = make_zip(photos, tmp_path / "photos.zip") if owned else photos
     data_actions.added(workspace, str(source))
-    none = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    none = data_managing.asked_to_remove(workspace, "photos")["question"]["value"]
     assert "corrected" not in none
     classes = previews.load_check(workspace.check_folder("photos")).classes
     for image in sorted((photos / "images").iterdir())[:2]:
         mask = np.zeros((48, 64), np.uint8)
         workspace.add_correction("photos", NewCorrection("new", image, mask, classes))
-    asked = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    asked = data_managing.asked_to_remove(workspace, "photos")["question"]["value"]
     assert "corrected masks (2)" in asked
     corrected = workspace.with_corrections("photos").name
-    of_steps = data_actions.asked_to_remove(workspace, corrected)["question"]["value"]
+    of_steps = data_managing.asked_to_remove(workspace, corrected)["question"]["value"]
     assert "corrected masks (" not in of_steps  # They belong to the other and stay.
 
 
@@ -229,7 +229,7 @@ def test_the_question_names_searches_that_cannot_go_on(
     workspace, photos, checked_photos, ended, said
 ):
     write_records(workspace, "photos-1", photos, SearchConfig(budget_s=60), ended)
-    asked = data_actions.asked_to_remove(workspace, "photos")["question"]["value"]
+    asked = data_managing.asked_to_remove(workspace, "photos")["question"]["value"]
     assert ("photos-1" in asked) == said
 
 
@@ -266,18 +266,18 @@ def test_a_removed_data_set_is_gone_after_a_question_that_says_what_goes(
     workspace, photos, tmp_path
 ):
     data_actions.added(workspace, str(make_zip(photos, tmp_path / "photos.zip")))
-    asked = data_actions.asked_to_remove(workspace, "photos")
+    asked = data_managing.asked_to_remove(workspace, "photos")
     assert asked["sure"]["visible"] and "Delete photos" in asked["question"]["value"]
     assert [dataset.name for dataset in workspace.datasets()] == ["photos"]
-    values = data_actions.removed(workspace, "photos")
+    values = data_managing.removed(workspace, "photos")
     assert values["datasets"]["choices"] == [] and values["table"] is None
     assert status(values) == data_actions.no_data()
 
 
 def test_a_folder_elsewhere_is_only_forgotten(workspace, photos, checked_photos):
-    asked = data_actions.asked_to_remove(workspace, "photos")
+    asked = data_managing.asked_to_remove(workspace, "photos")
     assert "stay where they are" in asked["question"]["value"]
-    data_actions.removed(workspace, "photos")
+    data_managing.removed(workspace, "photos")
     assert (photos / "images").is_dir() and workspace.datasets() == []
 
 
@@ -285,8 +285,8 @@ def test_what_another_window_removed_is_said_to_be_gone(workspace, checked_photo
     workspace.delete_dataset("photos")
     for values in (
         data_actions.checked(workspace, "photos"),
-        data_actions.asked_to_remove(workspace, "photos"),
-        data_actions.removed(workspace, "photos"),
+        data_managing.asked_to_remove(workspace, "photos"),
+        data_managing.removed(workspace, "photos"),
     ):
         assert "There is no data set" in status(values)
     assert data_actions.browsed(workspace, "photos", 0, "name") == {"gallery": None}
@@ -295,7 +295,7 @@ def test_what_another_window_removed_is_said_to_be_gone(workspace, checked_photo
 
 def test_a_renamed_data_set_keeps_what_was_found_and_said(workspace, checked_photos):
     data_actions.applied(workspace, "photos", edited(checked_photos, _1={"name": "tree"}))
-    values = data_actions.renamed(workspace, "photos", "my leaves")
+    values = data_managing.renamed(workspace, "photos", "my leaves")
     assert values["datasets"]["value"] == "my-leaves"
     table = data_actions.shown(workspace, "my-leaves")["table"]
     assert table["rows"][1]["name"] == "tree"
@@ -303,8 +303,8 @@ def test_a_renamed_data_set_keeps_what_was_found_and_said(workspace, checked_pho
 
 def test_a_name_that_is_none_or_taken_is_refused(workspace, checked_photos, tmp_path):
     data_actions.added(workspace, str(make_photos(tmp_path / "leaves")))
-    assert "is no name" in status(data_actions.renamed(workspace, "photos", "//"))
-    assert "already" in status(data_actions.renamed(workspace, "photos", "leaves"))
+    assert "is no name" in status(data_managing.renamed(workspace, "photos", "//"))
+    assert "already" in status(data_managing.renamed(workspace, "photos", "leaves"))
     assert len(workspace.datasets()) == 2
 
 
