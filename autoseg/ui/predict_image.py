@@ -1,5 +1,6 @@
 """One image to predict on the Predict tab: whence it comes, how, and its kept result."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,16 +112,15 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
         dataset=dataset,
         example_of=given.run,
     )
-    truth = None
     if given.example is not None:
-        if _class_names(desk, given.run) == predictor.class_names:
-            truth = _fitting_truth(given.example, prediction.mask)
+        same = _class_names(desk, given.run) == predictor.class_names
+        info = replace(info, has_truth=same and given.example.coding is not None)
         run = desk.workspace.named_run(given.run)
         if dataset and dataset == dataset_of(desk.workspace, run):
             info = replace(
                 info, original=original_of(desk.workspace, run, given.example.sample.name)
             )
-    return desk.results.add(prediction, pixels, given.path, info, truth)
+    return desk.results.add(prediction, pixels, given.path, info)
 
 
 def _class_names(desk: Desk, run: str) -> tuple[str, ...]:
@@ -128,6 +128,27 @@ def _class_names(desk: Desk, run: str) -> tuple[str, ...]:
     return load(find_model(desk.workspace, desk.access, run)).class_names
 
 
-def _fitting_truth(example: Example, mask: np.ndarray) -> np.ndarray | None:
-    truth = example.truth()
-    return truth if truth is not None and truth.shape == mask.shape else None
+def example_of(desk: Desk, result: Result) -> Given | None:
+    """The example that a result is of; None: it is of another image, or of none any longer."""
+    with contextlib.suppress(AutosegError):
+        run = result.info.example_of
+        for each in examples(desk.workspace.named_run(run)) if run else ():
+            if file_name(each.sample.name) == result.info.name:
+                return given_example(each, run)
+    return None
+
+
+def ground_truth(desk: Desk, result: Result) -> np.ndarray:
+    """The ground truth of an example, (H, W) uint8 class indices, 255 where ignored.
+
+    Raises:
+        PredictionError: It is no longer there, or does not fit the image any more.
+    """
+    given = example_of(desk, result)
+    truth = given.example.truth() if given and given.example else None
+    if truth is None or truth.shape != result.mask().shape:
+        raise PredictionError(
+            f"The ground truth of {result.info.name} can no longer be read: its file was moved "
+            f"or changed since the run began."
+        )
+    return truth

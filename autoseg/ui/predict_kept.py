@@ -4,7 +4,6 @@ The browser keeps the ids, not this computer: of several visitors each sees thei
 an id cannot be guessed. A result that was pruned, or is of another workspace, is left out.
 """
 
-import contextlib
 from typing import Any
 
 import gradio as gr
@@ -12,8 +11,7 @@ from gradio.context import LocalContext
 
 from autoseg.errors import AutosegError
 from autoseg.ui.predict_actions import MOST_IMAGES, ordered
-from autoseg.ui.predict_examples import examples
-from autoseg.ui.predict_image import Desk, Given, Options, Values, file_name, given_example
+from autoseg.ui.predict_image import Desk, Given, Options, Values, example_of
 from autoseg.ui.predict_models import is_of_a_run, model_choices
 from autoseg.ui.predict_showing import NOTHING, gallery, no_batch, shown
 from autoseg.ui.results import Result
@@ -105,9 +103,4 @@ def _known(desk: Desk, ids: list[Any]) -> list[Result]:
 
 def _given(desk: Desk, result: Result) -> Given:
     """The image of a result, to be predicted again: of an example the one whose truth is known."""
-    with contextlib.suppress(AutosegError):
-        run = result.info.example_of
-        for each in examples(desk.workspace.named_run(run)) if run else ():
-            if file_name(each.sample.name) == result.info.name:
-                return given_example(each, run)
-    return Given(result.image, result.info.name)
+    return example_of(desk, result) or Given(result.image, result.info.name)

@@ -11,7 +11,7 @@ from autoseg.config import ClassInfo
 from autoseg.errors import AutosegError, PredictionError
 from autoseg.predictor import Predictor
 from autoseg.ui import views
-from autoseg.ui.predict_image import Desk, Options, Values
+from autoseg.ui.predict_image import Desk, Options, Values, ground_truth
 from autoseg.ui.predict_models import (
     Choices,
     find_model,
@@ -130,7 +130,8 @@ def compare_choices(desk: Desk, result: Result) -> Choices:
 def _other(desk: Desk, result: Result, compare: str, options: Options) -> tuple[Path | None, str]:
     """The mask to compare with, and what it is called."""
     if compare == TRUTH:
-        return result.truth, "Ground truth"  # The canvas has this text in all languages.
+        truth = result.other(TRUTH, lambda: ground_truth(desk, result))
+        return truth, "Ground truth"  # The canvas has this text in all languages.
     if compare == NOTHING:
         return None, ""
     model = find_model(desk.workspace, desk.access, compare.removeprefix(_MODEL))

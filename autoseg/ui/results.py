@@ -69,7 +69,7 @@ class ResultInfo:
     example_of: str = ""
     """Run whose example the image is; "": it was given by a user."""
     has_truth: bool = False
-    """Whether the ground truth is known."""
+    """Whether it is an example whose ground truth can be read."""
     format_version: int = FORMAT_VERSION
 
 
@@ -94,11 +94,6 @@ class Result:
     def classes(self) -> Path:
         """Grey PNG of class indices."""
         return self.folder / "classes.png"
-
-    @property
-    def truth(self) -> Path:
-        """Grey PNG of the ground truth's class indices, where it is known."""
-        return self.folder / "truth.png"
 
     @property
     def thumbnail(self) -> Path:
@@ -144,11 +139,11 @@ class Result:
         return file
 
     def other(self, key: str, make: Callable[[], np.ndarray]) -> Path:
-        """Grey PNG of another model's class indices, made once.
+        """Grey PNG of class indices to compare with, made once.
 
         Args:
-            key: Name of the other model and of how it was used, of letters and digits.
-            make: Gives its mask (H, W) uint8.
+            key: Name of what makes them and of how it is used, of letters and digits.
+            make: Gives the mask (H, W) uint8.
         """
         assert key.isalnum()
         file = self.folder / f"other-{key}.png"
@@ -214,7 +209,6 @@ class ResultStore:
         pixels: np.ndarray,
         source: Path,
         info: ResultInfo,
-        truth: np.ndarray | None = None,
     ) -> Result:
         """Write a prediction, and remove the oldest ones where there are too many.
 
@@ -223,7 +217,6 @@ class ResultStore:
             pixels: (H, W, 3) uint8, the image it was made of.
             source: File of that image.
             info: What is known of it; names of files are filled in.
-            truth: (H, W) uint8 class indices, 255 where ignored.
 
         Raises:
             PredictionError: The disk is full.
@@ -235,12 +228,7 @@ class ResultStore:
             shown, given = write_image(source, pixels, folder)
             write_png(prediction.mask, folder / "classes.png")
             confidence = write_confidence(prediction, folder)
-            if truth is not None:
-                write_png(truth, folder / "truth.png")
-            info = replace(
-                info, shown_file=shown, source_file=given, confidence_file=confidence,
-                has_truth=truth is not None,
-            )  # fmt: skip
+            info = replace(info, shown_file=shown, source_file=given, confidence_file=confidence)
             _write_meta(info, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)

@@ -66,6 +66,15 @@ def test_an_example_is_compared_with_its_ground_truth(desk, run, photos):
     assert canvas["other_name"] == "Ground truth"
 
 
+def test_a_ground_truth_that_is_gone_is_told_beside_the_prediction(desk, run, photos):
+    values = example(desk)
+    for mask in (photos / "masks").iterdir():
+        mask.unlink()
+    again = showing.shown_again(desk, values["shown"], Options(), TRUTH)
+    assert again["canvas"]["other"] is None and again["compare"]["value"] == NOTHING
+    assert "can no longer be read" in again["message"]["value"]
+
+
 def test_an_uploaded_image_has_no_ground_truth(desk, run, image):
     values = predict(desk, image, compare=TRUTH)
     assert values["canvas"]["other"] is None

@@ -46,13 +46,13 @@ class ClassTable {
       [T("Colour"), "mc-unseen"],
       [T("Class"), ""],
       [T("Area"), ""],
-      ...(data.confidence ? [[T("Confidence"), ""]] : []),
+      ...(data.packedConfidence ? [[T("Confidence"), ""]] : []),
       ...(data.other ? [[T("IoU"), ""]] : []),
     ];
     const title = ([text, kind]) =>
       make("th", { scope: "col" }, make("span", { class: kind, text }));
     this.head.replaceChildren(...titles.map(title));
-    this.node.parentElement.classList.toggle("wide", Boolean(data.confidence && data.other));
+    this.node.parentElement.classList.toggle("wide", Boolean(data.packedConfidence && data.other));
     this.rows = new Map();
     for (const index of [...data.names.keys(), IGNORED]) this.rows.set(index, this.row(index));
     this.body.replaceChildren(...[...this.rows.values()].map((row) => row.node));
@@ -71,7 +71,7 @@ class ClassTable {
       make("td", {}, color),
       make("th", { scope: "row" }, row.name),
       number("area"),
-      data.confidence ? number("sure") : "",
+      data.packedConfidence ? number("sure") : "",
       data.other ? number("iou") : "",
     );
     return row;

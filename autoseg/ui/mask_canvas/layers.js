@@ -63,7 +63,7 @@ function differenceOf(mine, theirs, hasBackground) {
 function layerOf(app) {
   const { state, data } = app;
   const { confidence, other, width, height } = data;
-  if (state.layer === "confidence") {
+  if (state.layer === "confidence" && confidence) {
     return {
       read: LAYERS.confidence(confidence, width, height),
       table: heatTable(data.names.length),

@@ -12,6 +12,17 @@ const FRESH = {
   problem: "",
 };
 
+async function unpackConfidence(data) {
+  if (data.packedConfidence) data.confidence ??= await greyOf(await data.packedConfidence);
+}
+
+/** After the next frame, or soon where the page is hidden and draws none. */
+const nextFrame = () =>
+  new Promise((resume) => {
+    requestAnimationFrame(() => setTimeout(resume));
+    setTimeout(resume, 200);
+  });
+
 class Loading {
   constructor(app) {
     this.app = app;
@@ -23,16 +34,26 @@ class Loading {
     const turn = (this.turn += 1);
     if (!value) return this.place(null);
     this.app.update({ status: "loading" });
-    let data;
     try {
-      data = await readValue(value);
+      await this.read(value, turn);
     } catch (error) {
       console.warn(error);
       if (turn === this.turn) this.app.update({ status: "failed" });
-      return;
     }
+  }
+
+  /** The mask is shown before the confidence is unpacked, unless that is what is looked at. */
+  async read(value, turn) {
+    const data = await readValue(value);
+    const { layer, threshold } = this.app.state;
+    if (layer === "confidence" || threshold !== FRESH.threshold) await unpackConfidence(data);
     if (turn !== this.turn) return data.photo.close();
     this.place(data);
+    await nextFrame();
+    await unpackConfidence(data);
+    if (turn !== this.turn) return;
+    this.app.update({ status: "ready" });
+    this.app.recount.soon(20);
   }
 
   unload() {
@@ -56,7 +77,6 @@ class Loading {
     const { app } = this;
     app.update({
       ...FRESH,
-      status: "ready",
       data: data.id,
       statistics: null,
       colors: chosenColors.of(data.names, data.palette),
@@ -68,7 +88,6 @@ class Loading {
       app.view.show(width, height);
       app.update({ size: Math.max(4, Math.round(0.03 * Math.max(width, height))) });
     }
-    app.recount.soon(20);
     data.photo.makeHalves().then(() => app.redraw(false), () => {});
   }
 
@@ -89,7 +108,7 @@ class Loading {
   lookAt(data, former) {
     const { hidden, paint, mode, layer, split } = this.app.state;
     const sameNames = former && former.names.join("\n") === data.names.join("\n");
-    const known = { mask: true, confidence: data.confidence, differences: data.other };
+    const known = { mask: true, confidence: data.packedConfidence, differences: data.other };
     return {
       hidden: sameNames ? hidden : new Set(),
       paint: sameNames ? paint : Math.min(1, data.names.length - 1),

@@ -9,11 +9,12 @@ async function fetched(file) {
   return answer;
 }
 
+const fetchedBytes = async (file) => (await fetched(file)).arrayBuffer();
+
 /** A grey 8-bit PNG as {width, height, data}, exactly as it was written. */
-async function readGrey(file) {
-  const bytes = await (await fetched(file)).arrayBuffer();
-  return (await unpackedGrey(bytes)) || readByCanvas(new Blob([bytes]));
-}
+const readGrey = async (file) => greyOf(await fetchedBytes(file));
+
+const greyOf = async (bytes) => (await unpackedGrey(bytes)) || readByCanvas(new Blob([bytes]));
 
 /** Other kinds of files, by a canvas; not in browsers that change what is read from one. */
 async function readByCanvas(blob) {

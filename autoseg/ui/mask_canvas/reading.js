@@ -7,7 +7,8 @@ class Reading {
 
   get thresholding() {
     const { data, state } = this.app;
-    return Boolean(data?.twoClasses && !state.correction && state.threshold !== 0.5);
+    const isKnown = data?.twoClasses && data.confidence;
+    return Boolean(isKnown && !state.correction && state.threshold !== 0.5);
   }
 
   get least() {

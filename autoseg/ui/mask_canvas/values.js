@@ -1,14 +1,14 @@
 // Values as Python sends them, as what the canvas works with.
 const BACKGROUND = /^(background|bg|other|void|unlabell?ed)$/i;
 
-/** A value's files, all at once, as arrays of one size. */
+/** A value's files, all at once, as arrays of one size; the confidence is only fetched. */
 async function readValue(value) {
-  const grey = (file) => (file ? readGrey(file) : null);
-  const [photo, classes, confidence, other] = await Promise.all([
+  const packed = value.confidence && fetchedBytes(value.confidence);
+  packed?.catch(() => {}); // Told where it is unpacked.
+  const [photo, classes, other] = await Promise.all([
     Photo.read(value.image),
     readGrey(value.classes),
-    grey(value.confidence),
-    grey(value.other),
+    value.other ? readGrey(value.other) : null,
   ]);
   const { width, height } = classes;
   const names = value.names;
@@ -21,7 +21,8 @@ async function readValue(value) {
     height,
     photo,
     model: classes.data,
-    confidence,
+    packedConfidence: packed,
+    confidence: null,
     other: other && resized(other, width, height),
     otherName: value.other_name ? T(value.other_name) : T("Ground truth"),
     ownName: value.own_name ? T(value.own_name) : T("Prediction"),
@@ -29,7 +30,7 @@ async function readValue(value) {
     palette,
     seconds: value.seconds ?? null,
     editable: value.editable ?? FIXED.editable,
-    twoClasses: names.length === 2 && Boolean(confidence),
+    twoClasses: names.length === 2 && Boolean(packed),
     hasBackground: isBlack(palette[0]) || BACKGROUND.test(names[0]),
   };
 }

@@ -94,9 +94,9 @@ class ViewBar {
     if (!data) return;
     this.mode.node.hidden = !data.editable;
     this.mode.show(state.mode);
-    this.layer.buttons.get("confidence").hidden = !data.confidence;
+    this.layer.buttons.get("confidence").hidden = !data.packedConfidence;
     this.layer.buttons.get("differences").hidden = !data.other;
-    this.layer.node.hidden = !data.confidence && !data.other;
+    this.layer.node.hidden = !data.packedConfidence && !data.other;
     this.layer.show(state.layer);
     this.style.node.hidden = state.layer !== "mask";
     this.style.show(state.outlined ? "outline" : "fill");
@@ -171,7 +171,7 @@ class DownloadMenu {
   sync() {
     const { data, state } = this.app;
     this.node.hidden = !FIXED.downloads;
-    this.items.find((item) => item.dataset.format === "confidence").hidden = !data.confidence;
+    this.items.find((item) => item.dataset.format === "confidence").hidden = !data.packedConfidence;
     this.note.hidden = !state.correction;
   }
 }
