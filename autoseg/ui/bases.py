@@ -8,9 +8,12 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from gradio import JSON, Image, component_meta
+from gradio import JSON, component_meta
+from gradio.components import Component
 
-__all__ = ["HTML", "JSON", "Image"]
+__all__ = ["HTML", "JSON", "Gallery", "Image"]
+
+_SCHEMAS: dict[type[Component], dict[str, Any]] = {}
 
 
 def _write_nothing(component_class: type, class_name: str, events: list[Any]) -> None:
@@ -33,3 +36,31 @@ class HTML(gr.HTML):
         """What the browser is told of the component."""
         config = super().get_config(*args)
         return {name: value for name, value in config.items() if not isinstance(value, partial)}
+
+
+def _schema(component_class: type[Component], component: Component) -> dict[str, Any]:
+    if component_class not in _SCHEMAS:
+        _SCHEMAS[component_class] = component_class.api_info(component)
+    return _SCHEMAS[component_class]
+
+
+class Image(gr.Image):
+    """Gradio's, whose schema is made once: each update had taken 0.5 ms for it."""
+
+    is_template = True
+    """For Gradio: the browser shows what it shows for the base class."""
+
+    def api_info(self) -> dict[str, Any]:
+        """What the API tells of its values."""
+        return _schema(gr.Image, self)
+
+
+class Gallery(gr.Gallery):
+    """Gradio's, whose schema is made once: each update had taken 2.4 ms for it."""
+
+    is_template = True
+    """For Gradio: the browser shows what it shows for the base class."""
+
+    def api_info(self) -> dict[str, Any]:
+        """What the API tells of its values."""
+        return _schema(gr.Gallery, self)

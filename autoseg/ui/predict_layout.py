@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from autoseg.ui.access import Access
-from autoseg.ui.bases import Image
+from autoseg.ui.bases import Gallery, Image
 from autoseg.ui.downloader import Downloader
 from autoseg.ui.mask_canvas import MaskCanvas
 from autoseg.ui.predict_showing import NOTHING
@@ -70,7 +70,7 @@ def _layout_given(access: Access) -> Parts:
             label("Predict again"), size="sm", min_width=120, elem_id="predict",
             interactive=False,
         )  # fmt: skip
-    gallery = gr.Gallery(
+    gallery = Gallery(
         label=label("Examples it has not learnt from"), columns=4, height="auto",
         object_fit="cover", allow_preview=False, visible=False, buttons=[], elem_id="examples",
     )  # fmt: skip
@@ -117,7 +117,7 @@ def _layout_shown() -> Parts:
 def _layout_teaching() -> Parts:
     """The corrections that wait, and the training that learns them."""
     text = html("", elem_id="corrections-text")
-    corrections = gr.Gallery(
+    corrections = Gallery(
         label=label("Corrections"), columns=6, height="auto", object_fit="cover",
         allow_preview=False, visible=False, buttons=[], elem_id="corrections",
     )  # fmt: skip
@@ -150,7 +150,7 @@ def _layout_batch() -> Parts:
             (label("By name"), "name"),
         ],
     )  # fmt: skip
-    batch = gr.Gallery(
+    batch = Gallery(
         label=label("Predicted images: uncertainty and name"), columns=6, height="auto",
         object_fit="cover", allow_preview=False, buttons=[], elem_id="batch",
     )  # fmt: skip
