@@ -1,165 +1,143 @@
-"""Quality for time: autoseg against an expert's plain smp loop with the same minutes.
+"""Quality for time: autoseg against what others would do with the same minutes.
 
-Both get the same split, run one after the other in processes of their own with fresh caches, and
-are scored by one evaluator on the same test images at the images' own size. The expert gets ready
-index masks and may predict after its budget; autoseg's budget holds the reading and checking of
-the data, the search, the evaluation and the writing of the model.
+All sides get the same split, the same ImageNet weights, the same threads and the same wall-clock
+budget, run one after the other in processes of their own with fresh caches, and are scored by one
+evaluator on the same test images at the images' own size:
+
+smp      the loop of smp's own example (FPN, Adam, cosine, Dice, crops of 320x320)
+expert   an expert's version of it (half size, one-cycle over the budget, images in memory)
+fastai   unet_learner, lr_find, fine_tune
+optuna   textbook Optuna (TPE, median pruner, fixed epochs) around smp's example
+default  autoseg without a search: one trial of its first recipe, trained to the end
+autoseg  autoseg
+
+The peers get ready index masks and may predict after their budget, which counts from the start of
+their process, imports and reading included. autoseg's budget holds all that too, and the checking
+of the data, the evaluation and the writing of the model. Peers need `pip install -e .[bench]`.
+
+Each cell is one line added to `--results`; those that are there already are not run again, so an
+interrupted run goes on by the same command. `--report` only tells what the file holds.
 """
 
 import argparse
-import json
+import os
+import sys
+from datetime import UTC, datetime
+from itertools import groupby, product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
-from measuring import DATA, child_environment, keep_to_cores, print_table, run_child
-from PIL import Image
+from measuring import keep_to_cores
+from quality_results import append_result, plot, print_report, read_results
+from quality_sides import SIDES, Cell, Data, commit, machine, measure, prepared
 
 from autoseg.config import parse_duration
-from autoseg.data.dataset import CheckedDataset, check_dataset
-from autoseg.data.splits import Splits, make_splits
-from autoseg.metrics import confusion_matrix, iou, macro, macro_imagewise, pixel_accuracy
-from autoseg.predictor import Predictor
-from autoseg.search.run_folder import RunFolder
 
 DATASETS = ("coffee_leaf", "dsb2018")
-SIDES = ("expert", "autoseg")
-EXPERT = Path(__file__).parent / "peers" / "expert.py"
 
 
-def run_expert(
-    dataset: CheckedDataset, splits: Splits, folder: Path, args: argparse.Namespace
-) -> tuple[list[np.ndarray], float, str]:
-    """Train the expert's model; masks of the test images, wall time, and a remark."""
-    masks = folder / "masks"
-    masks.mkdir()
-    for i in splits.train:
-        Image.fromarray(dataset.mask(i)).save(masks / f"{i}.png")
-    images = [str(sample.image_path.absolute()) for sample in dataset.samples]
-    task = {
-        "train": [[images[i], str(masks / f"{i}.png")] for i in splits.train],
-        "test": [images[i] for i in splits.test],
-        "num_classes": dataset.classes.num_classes,
-    }
-    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-    log = folder / "expert.log"
-    options = ["--budget", str(args.budget_s), "--seed", str(args.seed)]
-    seconds, _ = run_child(
-        [str(EXPERT), str(folder / "task.json"), str(folder / "out"), *options]
-        + ["--threads", str(args.threads)],
-        child_environment(args.threads),
-        log,
-    )
-    predicted = [
-        np.asarray(Image.open(folder / "out" / f"{k}.png")) for k in range(len(splits.test))
+def wanted_cells(args: argparse.Namespace) -> list[Cell]:
+    """All cells asked for, by data and seed, then by budget."""
+    budgets = [parse_duration(text) for text in args.budget]
+    return [
+        Cell(side, dataset, subset, budget_s, seed, args.threads, args.device)
+        for seed, dataset, subset, budget_s, side in product(
+            args.seeds, args.datasets, args.subset, budgets, args.sides
+        )
     ]
-    facts = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
-    return predicted, seconds, f"{facts['steps']} steps, trained until {facts['trained_s']} s"
 
 
-def run_autoseg(
-    source: Path,
-    dataset: CheckedDataset,
-    splits: Splits,
-    folder: Path,
-    args: argparse.Namespace,
-) -> tuple[list[np.ndarray], float, str]:
-    """Search with autoseg; masks of the test images, wall time, and a remark."""
-    run = folder / "run"
-    seconds, _ = run_child(
-        ["-m", "autoseg", "search", str(source.absolute()), "--budget", f"{args.budget_s}s"]
-        + ["--run", str(run), "--seed", str(args.seed)],
-        child_environment(args.threads, folder / "home"),
-        folder / "autoseg.log",
-    )
-    stored = json.loads((run / "splits.json").read_text(encoding="utf-8"))
-    assert tuple(stored["test"]) == splits.test, "autoseg drew another test split"
-    predictor = Predictor.from_pretrained(run, device="cpu")
-    predicted = [predictor.predict(dataset.samples[i].image_path).mask for i in splits.test]
-    trials = RunFolder(run).trials()
-    recipe = predictor.bundle.info.recipe
-    remark = (
-        f"{len(trials)} trials; {recipe.encoder_name}, {recipe.decoder_name}, frozen depth "
-        f"{recipe.frozen_depth}, {recipe.epochs:.1f} epochs, {recipe.geometry}"
-    )
-    return predicted, seconds, remark
+def sources(names: list[str]) -> dict[str, str]:
+    """Where each data set comes from, by the name that its results bear."""
+    return {Path(name).name if Path(name).exists() else name: name for name in names}
 
 
-def score(dataset: CheckedDataset, splits: Splits, predicted: list[np.ndarray]) -> dict[str, float]:
-    """All scores by name, from confusion matrices at the images' own size."""
-    confusions = np.stack(
-        [
-            confusion_matrix(dataset.mask(i), mask, dataset.classes.num_classes)
-            for i, mask in zip(splits.test, predicted, strict=True)
-        ]
-    )
-    pooled = confusions.sum(0)
-    named = {f"IoU {n}": v for n, v in zip(dataset.classes.names, iou(pooled), strict=True)}
-    return {
-        "macro IoU": float(macro(iou, confusions)),
-        "macro-imagewise IoU": float(macro_imagewise(iou, confusions)),
-        **{name: float(value) for name, value in named.items()},
-        "pixel accuracy": float(pixel_accuracy(pooled)),
-    }
-
-
-def print_scores(
-    name: str, budget_s: float, scores: dict[str, dict[str, float]], seconds: dict[str, float]
-) -> None:
-    """Both side by side, in points, and what autoseg is ahead by."""
-    sides = list(scores)
-    header = ["", *sides, *(["difference"] if len(sides) == 2 else [])]
-    rows = []
-    for key in scores[sides[0]]:
-        values = [100 * scores[side][key] for side in sides]
-        row = [key, *(f"{value:.2f}" for value in values)]
-        rows.append(row + [f"{values[1] - values[0]:+.2f}"] * (len(sides) == 2))
-    row = ["wall time, s", *(f"{seconds[side]:.1f}" for side in sides)]
-    rows.append(row + [f"{seconds[sides[-1]] - seconds[sides[0]]:+.1f}"] * (len(sides) == 2))
-    print_table(f"{name}, budget {budget_s:g} s, test split", header, rows)
-
-
-def compare(name: str, args: argparse.Namespace) -> None:
-    """Run what was asked for on one data set and print the table."""
-    source = Path(name) if Path(name).exists() else DATA / name
-    dataset = check_dataset(source)
-    splits = make_splits(dataset, args.seed)
+def run_cell(data: Data, cell: Cell, file: Path) -> bool:
+    """Measure one cell and add its line; whether it could be done."""
+    busy = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        facts = measure(data, cell)
+    except SystemExit as error:
+        print(f"{cell}\n{error}", file=sys.stderr, flush=True)
+        return False
+    about = {"date": began, "commit": commit(), "machine": machine(), "load_before": busy}
+    append_result(file, cell, {**about, **facts})
     print(
-        f"{source.name}, seed {args.seed}: train {len(splits.train)}, val {len(splits.val)}, "
-        f"test {len(splits.test)}",
+        f"  {cell.budget_s:g} s {cell.side}: macro IoU {100 * facts['macro_iou']:.2f}, imagewise "
+        f"{100 * facts['macro_imagewise_iou']:.2f}, {facts['wall_s']:.0f} s, {facts['remark']}",
         flush=True,
     )
-    scores: dict[str, dict[str, float]] = {}
-    seconds: dict[str, float] = {}
-    for side in [args.only] if args.only else SIDES:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            if side == "expert":
-                result = run_expert(dataset, splits, Path(folder), args)
-            else:
-                result = run_autoseg(source, dataset, splits, Path(folder), args)
-        predicted, seconds[side], remark = result
-        scores[side] = score(dataset, splits, predicted)
-        print(f"  {side}: {remark}", flush=True)
-    print_scores(source.name, args.budget_s, scores, seconds)
+    return True
 
 
-def main() -> None:
-    """Compare on each data set in turn."""
+def run(args: argparse.Namespace) -> bool:
+    """Run the cells that are missing; whether all could be done."""
+    where = sources(args.datasets)
+    args.datasets = list(where)
+    done = read_results(args.results)
+    missing = [cell for cell in wanted_cells(args) if cell not in done or cell.side in args.again]
+    print(f"{len(missing)} cells to run, {sum(cell.budget_s for cell in missing) / 3600:.1f} h")
+    fine = True
+    for (name, subset, seed), cells in groupby(missing, lambda c: (c.dataset, c.subset, c.seed)):
+        with prepared(where[name], subset, seed) as data:
+            sizes = ", ".join(
+                f"{p} {len(getattr(data.splits, p))}" for p in ("train", "val", "test")
+            )
+            print(f"{name}, seed {seed}: {sizes}", flush=True)
+            fine = all([run_cell(data, cell, args.results) for cell in cells]) and fine
+    return fine
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    return [int(number) for number in text.split(",")]
+
+
+def words(text: str) -> list[str]:
+    """Words with commas between them."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--dataset", nargs="+", default=DATASETS, help="names in ../shared/data, or folders"
+    add = parser.add_argument
+    add("--budget", type=words, default=["6m"], help="such as 2m,6m,20m")
+    add("--datasets", nargs="+", default=DATASETS, help="names, folders, sample or sample-N scenes")
+    add("--seeds", type=numbers, default=[0], help="such as 0,1,2: of splits and trainings")
+    add(
+        "--subset",
+        type=lambda text: [None if word == "all" else int(word) for word in words(text)],
+        default=[None],
+        help="such as 20,100,all: labelled images drawn from train, val included; test stays",
     )
-    parser.add_argument("--budget", default="6m", help="such as 90s or 6m")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of both trainings")
-    parser.add_argument("--only", choices=SIDES)
-    parser.add_argument("--threads", type=int, default=2, help="threads and cores of each")
+    add("--sides", type=words, default=list(SIDES), help=f"some of {','.join(SIDES)}")
+    add("--again", type=words, default=[], help="sides that are run again where there are results")
+    add("--threads", type=int, default=2, help="threads and cores of each side")
+    add("--device", default="cpu", help="torch device of all sides")
+    add("--results", type=Path, required=True, help="JSONL file that results are added to")
+    add("--report", action="store_true", help="run nothing: print the table of what is there")
+    add("--plot", type=Path, help="file for the plot of score against budget (.svg, .png)")
     args = parser.parse_args()
-    args.budget_s = parse_duration(args.budget)
+    if unknown := {*args.sides, *args.again} - set(SIDES):
+        parser.error(f"no such side: {', '.join(sorted(unknown))}")
+    return args
+
+
+def main() -> None:
+    """Run what is missing, then report all there is."""
+    args = parse()
     keep_to_cores(args.threads)
-    for name in args.dataset:
-        compare(name, args)
+    fine = args.report or run(args)
+    results = read_results(args.results)
+    if results:
+        print_report(results)
+        if args.plot:
+            plot(results, args.plot)
+    if not fine:
+        raise SystemExit("some cells failed: the same command tries them again")
 
 
 if __name__ == "__main__":

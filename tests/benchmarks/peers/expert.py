@@ -4,42 +4,24 @@ FPN of default width on EfficientNet-Lite0 with ImageNet weights; images at half
 and kept in memory; flips and crops; cross-entropy and Dice; channels-last. The one-cycle schedule
 is laid over the whole budget, which counts from the start of the process and includes the
 decoding. The weights at the end are taken; predicting comes after the budget.
-
-Reads a JSON task (see `quality.py`): `train`, a list of [image, index mask], `test`, a list of
-images, and `num_classes`. Writes one index PNG per test image.
 """
 
-import time
+import math
+from pathlib import Path
 
-STARTED_AT = time.monotonic()  # Before the heavy imports: the budget counts them too.
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from PIL import Image
+from task import ENCODERS, IGNORE_INDEX, Task, encoder_facts, hand_in, pretrained_fpn, read_task
 
-import argparse  # noqa: E402 - after the clock has started
-import json  # noqa: E402
-import math  # noqa: E402
-from pathlib import Path  # noqa: E402
+from autoseg.data.images import read_image
 
-import numpy as np  # noqa: E402
-import segmentation_models_pytorch as smp  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from autoseg.data.images import image_size, read_image  # noqa: E402
-from autoseg.encoders import find_encoder, load_weights  # noqa: E402
-
-IGNORE_INDEX = 255
 CROP = 256
 BATCH_SIZE = 8
 DECODER_LR = 1e-3
 ENCODER_LR = 0.3 * DECODER_LR
-ENCODER = find_encoder("tf_efficientnet_lite0.in1k")
-
-
-def build_model(num_classes: int) -> torch.nn.Module:
-    """FPN of default width with ImageNet weights in its encoder."""
-    model = smp.FPN("tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes)
-    result = model.encoder.model.load_state_dict(load_weights(ENCODER), strict=False)
-    assert not result.missing_keys, result.missing_keys
-    return model.to(memory_format=torch.channels_last)
+FACTS = encoder_facts(ENCODERS[0])
 
 
 def half(size: tuple[int, int]) -> tuple[int, int]:
@@ -47,10 +29,10 @@ def half(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] / 2)), max(1, round(size[1] / 2))
 
 
-def load_image(path: str) -> np.ndarray:
+def shrink(image: np.ndarray) -> np.ndarray:
     """Image (h, w, 3) uint8 at half size."""
-    image = Image.fromarray(read_image(Path(path)))
-    return np.asarray(image.resize(half(image.size), Image.Resampling.BILINEAR))
+    whole = Image.fromarray(image)
+    return np.array(whole.resize(half(whole.size), Image.Resampling.BILINEAR))
 
 
 def load_mask(path: str) -> np.ndarray:
@@ -78,8 +60,9 @@ def crop(
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """Images (N, h, w, 3) uint8 -> (N, 3, h, w) float32, channels last in memory."""
-    mean = torch.tensor(ENCODER.mean).mul(255)
-    std = torch.tensor(ENCODER.std).mul(255)
+    mean, std = (
+        torch.tensor(value, device=images.device).mul(255) for value in (FACTS.mean, FACTS.std)
+    )
     return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
 
@@ -92,11 +75,9 @@ def one_cycle(progress: float, peak: float) -> float:
     return end + (peak - end) * (1 + math.cos(math.pi * fall)) / 2
 
 
-def train(
-    model: torch.nn.Module, pairs: list[tuple[np.ndarray, np.ndarray]], budget_s: float, seed: int
-) -> int:
+def train(model: smp.FPN, pairs: list[tuple[np.ndarray, np.ndarray]], task: Task) -> int:
     """Train until the budget is spent; the number of steps taken."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(task.seed)
     encoder = list(model.encoder.parameters())
     decoder = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
     peaks = (ENCODER_LR, DECODER_LR)
@@ -106,64 +87,53 @@ def train(
     )
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=IGNORE_INDEX)
     dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX)
-    begun = time.monotonic() - STARTED_AT
+    begun = task.elapsed()
     order: list[int] = []
     steps, step_s = 0, 0.0
     model.train()
-    while (now := time.monotonic() - STARTED_AT) + step_s < budget_s:
+    while (now := task.elapsed()) + step_s < task.budget_s:
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = one_cycle((now - begun) / (budget_s - begun), peak)
+            group["lr"] = one_cycle((now - begun) / (task.budget_s - begun), peak)
         while len(order) < BATCH_SIZE:
             order += rng.permutation(len(pairs)).tolist()
         batch = [crop(*pairs[k], rng) for k in order[:BATCH_SIZE]]
         order = order[BATCH_SIZE:]
-        images = normalize(torch.from_numpy(np.stack([image for image, _ in batch])))
-        masks = torch.from_numpy(np.stack([mask for _, mask in batch])).long()
-        logits = model(images)
+        images = torch.from_numpy(np.stack([image for image, _ in batch])).to(task.device)
+        masks = torch.from_numpy(np.stack([mask for _, mask in batch])).to(task.device).long()
+        logits = model(normalize(images))
         loss = cross_entropy(logits, masks) + dice(logits, masks)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        step_s = time.monotonic() - STARTED_AT - now
+        step_s = task.elapsed() - now
         steps += 1
     return steps
 
 
-def predict(model: torch.nn.Module, path: str) -> np.ndarray:
+@torch.inference_mode()
+def predict(model: smp.FPN, path: str, device: torch.device) -> np.ndarray:
     """Mask (H, W) uint8 at the image's own size: the whole image at half size, logits upsampled."""
-    own = image_size(Path(path))
-    small = normalize(torch.from_numpy(np.array(load_image(path)))[None])
+    image = read_image(Path(path))
+    small = normalize(torch.from_numpy(shrink(image))[None].to(device))
     height, width = small.shape[-2:]
     padded = torch.nn.functional.pad(small, (0, -width % 32, 0, -height % 32), mode="replicate")
-    with torch.inference_mode():
-        logits = model(padded)[..., :height, :width]
-        logits = torch.nn.functional.interpolate(logits, own, mode="bilinear")
-    return logits.argmax(1)[0].to(torch.uint8).numpy()
+    logits = model(padded)[..., :height, :width]
+    logits = torch.nn.functional.interpolate(logits, image.shape[:2], mode="bilinear")
+    return logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 
 def main() -> None:
     """Train, then write the masks of the test images."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    task = read_task(__doc__)
+    pairs = [(shrink(read_image(Path(image))), load_mask(mask)) for image, mask in task.train]
+    model = pretrained_fpn(ENCODERS[0], task.num_classes).to(
+        task.device, memory_format=torch.channels_last
     )
-    parser.add_argument("task", type=Path, help="JSON file")
-    parser.add_argument("out", type=Path, help="folder for the masks, 0.png and so on")
-    parser.add_argument("--budget", type=float, required=True, help="seconds")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    task = json.loads(args.task.read_text(encoding="utf-8"))
-    pairs = [(load_image(image), load_mask(mask)) for image, mask in task["train"]]
-    model = build_model(task["num_classes"])
-    steps = train(model, pairs, args.budget, args.seed)
-    trained_s = time.monotonic() - STARTED_AT
+    steps = train(model, pairs, task)
+    trained_s = task.elapsed()
     model.eval()
-    args.out.mkdir(parents=True, exist_ok=True)
-    for k, path in enumerate(task["test"]):
-        Image.fromarray(predict(model, path)).save(args.out / f"{k}.png")
-    print(json.dumps({"steps": steps, "trained_s": round(trained_s, 2)}))
+    facts = {"steps": steps, "epochs": round(steps * BATCH_SIZE / len(pairs), 1)}
+    hand_in(task, trained_s, lambda path: predict(model, path, task.device), **facts)
 
 
 if __name__ == "__main__":
