@@ -1,13 +1,14 @@
 """The app in a process of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,9 +25,7 @@ class App:
         self.home = home
         self.arguments = arguments
         self.environment = environment or os.environ
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -7,7 +7,6 @@ is appended to FOLDER/events.jsonl.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from ports import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,9 +28,7 @@ class CanvasPage:
     def __init__(self, folder: Path, values: dict[str, dict[str, Any]]) -> None:
         self.folder = folder
         (folder / "values.json").write_text(json.dumps(values))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "CanvasPage":

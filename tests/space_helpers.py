@@ -1,7 +1,6 @@
 """A Space's `app.py` as a process of its own, as the Hub starts it."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from ports import free_port
 
 SPACES = Path(__file__).parents[1] / "spaces"
 
@@ -36,9 +37,7 @@ def running_space(
         cwd: Where it starts; None: in the Space's own folder, as on the Hub.
         timeout_s: Longest time to wait for it, in seconds.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     variables = {
         **environment,
         "SYSTEM": "spaces",

@@ -252,6 +252,7 @@ def test_weights_come_from_the_hub_and_stay_in_its_cache(
     assert "refuses the token that is saved" in token
 
 
+@pytest.mark.alone
 def test_a_hub_that_never_answers_is_given_up_within_seconds(
     hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +289,7 @@ def test_a_token_that_cannot_be_sent_is_told_unseen(
     assert "cret" not in str(caught.value)
 
 
+@pytest.mark.alone
 def test_a_hub_with_too_many_requests_is_told_at_once(plain: LoopbackHub) -> None:
     plain.fail("HEAD /timm", times=99, status=429, headers={"Retry-After": "20"})
     start = time.monotonic()

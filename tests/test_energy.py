@@ -50,6 +50,7 @@ def test_a_counter_that_turns_over_goes_on_counting(tmp_path):
     assert counter.joules() == pytest.approx(15), "what was read stays"
 
 
+@pytest.mark.alone
 def test_without_a_counter_the_cores_time_is_what_counts(tmp_path):
     file = tmp_path / "energy.json"
     with EnergyMeter(file, powercap=tmp_path / "nowhere") as meter:
@@ -63,6 +64,7 @@ def test_without_a_counter_the_cores_time_is_what_counts(tmp_path):
     assert facts["energy_how"] == "estimated from 300 core-seconds at 12 W per core"
 
 
+@pytest.mark.alone
 def test_the_time_of_child_processes_counts(tmp_path):
     with EnergyMeter(tmp_path / "energy.json", powercap=tmp_path) as meter:
         code = "import time\nwhile time.process_time() < 0.4: pass"

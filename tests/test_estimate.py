@@ -103,6 +103,7 @@ def test_at_one_size_more_time_means_more_trials(home):
         assert values[0] == 1 and values[-1] >= 20
 
 
+@pytest.mark.alone
 def test_the_answer_is_there_at_once_when_the_speed_is_known(home):
     facts = many_photos(2000)
     estimate_search(facts, SearchConfig(600.0), home)
@@ -195,12 +196,14 @@ def test_a_damaged_table_of_speeds_is_made_anew(tmp_path, content):
     assert known_speeds(tmp_path, CPU) == {ENCODER: SPEED}
 
 
+@pytest.mark.alone
 def test_what_a_step_keeps_grows_with_the_network():
     tiny, lite = (measure_on_noise(name, CPU) for name in (ENCODER, LITE))
     assert 0 < tiny.saved_bytes < lite.saved_bytes
     assert 0 < tiny.step_s < lite.step_s
 
 
+@pytest.mark.alone
 def test_a_real_search_does_about_what_was_told(room, dataset, tmp_path):
     """Before it, by noise, and after it, by what it measured itself."""
     facts, asked = Facts.of(dataset), config(25.0)

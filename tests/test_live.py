@@ -115,6 +115,7 @@ def test_only_a_better_trial_is_drawn_also_after_the_search_went_on(
     assert record(run)["trial"] == 3
 
 
+@pytest.mark.alone
 def test_drawing_keeps_to_its_share_of_the_time(run, dataset, bench, trained):
     weights, confusions = trained
     short = LivePictures(run, dataset, bench, lambda number: RECIPE, budget_s=8.0)

@@ -174,6 +174,7 @@ def test_a_run_that_is_held_is_refused(done, photos):
     assert result.run.state().status == "done"
 
 
+@pytest.mark.alone
 def test_too_small_a_budget_says_what_would_do_and_leaves_the_run_usable(photos, tmp_path):
     """The number it names, given to the same run, is enough."""
     folder = tmp_path / "small"

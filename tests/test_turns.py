@@ -42,6 +42,7 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "photos-1")
 
 
+@pytest.mark.alone
 def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
     asked: list[float] = []
 
@@ -125,6 +126,7 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in run.path.glob("folds/*.npz")}
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path):
     """One between the folds, and one in the final training."""
@@ -157,6 +159,7 @@ def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path
     load_bundle(run.model)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_pause_while_the_test_images_are_judged_trains_nothing_again(run, tmp_path):
     """They are large, so that there is time to pause."""
@@ -246,6 +249,7 @@ def test_a_device_that_is_not_there_is_told_in_the_run(room, run):
     assert run.state().status == "failed" and "cuda:77" in run.state().error
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_of_two_searches_of_the_page_the_second_waits_and_both_can_be_paused(room, monkeypatch):
     """As the page does it: in processes of their own, seen through the runs' folders alone."""

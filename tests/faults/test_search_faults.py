@@ -82,6 +82,7 @@ def test_a_killed_search_goes_on_with_what_it_had(room, photos, tmp_path):
     load_bundle(run.model)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_search_that_goes_on_keeps_to_what_is_left_of_its_budget(room, photos, tmp_path):
     budget_s = 45.0

@@ -137,6 +137,7 @@ def test_a_revision_can_be_a_tag_a_branch_or_a_commit(plain, files, revision, tm
     assert (offline.commit, offline.folder) == (first, pulled.folder)
 
 
+@pytest.mark.alone
 def test_without_the_hub_the_last_copy_is_found_quickly(stocked, files, tmp_path, caplog):
     connection = connected(stocked.endpoint, None, tmp_path)
     pulled = pull_model("alice/leaf", connection)
@@ -151,6 +152,7 @@ def test_without_the_hub_the_last_copy_is_found_quickly(stocked, files, tmp_path
     assert short.commit == pulled.commit
 
 
+@pytest.mark.alone
 def test_a_failing_hub_is_as_good_as_none_once_a_model_was_pulled(plain, tmp_path):
     connection = connected(plain.endpoint, None, tmp_path)
     pull_model("alice/leaf", connection)

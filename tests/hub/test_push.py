@@ -536,6 +536,7 @@ def start_push(hub, tmp_path, folder, *repo_ids, xet=True):
     )
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("xet", "during"),
     [

@@ -57,13 +57,24 @@ def _run(command: list[object], *, cwd: Path, environment: dict[str, str]) -> st
     return done.stdout
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[App]:
-    """The app over an empty workspace."""
-    app = App(tmp_path)
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One app for all tests of a module: it keeps nothing but what is in its workspace."""
+    app = App(tmp_path_factory.mktemp("home"))
     app.start()
     yield app
     app.end()
+
+
+@pytest.fixture
+def app(served: App) -> App:
+    """The app over an empty workspace."""
+    for path in served.home.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "app.log":
+            path.unlink()
+    return served
 
 
 @pytest.fixture(scope="module")

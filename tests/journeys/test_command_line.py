@@ -39,7 +39,7 @@ def run(tmp_path: Path, *arguments: object) -> str:
     return output
 
 
-def wait_for(condition, process: subprocess.Popen[str], timeout_s: float = 120) -> None:
+def wait_for(condition, process: subprocess.Popen[str], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -51,6 +51,7 @@ def has_a_score(run_path: Path) -> bool:
     return any(trial.score is not None for trial in RunFolder(run_path).trials())
 
 
+@pytest.mark.alone
 def test_check_search_predict(folder, tmp_path):
     assert "vehicle" in run(tmp_path, "check", folder)
 

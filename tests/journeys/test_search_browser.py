@@ -1,9 +1,7 @@
 """The Search tab in a real browser, over runs as a search leaves them on disk."""
 
 import re
-import shutil
 import time
-from collections.abc import Iterator
 
 import pytest
 from app_process import App
@@ -16,23 +14,6 @@ from autoseg.workspace import Workspace
 pytestmark = pytest.mark.slow  # A server and a browser each take seconds.
 
 CHARTS = ("progress", "curves", "depth", "speed")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[App]:
-    """One app for all tests: it keeps nothing, so each may empty the workspace under it."""
-    app = App(tmp_path_factory.mktemp("home"))
-    app.start()
-    yield app
-    app.end()
-
-
-@pytest.fixture
-def app(served: App) -> App:
-    """The app over an empty workspace."""
-    for name in ("runs", "datasets", "checks"):
-        shutil.rmtree(served.home / name, ignore_errors=True)
-    return served
 
 
 def open_search(page, app: App, query: str = "") -> None:
@@ -239,6 +220,7 @@ def test_a_real_search_is_paused_and_goes_on_while_another_waits(app, page):
     page.wait_for_function("document.querySelector('#push-run input')?.value === 'sample-1'")
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_that_rests_costs_next_to_nothing(app, page):
     """One small question in ten seconds, and an answer without the page's content."""

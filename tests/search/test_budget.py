@@ -26,6 +26,7 @@ def test_the_clock_counts_earlier_attempts_and_keeps_the_reserve():
     assert Clock(100, time.monotonic() - 200).left() < 0
 
 
+@pytest.mark.alone
 def test_a_clock_that_stands_counts_nothing_and_then_runs_on():
     clock = Clock(100, time.monotonic() - 10)
     with clock.standing():

@@ -31,6 +31,7 @@ def worked(pid: int) -> float:
     return times.user + times.system
 
 
+@pytest.mark.alone
 def test_the_work_of_a_child_process_counts(meter):
     """Images are read by processes of their own."""
     code = "print(1, flush=True)\nwhile True: pass"

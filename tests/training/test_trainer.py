@@ -241,6 +241,7 @@ def test_a_stop_later_keeps_the_best_so_far():
     assert result.best is result.evaluations[0]
 
 
+@pytest.mark.alone
 def test_a_schedule_of_seconds_ends_in_time():
     model = network()
 

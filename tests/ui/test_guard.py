@@ -82,6 +82,7 @@ def test_guesses_sent_at_once_take_as_long_as_one_after_another():
     assert [at - started >= k for at, k in zip(answered, (1, 2, 2), strict=True)] == [True] * 3
 
 
+@pytest.mark.alone
 def test_a_flood_of_guesses_does_not_pile_up():
     check = password_check((("anna", "annas password"),))
 
