@@ -104,7 +104,7 @@ def shown(workspace: Workspace, name: str | None) -> Values:
     table = {"table": data_view.table(name, check, folder)}
     if check.verdict is None:
         return {**nothing, **table, "status": _html(data_view.problem(check))}
-    notes = _html(data_view.sentences(check.verdict))
+    notes = _html(data_view.sentences(check.verdict, folder))
     pictures = _pictures(workspace, name, check)
     problem = data_view.problem(check)
     return {**nothing, **table, "status": _html(problem), "notes": notes, **pictures}

@@ -8,7 +8,8 @@ from typing import Any
 from autoseg.data.mapping import NEAREST
 from autoseg.data.palette import default_palette, format_color
 from autoseg.data.verdict import Verdict, VerdictRow, format_share
-from autoseg.errors import ConfigError, FoundValue
+from autoseg.errors import ConfigError, DatasetError, FoundValue
+from autoseg.estimate import Facts
 from autoseg.ui import views
 from autoseg.ui.data_sentences import said
 from autoseg.ui.previews import Check, Colors, Mapping, crop_of
@@ -16,6 +17,9 @@ from autoseg.ui.texts import tr
 
 MAX_ASKED = 16
 """Where more values than this have to be explained, the others are explained together."""
+
+NAMED_LEFT_OUT = 3
+"""Files left out that are named before the list of them is opened."""
 
 REST = "*"
 """What a mapping calls every value that it does not name."""
@@ -157,9 +161,16 @@ def problem(check: Check) -> str:
     return f'<div class="as-note" role="alert"><b>{title}</b> {escape(check.problem)}</div>'
 
 
-def sentences(verdict: Verdict) -> str:
-    """What was mended, left out or could be meant differently, as HTML."""
-    parts = []
+def sentences(verdict: Verdict, folder: Path) -> str:
+    """What a search does with the images, and what was mended, left out or could be meant
+    differently, as HTML.
+
+    Args:
+        verdict: How the data set was read.
+        folder: Where what was found out about it is kept.
+    """
+    division = _division(folder)
+    parts = [f'<div class="as-note">{escape(division)}</div>'] if division else []
     for title, texts in (
         (tr("Please check"), verdict.ambiguous),
         (tr("Mended"), verdict.mended),
@@ -173,8 +184,35 @@ def sentences(verdict: Verdict) -> str:
             f"<li>{escape(item.path)}: {escape(said(item.why))}</li>" for item in verdict.skipped
         )
         title = tr("Files left out: {number}", number=f"{verdict.skipped_count:,}")
+        title = f"{title} ({_first_left_out(verdict)})"
         parts.append(
             f'<details class="as-note"><summary>{escape(title)}</summary>'
             f'<ul style="max-height:240px;overflow:auto">{items}</ul></details>'
         )
     return '<div style="display:grid;gap:10px">' + "".join(parts) + "</div>" if parts else ""
+
+
+def _first_left_out(verdict: Verdict) -> str:
+    """The first files left out, and how many more there are."""
+    names = ", ".join(item.path for item in verdict.skipped[:NAMED_LEFT_OUT])
+    more = verdict.skipped_count - NAMED_LEFT_OUT
+    return tr("{names} and {more} more", names=names, more=f"{more:,}") if more > 0 else names
+
+
+def _division(folder: Path) -> str:
+    """What a search does with the images; "" where the check could not divide them."""
+    try:
+        facts = Facts.load(folder / "facts.npz")
+    except DatasetError:
+        return ""
+    train, val, test = len(facts.train), len(facts.val), len(facts.test)
+    if test:
+        return tr(
+            "A search learns from {train} of these images, chooses the best model by {val}, and "
+            "keeps {test} unseen for the final test.", train=train, val=val, test=test,
+        )  # fmt: skip
+    return tr(
+        "A search learns from {train} of these images and chooses the best model by {val}. They "
+        "are too few to keep some for a test: at the end, if time allows, each is judged by a "
+        "model that was trained without it.", train=train, val=val,
+    )  # fmt: skip

@@ -44,12 +44,12 @@ function megabytes(bytes) {
 class Refused extends Error {}
 
 /** One file for the server: a zip or parquet file as it is, anything else packed. With it the name
- *  of a data set of it, and what its user calls it. */
+ *  of a data set of it, what its user calls it, and which files stay behind. */
 async function fileToSend(entries, signal) {
   const packedOnes = entries.filter(isPacked);
   if (packedOnes.length === 1 && entries.length === 1) {
     const { file } = packedOnes[0];
-    return { file, name: file.name.replace(/\.\w+$/, ""), called: file.name };
+    return { file, name: file.name.replace(/\.\w+$/, ""), called: file.name, unsent: "" };
   }
   const wanted = entries.filter(isWanted);
   if (!wanted.length && packedOnes.length) throw new Refused(T("Upload one zip at a time."));
@@ -65,7 +65,8 @@ async function fileToSend(entries, signal) {
     progress(0.2 * done / all);
   }, signal);
   const name = nameOf(wanted);
-  return { file: new File([zip], `${name}.zip`), name, called: name };
+  const unsent = unwantedNames(entries);
+  return { file: new File([zip], `${name}.zip`), name, called: name, unsent };
 }
 
 /** XMLHttpRequest tells how far an upload is; `fetch` does not. */
@@ -111,9 +112,12 @@ async function take(gather) {
     const entries = await gather();
     running.signal.throwIfAborted();
     if (!entries.length) throw new Refused(T("There is neither a file nor a folder in this."));
-    const { file, name, called } = await fileToSend(entries, running.signal);
+    const { file, name, called, unsent } = await fileToSend(entries, running.signal);
     const path = await send(file, bar.value, running.signal);
-    say(""); // The tab says what becomes of it.
+    // Of what was sent the tab says what becomes of it.
+    say(unsent && T("Not sent, since they are neither images nor class lists: {names}", {
+      names: unsent,
+    }));
     trigger("uploaded", { name, called, file: { path, meta: { _type: "gradio.FileData" } } });
   } catch (fault) {
     if (running.signal.aborted) say(T("The upload was cancelled."));

@@ -29,11 +29,27 @@ const isPacked = ({ name }) => /\.(zip|parquet)$/i.test(name);
 
 /** Images and class lists are sent; the rest of a folder is of no use to anybody here. */
 function isWanted({ name }) {
-  const parts = name.split("/");
-  const last = parts[parts.length - 1].toLowerCase();
-  const isJunk = parts.some((part) => part.startsWith(".") || part === "__MACOSX");
+  const last = name.split("/").pop().toLowerCase();
   const isKnown = FIXED.lists.includes(last) || FIXED.suffixes.some((end) => last.endsWith(end));
-  return isKnown && !isJunk;
+  return isKnown && !isHidden({ name });
+}
+
+const JUNK = ["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"];
+
+const isHidden = ({ name }) => name.split("/").some(
+  (part) => part.startsWith(".") || JUNK.includes(part),
+);
+
+const NAMED = 3;
+
+/** Names of files that are of no use here, the first of them and how many more. What a system hides
+ *  is not told. */
+function unwantedNames(entries) {
+  const names = entries.filter((entry) => !isWanted(entry) && !isHidden(entry))
+    .map(({ name }) => name.split("/").pop());
+  const first = names.slice(0, NAMED).join(", ");
+  const more = (names.length - NAMED).toLocaleString();
+  return names.length > NAMED ? T("{names} and {more} more", { names: first, more }) : first;
 }
 
 /** The folder that holds everything, as a name for the data set. */

@@ -129,6 +129,15 @@ def test_loose_files_are_taken_together(app, page, tmp_path):
     assert len(tile_names(page)) == 6
 
 
+def test_files_of_a_folder_that_stay_behind_are_named(app, page, field):
+    open_page(page, app)
+    upload_folder(page, field)
+    tile_names(page)
+    status = page.locator("#upload .status[role=status]")
+    text = "Not sent, since they are neither images nor class lists: notes.docx"
+    assert status.inner_text() == text
+
+
 def test_what_is_no_data_set_is_not_sent(app, page, tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("a")

@@ -1,3 +1,4 @@
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,8 @@ from workspace_helpers import make_photos, make_zip, write_records
 
 from autoseg.config import SearchConfig
 from autoseg.corrections import NewCorrection
+from autoseg.data.dataset import check_dataset
+from autoseg.data.splits import make_splits
 from autoseg.estimate import Facts
 from autoseg.ui import data_actions, data_managing, previews
 from autoseg.ui.access import Access
@@ -484,3 +487,38 @@ def test_a_refused_upload_is_named_as_the_user_calls_it(workspace, tmp_path):
     values = data_actions.added(workspace, str(archive))
     assert "nomasks.zip holds 1 image but no masks" in status(values)
     assert str(workspace.folder) not in status(values)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a.pdf",), "Files left out: 1 (a.pdf)"),
+        (
+            ("a.pdf", "b.csv", "c.txt", "d.doc", "e.doc"),
+            "Files left out: 5 (a.pdf, b.csv, c.txt and 2 more)",
+        ),
+    ],
+)
+def test_the_first_files_left_out_are_named(workspace, photos, names, told):
+    """They were counted, and named only to who opened the list."""
+    for name in names:
+        (photos / name).write_text("x")
+    shown = data_actions.added(workspace, str(photos))["notes"]["value"]
+    assert f"<summary>{told}</summary>" in shown
+
+
+@pytest.mark.parametrize("n_images", [20, 70])
+def test_it_is_said_what_a_search_does_with_the_images(workspace, tmp_path, n_images):
+    photos = make_photos(tmp_path / "photos", n_images)
+    shown = data_actions.added(workspace, str(photos))["notes"]["value"]
+    told = [int(number) for number in re.findall(r"\d+", shown.partition("A search")[2])]
+    splits = make_splits(check_dataset(photos, max_workers=1), seed=0)
+    assert told == [len(part) for part in (splits.train, splits.val, splits.test) if part]
+    assert ("too few to keep some for a test" in shown) == (not splits.test)
+    assert "fold" not in shown
+
+
+def test_a_data_set_that_cannot_be_divided_says_nothing_of_a_division(workspace, photos):
+    data_actions.added(workspace, str(photos))
+    (workspace.check_folder("photos") / "facts.npz").unlink()
+    assert "A search learns" not in data_actions.shown(workspace, "photos")["notes"]["value"]

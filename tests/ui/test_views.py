@@ -24,10 +24,10 @@ def test_durations_read_as_people_say_them(seconds, text):
     assert views.duration(seconds) == text
 
 
-def test_texts_from_outside_are_escaped():
+def test_texts_from_outside_are_escaped(tmp_path):
     verdict = Verdict((), 3, "", skipped=(Skipped(EVIL, EVIL),), skipped_count=1, notes=(EVIL,))
     shown = [
-        data_view.sentences(verdict),
+        data_view.sentences(verdict, tmp_path),
         views.error(EVIL),
         views.note(EVIL),
         views.empty(EVIL, EVIL),
