@@ -15,6 +15,7 @@ from autoseg.data.workers import cpu_count
 from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
 from autoseg.errors import DatasetError, RunError
 from autoseg.files import replacing
+from autoseg.machine_load import Load, current_load
 from autoseg.search.bench import free_memory_bytes
 from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, check_enough
 from autoseg.search.calibration import DEFAULT_ENCODERS
@@ -160,6 +161,8 @@ class Estimate:
     """From now until the model is on disk, waiting for the device included, in seconds."""
     notes: tuple[str, ...]
     """Sentences of this module's, for the user."""
+    load: Load | None = None
+    """Other work that keeps this machine busy now; None: none, or the search that is waited for."""
 
 
 def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
@@ -192,6 +195,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     }
     plan = _plan(task, costs, config, clock, device)
     low, high = _trials(plan, task, config)
+    load = current_load()
     memory_bytes = _memory(plan, encoders, speeds, device)
     facts_on_notes = {
         GOES_ON: config.start_from is not None,
@@ -210,6 +214,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
         memory_bytes=memory_bytes,
         ends_after_s=config.budget_s + sum(_left_s(home, name) for name in in_line),
         notes=tuple(note for note, holds in facts_on_notes.items() if holds),
+        load=load if load.is_busy and not in_line else None,
     )
 
 

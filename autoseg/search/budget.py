@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoseg.errors import BudgetError
+from autoseg.machine_load import Load, current_load
 from autoseg.search.space import SearchSpace
 
 RESERVE_SHARE = 0.02
@@ -35,6 +36,8 @@ class Clock:
     """Time at the end that training may not use, in seconds."""
     stood_at: float | None = None
     """`time.monotonic()` since when the clock stands still; None: it runs."""
+    load: Load = field(default_factory=current_load)
+    """What the machine had to compute before this attempt had its turn."""
 
     def elapsed(self) -> float:
         """Time used so far, in seconds."""
@@ -58,6 +61,7 @@ class Clock:
         finally:
             self.started_at += time.monotonic() - self.stood_at
             self.stood_at = None
+            self.load = current_load()
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,14 @@ def check_enough(
         raise BudgetError(
             f"A budget of {clock.budget_s:.0f} s is too small: preparing took "
             f"{clock.elapsed():.0f} s, evaluating will take {clock.reserve_s:.0f} s, and a few "
-            f"training steps {needed:.0f} s. Give it at least {_round_up(least):.0f} s."
+            f"training steps {needed:.0f} s{_blamed(clock.load)}. Give it at least "
+            f"{_round_up(least):.0f} s."
         )
+
+
+def _blamed(load: Load) -> str:
+    """That other work may be why everything took so long, where it may."""
+    return f", on a computer that is busy with other work ({load})" if load.is_busy else ""
 
 
 def _round_up(seconds: float) -> float:

@@ -11,14 +11,16 @@ from autoseg.config import ClassInfo, parse_duration
 from autoseg.corrections import Correction, NewCorrection
 from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BudgetError, DatasetError, PredictionError, RunError
+from autoseg.machine_load import current_load
 from autoseg.outlook import USUAL_S, Outlook
 from autoseg.search.run_folder import RunFolder
-from autoseg.ui import views
+from autoseg.ui import run_view, views
 from autoseg.ui.mask_canvas import answer_to
 from autoseg.ui.predict_image import Desk, Values
 from autoseg.ui.predict_models import dataset_of, find_model
 from autoseg.ui.predict_showing import problem
 from autoseg.ui.result_files import draw_thumbnail, read_index_png
+from autoseg.ui.search_estimate import busy_text
 from autoseg.ui.served import uploaded_path
 from autoseg.ui.texts import tr
 
@@ -106,6 +108,9 @@ def bought(desk: Desk, name: str | None, budget: str | None) -> Values:
         training=views.duration(expected.training_s(seconds)),
         overhead=views.duration(expected.overhead_s(seconds)),
     )
+    load = current_load()
+    if load.is_busy and not run_view.live_runs(desk.workspace):  # Else the work is ours.
+        text = f"{text} {busy_text(load)}"
     return {"outlook": views.note(text)}
 
 

@@ -5,6 +5,7 @@ from html import escape
 from autoseg import estimate
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.estimate import Estimate, Facts
+from autoseg.machine_load import Load, current_load
 from autoseg.ui import run_view, views
 from autoseg.ui.search_form import Form
 from autoseg.ui.search_views import clock_in
@@ -17,7 +18,7 @@ def reason(workspace: Workspace, form: Form) -> str:
     folder = workspace.check_folder(form.dataset) if form.dataset else None
     file = folder / "facts.npz" if folder else None
     known = file.stat().st_mtime_ns if file and file.is_file() else None
-    return repr((form, known, run_view.live_runs(workspace)))
+    return repr((form, known, run_view.live_runs(workspace), current_load().is_busy))
 
 
 def expected(workspace: Workspace, form: Form) -> str:
@@ -47,12 +48,22 @@ def card(found: Estimate) -> str:
         tr("Done at about"): clock_in(found.ends_after_s),
     }
     cells = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items())
-    notes = "".join(f"<li>{escape(_note(text))}</li>" for text in found.notes)
+    texts = [*map(_note, found.notes), *([busy_text(found.load)] if found.load else [])]
+    notes = "".join(f"<li>{escape(text)}</li>" for text in texts)
     below = f'<ul class="as-hints">{notes}</ul>' if notes else ""
     return (
         f'<section class="as-card as-flat" role="status"><b>{tr("What to expect")}</b>'
         f'<dl class="as-facts">{cells}</dl>{below}</section>'
     )
+
+
+def busy_text(load: Load) -> str:
+    """What other work on this machine does to an estimate."""
+    return tr(
+        "This computer is busy with other work (load {load} on {cores} cores): everything may take "
+        "longer than told here, and a small budget may not be enough.",
+        load=f"{load.waiting:.1f}", cores=load.cores,
+    )  # fmt: skip
 
 
 def _trials(low: int, high: int) -> str:

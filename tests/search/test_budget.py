@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autoseg.errors import BudgetError
+from autoseg.machine_load import Load
 from autoseg.search.budget import (
     SEARCH_FROM_EPOCHS,
     Clock,
@@ -56,6 +57,22 @@ def test_too_small_a_budget_is_refused_with_one_that_is_enough(spent, step_s, re
     least = float(str(caught.value).rsplit("at least ", 1)[1].split()[0])
     for more in (1, 1.5, 10, 100):
         check(least * more)
+
+
+@pytest.mark.parametrize(("waiting", "told"), [(0.3, False), (13.94, True)])
+def test_a_refusal_names_the_load_of_a_busy_computer(waiting, told):
+    """What the page had promised was refused, and nothing said that the computer was busy."""
+    clock = Clock(20.0, spent_before_s=18.0, load=Load(waiting, cores=2))
+    with pytest.raises(BudgetError, match="Give it at least") as refusal:
+        check_enough(clock, 1.0)
+    assert ("(load 13.9 on 2 cores)" in str(refusal.value)) == told
+
+
+def test_a_clock_that_stood_takes_the_load_of_when_it_runs_on():
+    clock = Clock(20.0, load=Load(99.0, cores=2))
+    with clock.standing():
+        pass
+    assert clock.load.waiting != 99.0 and clock.load.cores >= 1
 
 
 def test_whoever_gets_more_time_searches_no_smaller_a_share():

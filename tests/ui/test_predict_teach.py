@@ -182,6 +182,14 @@ def measured(run, preparing_s: float) -> None:
     write_json(run.path / "plan.json", to_dict(plan))
 
 
+@pytest.mark.parametrize("waiting", [0.0, 1000.0])
+def test_a_busy_computer_is_told_beside_the_time_for_training(desk, run, monkeypatch, waiting):
+    monkeypatch.setattr("os.getloadavg", lambda: (waiting, 0.0, 0.0), raising=False)
+    measured(run, preparing_s=40.0)
+    told = teach.bought(desk, "photos-1", "5m")["outlook"]
+    assert "go to training" in told and ("load 1000.0" in told) == bool(waiting)
+
+
 def test_the_time_for_training_is_told_before_the_start(desk, run):
     """A minute was spent to say in the end that two would have been needed."""
     assert teach.proposed(desk, "photos-1") == {"budget": "5m", "outlook": ""}

@@ -11,6 +11,7 @@ from workspace_helpers import make_photos
 from autoseg import estimate
 from autoseg.data.dataset import check_dataset
 from autoseg.estimate import Estimate, Facts
+from autoseg.machine_load import Load
 from autoseg.ui import search_estimate
 from autoseg.ui.search_form import Form
 from autoseg.ui.texts import dictionary
@@ -34,6 +35,19 @@ def test_an_estimate_says_trials_size_memory_and_end():
 def test_one_number_of_trials_is_no_range():
     text = text_of(search_estimate.card(found(trials_high=3)))
     assert re.search(r"Trials\s+3\s+Image", text)
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "busy with other work (load 13.9 on 2 cores)"), ("zh-CN", "负载 13.9")],
+)
+def test_a_busy_computer_is_told_beside_the_estimate(language, told):
+    before = LocalContext.request.set(gr.Request(headers={"accept-language": language}))
+    try:
+        assert told in text_of(search_estimate.card(found(load=Load(13.94, cores=2))))
+        assert told not in text_of(search_estimate.card(found()))
+    finally:
+        LocalContext.request.reset(before)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +86,18 @@ def test_the_estimate_is_made_anew_when_anything_changed_that_it_depends_on(work
         write_run(workspace, "other", status=status)
         reasons.append(search_estimate.reason(workspace, form))
     assert len(set(reasons)) == 5 and reasons[-1] == reasons[2]
+
+
+@pytest.mark.parametrize(("waiting", "told"), [(0.0, False), (1000.0, True)])
+def test_an_estimate_looks_at_the_computer_each_time(workspace, monkeypatch, waiting, told):
+    monkeypatch.setattr("os.getloadavg", lambda: (waiting, 0.0, 0.0), raising=False)
+    photos = make_photos(workspace.folder / "datasets" / "photos")
+    folder = workspace.check_folder("photos")
+    folder.mkdir(parents=True)
+    Facts.of(check_dataset(photos)).save(folder / "facts.npz")
+    form = Form("photos", "6m", encoders=["test_resnet"])
+    assert ("load 1000.0" in search_estimate.expected(workspace, form)) == told
+    assert search_estimate.reason(workspace, form).endswith(f"{told})")
 
 
 def test_more_time_is_more_trials(workspace):
