@@ -35,6 +35,8 @@ def line(score: float, commit: str = "c") -> dict:
         "wall_s": 60.0,
         "peak_memory_bytes": 10**9,
         "commit": commit,
+        "machine": "m",
+        "load_before": 0.0,
     }
 
 
@@ -65,6 +67,21 @@ def test_what_autoseg_is_ahead_by_is_paired_by_seed(results, sides):
         replace(cell, seed=1),
         replace(cell, side="autoseg", seed=1),
     }
+
+
+def test_the_report_says_in_which_budget_autoseg_reaches_the_best_peer(results, sides, capsys):
+    cell = sides.Cell("autoseg", "leaves", None, 60.0, 0, 2, "cpu")
+    found = {
+        cell: line(0.80, commit="abc"),
+        replace(cell, budget_s=360.0): line(0.90),
+        replace(cell, side="default", budget_s=360.0): line(0.89),
+        replace(cell, side="fastai", budget_s=360.0): line(0.50),
+        replace(cell, side="expert", budget_s=360.0): line(0.79),
+    }
+    results.print_report(found)
+    told = capsys.readouterr().out
+    assert "The best peer in 360 s is expert with 79.00; autoseg reaches that in 60 s." in told
+    assert "abc (1), c (1)" in told
 
 
 def test_the_plot_has_a_panel_for_each_data_set(results, sides, tmp_path):

@@ -45,6 +45,14 @@ It used to be set with the page's first answer, and took the page away from whoe
 a tab before that came.
 """
 
+_FOLLOW = """({choices, value}, hasChosen, now) =>
+  hasChosen && choices.some(([, name]) => name === now)
+    ? {__type__: 'update', choices} : {__type__: 'update', choices, value}"""
+"""Shows on the Search tab the data set of the Data tab, unless one was chosen on the Search tab.
+
+What is chosen there while the list is read again counts too: this asks when it has come.
+"""
+
 Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
@@ -181,19 +189,18 @@ def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> Non
         """Data sets that came or went meanwhile: of a training with corrections, or elsewhere."""
         return data.placed(data_tab.listed_again(workspace, name))
 
-    def datasets(shown: str | None, name: str | None, chosen: bool) -> dict[str, Any]:
-        """The one that the Data tab shows, unless another was chosen on the Search tab itself."""
-        field = _dataset_field(workspace, name if chosen else shown)
-        if field["value"] == name:  # Another may be chosen by the time this arrives.
-            del field["value"]
-        return field
+    def datasets(shown: str | None) -> dict[str, Any]:
+        """All of them, and the one that the Data tab shows."""
+        field = _dataset_field(workspace, shown)
+        return {"choices": [(name, name) for name in field["choices"]], "value": field["value"]}
 
-    has_chosen = gr.Checkbox(visible=False)
+    has_chosen, found = gr.Checkbox(visible=False), gr.JSON(visible=False)
     search.dataset.input(None, None, has_chosen, js="() => true", **_QUIET)
     data.use.click(None, None, has_chosen, js="() => false", **_QUIET)
     parts.data_page.select(list_datasets, data.datasets, data.outputs, **_QUIET)
-    given = [data.datasets, search.dataset, has_chosen]
-    parts.search_page.select(datasets, given, search.dataset, **_QUIET)
+    listing = parts.search_page.select(datasets, data.datasets, found, queue=False, **_QUIET)
+    following = [found, has_chosen, search.dataset]
+    listing.success(None, following, search.dataset, js=_FOLLOW, **_QUIET)
     parts.predict_page.select(predict.open_page, predict.model, predict.outputs, **_QUIET)
     if access.sharing:
         parts.share_page.select(

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - after its backend was chosen
 
 OURS = "autoseg"
+PEERS = tuple(side for side in SIDES if side not in (OURS, "default"))
 SCORES = {"macro_iou": "macro IoU", "macro_imagewise_iou": "imagewise"}
 """Keys of a line, as the table calls them."""
 
@@ -72,39 +73,41 @@ def grouped(results: dict[Cell, Line]) -> dict[str, dict[Cell, Line]]:
     return dict(sorted(groups.items()))
 
 
-def scores_of(
-    results: dict[Cell, Line], side: str, budget_s: float, key: str
-) -> dict[tuple[str, int], float]:
-    """Scores of one side at one budget, by data and seed."""
-    return {
-        (title_of(cell), cell.seed): line[key]
-        for cell, line in results.items()
-        if (cell.side, cell.budget_s) == (side, budget_s)
-    }
+def of_side(results: dict[Cell, Line], side: str, budget_s: float) -> dict[Cell, Line]:
+    """Results of one side at one budget."""
+    wanted = (side, budget_s)
+    return {c: line for c, line in results.items() if (c.side, c.budget_s) == wanted}
+
+
+def ahead_by(ours: dict[Cell, Line], theirs: dict[Cell, Line], key: str) -> list[float]:
+    """What ours score more than theirs on the same data with the same seed."""
+    known = {(title_of(cell), cell.seed): line[key] for cell, line in ours.items()}
+    pairs = [((title_of(cell), cell.seed), line[key]) for cell, line in theirs.items()]
+    return [known[place] - score for place, score in pairs if place in known]
+
+
+def table_row(side: str, theirs: dict[Cell, Line], ours: dict[Cell, Line]) -> list[str]:
+    """Cells of one side at one budget in `HEADER`'s order, beside autoseg's at the same budget."""
+    lines = theirs.values()
+    row = []
+    for key in SCORES:
+        gains = [] if side == OURS else ahead_by(ours, theirs, key)
+        row += [spread([line[key] for line in lines]), spread(gains, signed=True)]
+    gains = [] if side == OURS else ahead_by(ours, theirs, "macro_iou")
+    wins = f"{sum(gain > 0 for gain in gains)}/{len(gains)}" if gains else ""
+    wall_s = max(line["wall_s"] for line in lines)
+    memory = max(line["peak_memory_bytes"] for line in lines)
+    return [*row, wins, str(len(lines)), f"{wall_s:.0f}", f"{memory / 1e9:.1f}"]
 
 
 def table_rows(results: dict[Cell, Line]) -> list[list[str]]:
-    """One row for each budget and side; what autoseg is ahead by is paired by data and seed."""
+    """One row for each budget and side there is."""
     rows = []
     for budget_s in sorted({cell.budget_s for cell in results}):
+        ours = of_side(results, OURS, budget_s)
         for side in SIDES:
-            row = [f"{budget_s:g} s {side}"]
-            for key in SCORES:
-                theirs = scores_of(results, side, budget_s, key)
-                ours = scores_of(results, OURS, budget_s, key)
-                ahead = [ours[pair] - theirs[pair] for pair in ours if pair in theirs]
-                row += [spread(list(theirs.values()))]
-                row += ["" if side == OURS else spread(ahead, signed=True)]
-                wins = "" if side == OURS else f"{sum(gain > 0 for gain in ahead)}/{len(ahead)}"
-            lines = [
-                line
-                for cell, line in results.items()
-                if (cell.side, cell.budget_s) == (side, budget_s)
-            ]
-            if lines:
-                row += [wins, str(len(lines)), f"{max(line['wall_s'] for line in lines):.0f}"]
-                row += [f"{max(line['peak_memory_bytes'] for line in lines) / 1e9:.1f}"]
-                rows.append(row)
+            if theirs := of_side(results, side, budget_s):
+                rows.append([f"{budget_s:g} s {side}", *table_row(side, theirs, ours)])
     return rows
 
 
@@ -112,6 +115,31 @@ HEADER = ["budget, side"]
 for _name in SCORES.values():
     HEADER += [_name, "autoseg ahead by"]
 HEADER += ["wins", "cells", "wall, s", "GB"]
+
+
+def mean_score(results: dict[Cell, Line]) -> float:
+    """Mean macro IoU."""
+    return statistics.mean(line["macro_iou"] for line in results.values())
+
+
+def reached(group: dict[Cell, Line]) -> list[str]:
+    """In which budget autoseg reaches what the best peer has at each, in sentences."""
+    budgets = sorted({cell.budget_s for cell in group})
+    sentences = []
+    for budget_s in budgets:
+        peers = {side: found for side in PEERS if (found := of_side(group, side, budget_s))}
+        ours = {b: found for b in budgets if (found := of_side(group, OURS, b))}
+        if not peers or not ours:
+            continue
+        best = max(peers, key=lambda side: mean_score(peers[side]))
+        goal = mean_score(peers[best])
+        within = [b for b, found in ours.items() if mean_score(found) >= goal]
+        when = f"in {within[0]:g} s" if within else f"not in {max(ours):g} s"
+        sentences.append(
+            f"The best peer in {budget_s:g} s is {best} with {100 * goal:.2f}; autoseg reaches "
+            f"that {when}."
+        )
+    return sentences
 
 
 def common(results: dict[Cell, Line]) -> dict[Cell, Line]:
@@ -131,11 +159,23 @@ def print_report(results: dict[Cell, Line]) -> None:
     """A table for each data set, and one over all cells that every side has finished."""
     groups = grouped(results)
     for title, group in groups.items():
-        print_table(f"{title}, test split", HEADER, table_rows(group))
+        print_table(f"{title}, test split, mean ± deviation of seeds", HEADER, table_rows(group))
+        print(*reached(group), sep="\n")
     if len(groups) > 1 and (shared := common(results)):
-        print_table("all cells that every side has finished", HEADER, table_rows(shared))
-    commits = sorted({line["commit"] for cell, line in results.items() if cell.side == OURS})
-    print(f"autoseg at {', '.join(commits) or 'no commit yet'}")
+        title = "all cells that every side has finished, mean ± deviation of cells"
+        print_table(title, HEADER, table_rows(shared))
+    print_circumstances(results)
+
+
+def print_circumstances(results: dict[Cell, Line]) -> None:
+    """Which code and machines the results are of, and how many are doubtful."""
+    ours = Counter(line["commit"] for cell, line in results.items() if cell.side == OURS)
+    machines = Counter(line["machine"] for line in results.values())
+    for name, counts in (("autoseg at", ours), ("measured on", machines)):
+        print(name, ", ".join(f"{value} ({count})" for value, count in sorted(counts.items())))
+    busy = sum((line["load_before"] or 0) > 0.5 for line in results.values())
+    if busy:
+        print(f"{busy} of {len(results)} cells began while the machine was busy (load above 0.5)")
 
 
 def plot(results: dict[Cell, Line], file: Path) -> None:
@@ -144,21 +184,20 @@ def plot(results: dict[Cell, Line], file: Path) -> None:
     figure, axes = pyplot.subplots(
         1, len(groups), figsize=(5 * len(groups), 4), squeeze=False, layout="constrained"
     )
+    shown = {}
     for panel, (title, group) in zip(axes[0], groups.items(), strict=True):
-        for side in SIDES:
-            points = sorted(_points(group, side))
-            if points:
+        for number, side in enumerate(SIDES):
+            if points := sorted(_points(group, side)):
                 budgets, means, deviations = zip(*points, strict=True)
-                bold = 2.5 if side == OURS else 1.2
-                panel.errorbar(
-                    budgets, means, deviations, marker="o", capsize=3, label=side, linewidth=bold
-                )
+                width = 2.5 if side == OURS else 1.2
+                style = {"color": f"C{number}", "linewidth": width, "marker": "o", "capsize": 3}
+                shown[side] = panel.errorbar(budgets, means, deviations, **style)
         budgets = sorted({cell.budget_s / 60 for cell in group})
         panel.set(title=title, xlabel="budget, minutes", ylabel="test macro IoU, %", xscale="log")
-        panel.set_xticks(budgets, [f"{budget:g}" for budget in budgets], minor=False)
+        panel.set_xticks(budgets, [f"{budget:.3g}" for budget in budgets])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-    axes[0][0].legend()
+    figure.legend(shown.values(), shown, loc="outside right center")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
 
@@ -166,6 +205,7 @@ def plot(results: dict[Cell, Line], file: Path) -> None:
 def _points(group: dict[Cell, Line], side: str) -> Iterable[tuple[float, float, float]]:
     """Budget in minutes, mean and deviation of the macro IoU in points."""
     for budget_s in {cell.budget_s for cell in group if cell.side == side}:
-        points = [100 * value for value in scores_of(group, side, budget_s, "macro_iou").values()]
+        lines = of_side(group, side, budget_s).values()
+        points = [100 * line["macro_iou"] for line in lines]
         deviation = statistics.stdev(points) if len(points) > 1 else 0.0
         yield budget_s / 60, statistics.mean(points), deviation

@@ -4,6 +4,7 @@ import json
 import shutil
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -343,6 +344,41 @@ def test_the_search_follows_the_data_tab_until_a_data_set_is_chosen_there(app, p
     page.click("#datasets label >> text=cats")
     show("Search")
     searches_in("cats")
+
+
+def test_a_data_set_that_is_chosen_while_the_search_opens_stays(app, page, tmp_path):
+    """The list that was asked for with the tab came after the choice, and took it back."""
+    workspace, held = Workspace(app.home), []
+    for name in ("ants", "bees", "cats"):
+        data_actions.added(workspace, make_photos(tmp_path / name))
+    data_actions.chosen(workspace, "bees")
+    page.goto(app.url)
+    tile_names(page)
+    page.get_by_role("tab", name="Search", exact=True).click()
+    page.wait_for_function("document.querySelector('#dataset input').value === 'bees'")
+    page.get_by_role("tab", name="Data", exact=True).click()
+    page.click("#datasets label >> text=cats")
+    page.wait_for_timeout(2000)
+
+    def late(route: Any) -> None:
+        if is_slow:
+            held.append(route)
+        else:
+            route.continue_()
+
+    is_slow = True
+    for address in ("**/queue/join*", "**/gradio_api/run/**"):
+        page.route(address, late)
+    page.get_by_role("tab", name="Search", exact=True).click()
+    page.locator("#dataset input").click()
+    page.locator("[role=option]", has_text="ants").click()
+    page.wait_for_timeout(500)
+    is_slow = False
+    assert held
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(3000)
+    assert page.input_value("#dataset input") == "ants"
 
 
 def test_what_cannot_be_taken_in_is_said(app, page, tmp_path):

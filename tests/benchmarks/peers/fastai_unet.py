@@ -90,14 +90,15 @@ class FillBudget(Callback):
     order = 0  # After the training's own counters, before the schedule.
     run_valid = False
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, step_s: float) -> None:
         self.task = task
+        self.step_s = step_s
         self.steps = 0
 
     def before_fit(self) -> None:
         """Divide the time that is left."""
         frozen = self.opt.frozen_idx > 0
-        self.begun, self.step_s = self.task.elapsed(), 0.0
+        self.begun = self.task.elapsed()
         self.length_s = max(1e-9, self.task.left() * (0.2 if frozen else 1.0))
 
     def before_batch(self) -> None:
@@ -128,9 +129,9 @@ def main() -> None:
     learn = unet_learner(
         load(task), lite0, normalize=False, loss_func=loss, cut=lambda body: body, path=task.out
     )
-    budget = FillBudget(task)
+    budget = FillBudget(task, step_seconds(learn, task))
     with learn.no_bar(), learn.no_logging():
-        iterations = min(100, int(0.25 * task.left() / step_seconds(learn, task)))
+        iterations = min(100, int(0.25 * task.left() / budget.step_s))
         lr = DEFAULT_LR
         if iterations >= 20:
             lr = learn.lr_find(num_it=iterations, show_plot=False).valley
