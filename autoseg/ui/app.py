@@ -7,6 +7,7 @@ import gradio as gr
 
 from autoseg.ui import api_endpoints, data_tab, predict_tab, search_tab, share_tab
 from autoseg.ui.access import Access
+from autoseg.ui.budget_slider import keep_budget, kept_budget
 from autoseg.ui.data_tab import DataTab
 from autoseg.ui.predict_kept import browser_states
 from autoseg.ui.predict_tab import PredictTab
@@ -144,6 +145,7 @@ def _connect_opening(
     opened = [*data.outputs, *search.outputs, search.dataset, first]
     opening = page.load(open_first, None, opened, queue=False, **_QUIET)
     opening.then(None, first, parts.tabs, js=_SHOW_FIRST, **_QUIET)
+    keep_budget(search.budget, kept_budget(), opening)
     data.show_after(opening)
     predict.show_after(page.load(lambda: predict.open_page(None), None, predict.outputs, **_QUIET))
     if access.sharing:

@@ -18,6 +18,19 @@ STOPS = (
 LEAST_S = 20
 """A shorter time, in seconds, is a slip: nothing is searched in it."""
 
+DEFAULT = "6m"
+"""Where the slider stands on a page that knows of no choice."""
+
+_KEEP = """(now) => window.autosegBudget ? now : {__type__: 'update'}"""
+"""Keeps a choice, from when the kept one was read on: until then the slider shows the default."""
+
+_RESTORE = """(kept, now) => {
+  window.autosegBudget = true;
+  const isNew = now === DEFAULT && typeof kept === 'string' && kept && kept.length < 40;
+  return isNew ? [kept, kept] : [{__type__: 'update'}, now];
+}""".replace("DEFAULT", repr(DEFAULT))
+"""Shows the kept choice, unless its user has made another by then."""
+
 _MARKED = ("1m", "4m", "15m", "45m", "4h")
 
 _HTML = (
@@ -47,3 +60,21 @@ def budget_slider(value: str, **options: Any) -> gr.HTML:
         apply_default_css=False,
         **options,
     )
+
+
+def kept_budget() -> gr.BrowserState:
+    """What the browser keeps of the choice; it is laid out on the page itself, not in a tab."""
+    return gr.BrowserState("", storage_key="autoseg-budget", secret="autoseg")
+
+
+def keep_budget(budget: gr.HTML, kept: gr.BrowserState, opening: Any) -> None:
+    """Keep the choice in the browser, and show it again after a reload; the server is not asked.
+
+    Args:
+        budget: The slider.
+        kept: From `kept_budget`.
+        opening: Event of the page's opening, after which the kept choice is shown.
+    """
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    budget.change(None, budget, kept, js=_KEEP, trigger_mode="multiple", **quiet)
+    opening.then(None, [kept, budget], [budget, kept], js=_RESTORE, **quiet)

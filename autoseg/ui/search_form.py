@@ -10,7 +10,7 @@ from autoseg.config import WINDOW_MULTIPLE, SearchConfig, parse_duration, parse_
 from autoseg.encoders import catalogue, families
 from autoseg.errors import ConfigError, RunError
 from autoseg.ui import previews
-from autoseg.ui.budget_slider import LEAST_S, budget_slider
+from autoseg.ui.budget_slider import DEFAULT, LEAST_S, budget_slider
 from autoseg.ui.texts import label, tr
 from autoseg.workspace import Workspace
 
@@ -128,7 +128,7 @@ def _latency(text: str | None) -> float | None:
 def fields() -> dict[str, Any]:
     """Fields by the names of `Form`."""
     dataset = gr.Dropdown(label=label("Data set"), choices=[], elem_id="dataset")
-    budget = budget_slider("6m", elem_id="budget")
+    budget = budget_slider(DEFAULT, elem_id="budget")
     with gr.Accordion(label("More options"), open=False, elem_id="more-options"):
         options = {**_model_options(), **_limits()}
     return {"dataset": dataset, "budget": budget, **options}

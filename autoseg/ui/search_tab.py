@@ -36,6 +36,7 @@ class SearchTab:
     """Components and functions that the other tabs and the page's opening use."""
 
     dataset: gr.Dropdown
+    budget: gr.HTML
     runs: gr.Radio
     try_it: gr.Button
     share: gr.Button
@@ -68,8 +69,9 @@ def build(workspace: Workspace) -> SearchTab:
     wiring.connect_comparison(compare_page)
     wiring.connect_timer()
     return SearchTab(
-        fields["dataset"], runs, parts["try_it"], parts["share"], wiring.outputs, wiring.open_page
-    )
+        fields["dataset"], fields["budget"], runs, parts["try_it"], parts["share"],
+        wiring.outputs, wiring.open_page,
+    )  # fmt: skip
 
 
 class _Wiring:

@@ -263,3 +263,58 @@ def test_the_tab_speaks_chinese(app, browser):
     assert not re.search("Time left|Encoder|Time budget|running", shown)
     assert "分钟" in page.locator("#progress svg.marks").text_content()
     context.close()
+
+
+def test_a_reload_shows_the_budget_that_was_chosen(app, page):
+    """What had been typed was forgotten, and the next search took six minutes."""
+    field = "#budget input[type=text]"
+
+    def reload() -> None:
+        page.goto(app.url)
+        page.get_by_role("tab", name="Search").click()
+        page.wait_for_selector(field)
+
+    reload()
+    assert page.input_value(field) == "6m"
+    page.fill(field, "17m")
+    page.wait_for_timeout(1500)
+    for _ in range(2):
+        reload()
+        page.wait_for_function(f"document.querySelector('{field}').value === '17m'")
+    page.wait_for_timeout(1500)
+    assert page.input_value(field) == "17m"
+    page.locator("#budget input[type=range]").press("Home")
+    page.wait_for_timeout(1500)
+    reload()
+    page.wait_for_function(f"document.querySelector('{field}').value === '1m'")
+
+
+def test_a_budget_chosen_while_the_page_opens_is_not_covered(app, page):
+    field, held = "#budget input[type=text]", []
+
+    def late(route) -> None:
+        if is_slow:
+            held.append(route)
+        else:
+            route.continue_()
+
+    is_slow = False
+    page.route("**/gradio_api/run/**", late)
+    page.goto(app.url)
+    page.get_by_role("tab", name="Search").click()
+    page.fill(field, "17m")
+    page.wait_for_timeout(1500)
+    is_slow = True
+    page.goto(app.url)
+    page.get_by_role("tab", name="Search").click()
+    page.fill(field, "33m")
+    page.wait_for_timeout(1500)
+    is_slow = False
+    assert held
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(2500)
+    assert page.input_value(field) == "33m"
+    page.goto(app.url)
+    page.get_by_role("tab", name="Search").click()
+    page.wait_for_function(f"document.querySelector('{field}').value === '33m'")
