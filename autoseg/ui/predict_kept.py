@@ -11,6 +11,7 @@ from gradio.context import LocalContext
 
 from autoseg.errors import AutosegError
 from autoseg.ui.predict_actions import MOST_IMAGES, ordered
+from autoseg.ui.predict_events import Wish
 from autoseg.ui.predict_image import Desk, Given, Options, Values, example_of
 from autoseg.ui.predict_models import is_of_a_run, model_choices
 from autoseg.ui.predict_showing import NOTHING, gallery, no_batch, shown
@@ -21,7 +22,8 @@ ORDER = "uncertain"
 
 
 def browser_states() -> dict[str, gr.BrowserState]:
-    """What the browser keeps, by name: the ids of the gallery, and the one that is shown.
+    """What the browser keeps, by name: the ids of the gallery, and the one that is shown, with what
+    it is compared with.
 
     Gradio encrypts it with a secret that is on the page itself, so that one hides nothing. It is
     the same each time, so that a page outlives the app.
@@ -39,6 +41,8 @@ def noted(values: Values) -> Values:
         for name in ("ids", "shown")
         if name in values
     }
+    if "kept_shown" in notes and "compare" in values:
+        notes["kept_shown"]["compare"] = values["compare"]["value"]
     return {**values, **notes}
 
 
@@ -65,10 +69,13 @@ def restored(desk: Desk, kept_ids: object, kept_shown: object) -> Values:
         listed = name in {value for _, value in model_choices(desk.workspace)}
         model = {"model": name} if listed or not is_of_a_run(name) else {}
         several = gallery(results, results.index(current)) if len(results) > 1 else no_batch()
+        compare = _kept_compare(kept_shown)
+        wish = {"wish": Wish(name, compare)} if compare else {}
         return {
-            **shown(desk, current, Options(), NOTHING),
+            **shown(desk, current, Options(), compare or NOTHING),
             **several,
             **model,
+            **wish,
             "ids": [result.id for result in results],
             "given": [_given(desk, result) for result in results],
             "order": ORDER,
@@ -88,6 +95,12 @@ def _kept(note: object) -> Any:
     if not isinstance(note, dict) or note.get("user") != _user():
         return None
     return note.get("value")
+
+
+def _kept_compare(note: object) -> str | None:
+    """What the result of a note was compared with; None: it does not say."""
+    compare = note.get("compare") if isinstance(note, dict) else None
+    return compare if isinstance(compare, str) else None
 
 
 def _known(desk: Desk, ids: list[Any]) -> list[Result]:

@@ -5,11 +5,12 @@ from itertools import islice
 import gradio as gr
 import pytest
 from gradio.context import LocalContext
+from predict_helpers import finished_run
 
 from autoseg.ui import predict_actions as actions
 from autoseg.ui.predict_image import Options, example_given, uploaded
 from autoseg.ui.predict_kept import noted, restored
-from autoseg.ui.predict_showing import TRUTH
+from autoseg.ui.predict_showing import NOTHING, TRUTH
 from autoseg.ui.results import ResultStore
 
 pytestmark = pytest.mark.usefixtures("run")
@@ -79,6 +80,26 @@ def test_an_example_is_predicted_again_with_its_ground_truth(desk):
     assert values["given"] == [given] and not values["batch_box"]["visible"]
     compared = actions.predicted(desk, "photos-1", values["given"], Options(), TRUTH)
     assert compared["canvas"]["other"]
+
+
+@pytest.mark.parametrize("compare", [TRUTH, NOTHING, "model:photos-0"])
+def test_what_a_result_was_compared_with_is_restored(desk, photos, compare):
+    finished_run(desk.workspace, "photos-0", photos, seed=1)
+    given = example_given(desk, "photos-1", 0)
+    kept = noted(actions.predicted(desk, "photos-1", [given], Options(), compare))
+    values = again(desk, kept)
+    assert values["compare"]["value"] == compare
+    assert bool(values["canvas"]["other"]) == (compare != NOTHING)
+    assert values["wish"].of("photos-1") == compare and values["wish"].of("photos-0") is None
+
+
+@pytest.mark.parametrize("said", ["model:gone", "model:../../x", 7, {"a": 1}, ["truth"], None])
+def test_a_comparison_that_cannot_be_is_none(desk, said):
+    given = example_given(desk, "photos-1", 0)
+    kept = noted(actions.predicted(desk, "photos-1", [given], Options()))
+    kept["kept_shown"] = {**kept["kept_shown"], "compare": said}
+    values = again(desk, kept)
+    assert values["compare"]["value"] == NOTHING and not values["canvas"]["other"]
 
 
 def test_what_was_pruned_is_left_out(desk, images):
