@@ -100,16 +100,31 @@ def shown(
             other=other, other_name=other_name, editable=bool(result.info.dataset)
         ),
         "shown": result.id,
-        "compare": gr.update(choices=choices, value=compare, interactive=len(choices) > 1),
+        "compare": gr.update(
+            choices=choices,
+            value=compare,
+            interactive=len(choices) > 1,
+            label=_compare_label(has_truth=result.info.has_truth),
+        ),
         "message": gr.update(value=message, visible=bool(message)),
     }
 
 
 def emptied() -> Values:
     """Nothing in the canvas: what was given last could not be predicted."""
-    nothing = gr.update(choices=[(tr("Nothing"), NOTHING)], value=NOTHING, interactive=False)
+    nothing = gr.update(
+        choices=[(tr("Nothing"), NOTHING)], value=NOTHING, interactive=False,
+        label=_compare_label(has_truth=False),
+    )  # fmt: skip
     empty: Values = {"canvas": None, "shown": "", "ids": [], "compare": nothing}
     return {**no_batch(), **empty, "message": gr.update(value="", visible=False)}
+
+
+def _compare_label(*, has_truth: bool) -> str:
+    """What the list is called: an example's ground truth is not looked for where models are."""
+    if has_truth:
+        return tr("Compare with (ground truth is in the list)")
+    return tr("Compare with")
 
 
 def compare_choices(desk: Desk, result: Result) -> Choices:

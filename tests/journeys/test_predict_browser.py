@@ -116,7 +116,7 @@ def test_events_that_leave_the_canvas_as_it_is_take_nothing_from_it(tab):
     assert tab.locator("#canvas").get_by_role("button", name="Download").is_visible()
 
 
-def test_an_example_is_compared_with_its_ground_truth(tab):
+def test_an_example_is_compared_with_its_ground_truth(tab, app):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
     assert not tab.get_by_role("button", name="Differences").is_visible()
@@ -124,6 +124,12 @@ def test_an_example_is_compared_with_its_ground_truth(tab):
     tab.get_by_role("button", name="Differences").click()
     tab.get_by_role("button", name="Side by side").click()
     assert tab.locator("#canvas").get_by_text("Ground truth").first.is_visible()
+    tab.goto(app.url)  # A reload compares again.
+    tab.get_by_role("tab", name="Predict", exact=True).click()
+    wait_for_canvas(tab)
+    tab.get_by_role("button", name="Side by side").wait_for()
+    assert tab.locator("#compare input").input_value() == "Ground truth"
+    assert tab.get_by_text("Compare with (ground truth is in the list)").is_visible()
 
 
 def test_a_model_that_was_trained_on_shows_what_changed(app, page):

@@ -66,6 +66,13 @@ def test_an_example_is_compared_with_its_ground_truth(desk, run, photos):
     assert canvas["other_name"] == "Ground truth"
 
 
+def test_the_list_says_that_an_example_can_be_compared_with_its_ground_truth(desk, run, image):
+    """It stood among the models of a list that showed "Nothing", and nobody found it."""
+    assert "ground truth" in example(desk)["compare"]["label"]
+    for values in (predict(desk, image), showing.emptied()):
+        assert values["compare"]["label"] == "Compare with"
+
+
 def test_a_ground_truth_that_is_gone_is_told_beside_the_prediction(desk, run, photos):
     values = example(desk)
     for mask in (photos / "masks").iterdir():
