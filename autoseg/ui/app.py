@@ -58,12 +58,18 @@ Placed = dict[Any, Any]
 """Values by component, as Gradio takes them."""
 
 
-def head() -> str:
-    """The page's name and what it is for."""
-    return '<header class="as-head"><h1>autoseg</h1><span>' + (
-        both("The best segmentation model that transfer learning can give in the minutes you have.")
-        + "</span></header>"
+def head(access: Access) -> str:
+    """The page's name, what it is for, and the way out of one that asks for a password."""
+    purpose = both(
+        "The best segmentation model that transfer learning can give in the minutes you have."
     )
+    # Gradio's own route. It ends all sessions of that user.
+    out = (
+        f'<a href="./logout" target="_self">{both("Sign out of this page")}</a>'
+        if access.users
+        else ""
+    )
+    return f'<header class="as-head"><h1>autoseg</h1><span>{purpose}</span>{out}</header>'
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
     with gr.Blocks(
         title="autoseg", analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S)
     ) as page:
-        html(head())
+        html(head(access))
         first = gr.Textbox(visible=False)
         parts = _layout(workspace, access, browser_states())
         api_endpoints.build(workspace, access)

@@ -9,7 +9,7 @@ import json
 import gradio as gr
 
 from autoseg.ui import texts
-from autoseg.ui.texts import LANGUAGES, dictionary
+from autoseg.ui.texts import LANGUAGES, both, dictionary
 
 BY_KEY = {
     "common.complete": "Complete",
@@ -65,6 +65,18 @@ def script() -> str:
         for language, said in known.items()
     }
     return SCRIPT.replace("TEXTS", json.dumps(names, ensure_ascii=False))
+
+
+def login_message() -> str:
+    """What stands above the fields of Gradio's login page, which has no style sheet of ours."""
+    style = (
+        ".auth { max-width: 30rem; } "
+        "html:lang(zh) .as-en, html:not(:lang(zh)) .as-zh { display: none; }"
+    )
+    return f"<style>{style}</style>" + both(
+        "autoseg finds the best segmentation model for your images. Sign in with the name and the "
+        "password that you got from whoever runs it."
+    )
 
 
 def translations() -> gr.I18n:

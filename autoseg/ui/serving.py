@@ -138,6 +138,7 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         server_port=serving.port,
         share=serving.share,
         auth=password_check(access.users) if access.users else None,  # type: ignore[arg-type]
+        auth_message=gradio_texts.login_message(),
         i18n=gradio_texts.translations(),
         theme=theme(),
         css=CSS,

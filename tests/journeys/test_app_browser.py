@@ -1,5 +1,6 @@
 """The page as a whole in a real browser: first tab, languages, phones, accessibility."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,45 @@ def test_the_browsers_language_is_that_of_the_page(open_page, locale, language, 
     tab(page, tabs[3]).click()
     said = "尚未登录" if language == "zh" else "Not signed in"
     page.wait_for_selector(f"#account >> text={said}")
+
+
+@pytest.fixture(scope="module")
+def guarded(app) -> Iterator[App]:
+    """The same workspace on a page that asks for a password."""
+    app = App(app.home, arguments=["--auth=anna:a-long-password"])
+    app.start()
+    yield app
+    app.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("locale", "said", "sign_in", "sign_out"),
+    [
+        ("en-US", "Sign in with the name and the password", "Login", "Sign out of this page"),
+        ("zh-CN", "请用管理者给您的用户名和密码登录", "登录", "退出此页面"),
+    ],
+)
+def test_who_signed_in_can_sign_out(browser, guarded, locale, said, sign_in, sign_out):
+    """The page for names and passwords did not say whose it was, and there was no way back."""
+    context = browser.new_context(locale=locale, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    try:
+        page.goto(guarded.url)
+        page.get_by_text(said).wait_for()
+        text = page.inner_text("body")
+        assert "autoseg" in text
+        assert re.search(r"[\u4e00-\u9fff]", text) is None or locale == "zh-CN"
+        page.locator("input").first.fill("anna")
+        page.locator("input[type=password]").fill("a-long-password")
+        page.get_by_role("button", name=sign_in).click()
+        page.get_by_role("link", name=sign_out).click()
+        page.get_by_text(said).wait_for()
+        page.reload()
+        page.get_by_text(said).wait_for()
+    finally:
+        context.close()
 
 
 @pytest.mark.slow

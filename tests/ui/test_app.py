@@ -24,6 +24,12 @@ def test_server_paths_have_no_endpoint_unless_allowed(tmp_path, allowed):
     assert ("on_path" in names) == allowed
 
 
+def test_only_a_page_with_a_password_offers_to_sign_out():
+    out = 'href="./logout"'
+    assert out in app.head(app.Access(users=(("anna", "a-long-password"),)))
+    assert out not in app.head(app.Access()) + app.head(app.Access(local=True))
+
+
 def test_programs_see_six_endpoints_and_nothing_else(page):
     named = {
         function.api_name for function in page.fns.values() if function.api_visibility == "public"
