@@ -1,9 +1,10 @@
 """An expert's plain loop for a few minutes on two cores: smp, AdamW, one-cycle, no search.
 
-FPN of default width on EfficientNet-Lite0 with ImageNet weights; images at half size, decoded once
-and kept in memory; flips and crops; cross-entropy and Dice; channels-last. The one-cycle schedule
-is laid over the whole budget, which counts from the start of the process and includes the
-decoding. The weights at the end are taken; predicting comes after the budget.
+FPN of default width on EfficientNet-Lite0 with ImageNet weights; images at half size (small ones at
+less or no reduction, so that a crop of 256x256 is filled), decoded once and kept in memory; flips
+and crops; cross-entropy and Dice; channels-last. The one-cycle schedule is laid over the whole
+budget, which counts from the start of the process and includes the decoding. The weights at the end
+are taken; predicting comes after the budget.
 """
 
 import math
@@ -24,21 +25,22 @@ ENCODER_LR = 0.3 * DECODER_LR
 FACTS = encoder_facts(ENCODERS[0])
 
 
-def half(size: tuple[int, int]) -> tuple[int, int]:
-    """Half of (width, height), at least a pixel."""
-    return max(1, round(size[0] / 2)), max(1, round(size[1] / 2))
+def working_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Half of (width, height), but no side below a crop unless the image's own is."""
+    scale = min(1.0, max(0.5, CROP / min(size)))
+    return round(scale * size[0]), round(scale * size[1])
 
 
 def shrink(image: np.ndarray) -> np.ndarray:
-    """Image (h, w, 3) uint8 at half size."""
+    """Image (h, w, 3) uint8 at working size."""
     whole = Image.fromarray(image)
-    return np.array(whole.resize(half(whole.size), Image.Resampling.BILINEAR))
+    return np.array(whole.resize(working_size(whole.size), Image.Resampling.BILINEAR))
 
 
 def load_mask(path: str) -> np.ndarray:
-    """Mask (h, w) uint8 at half size."""
+    """Mask (h, w) uint8 at working size."""
     mask = Image.open(path)
-    return np.asarray(mask.resize(half(mask.size), Image.Resampling.NEAREST))
+    return np.asarray(mask.resize(working_size(mask.size), Image.Resampling.NEAREST))
 
 
 def crop(
@@ -112,7 +114,7 @@ def train(model: smp.FPN, pairs: list[tuple[np.ndarray, np.ndarray]], task: Task
 
 @torch.inference_mode()
 def predict(model: smp.FPN, path: str, device: torch.device) -> np.ndarray:
-    """Mask (H, W) uint8 at the image's own size: the whole image at half size, logits upsampled."""
+    """Mask (H, W) uint8 at the image's own size: predicted at working size, logits upsampled."""
     image = read_image(Path(path))
     small = normalize(torch.from_numpy(shrink(image))[None].to(device))
     height, width = small.shape[-2:]
