@@ -1,9 +1,13 @@
 """The server of the page: who may open it, what they may send, and what they are told of it."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import re
+import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +100,7 @@ def warning(serving: Serving, access: Access, workspace: Workspace) -> str:
     if not serving.is_open:
         return ""
     who = "with a password" if access.users else "who reaches it"
-    reach = "has a public link" if serving.share else f"listens on {serving.host}"
+    reach = "gets a public link" if serving.share else f"listens on {serving.host}"
     folders = ", ".join(map(str, access.roots))
     lines = [
         f"This page {reach}. Everybody {who} may:",
@@ -115,18 +119,81 @@ def warning(serving: Serving, access: Access, workspace: Workspace) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def start_lines(serving: Serving, access: Access, address: str, link: str | None) -> str:
+    """What is told once the page can be opened: where, by whom, and how to stop it.
+
+    Args:
+        serving: What was asked of the server.
+        access: What those who open the page may do.
+        address: Of the page on this computer.
+        link: The public one; None where there is none.
+    """
+    lines = [f"autoseg is open at {address}", _reached_by(serving, address, link)]
+    if access.users:
+        lines.append("It asks for a name and a password.")
+    if serving.mcp:
+        lines.append(f"Assistants reach its tools at {link or address}/gradio_api/mcp/")
+    lines.append("Press Ctrl+C here to stop it. Searches that run go on.")
+    return "\n".join(lines)
+
+
+def _reached_by(serving: Serving, address: str, link: str | None) -> str:
+    """Who reaches the page."""
+    if serving.on_space:
+        return "Everyone who may see this Space reaches it."
+    if link:
+        return f"Everyone who has this link reaches it, for a week at most: {link}"
+    if is_loopback(serving.host):
+        return "Only this computer reaches it."
+    everywhere = serving.host in ("0.0.0.0", "::")
+    name = f"http://{socket.gethostname()}:{address.rpartition(':')[2]}" if everywhere else address
+    return f"Everyone in the network of this computer reaches it, at {name}"
+
+
 def serve(serving: Serving) -> None:
     """Serve the page until interrupted. Searches go on when it ends.
 
     Raises:
-        ConfigError: An option does not hold.
+        ConfigError: An option does not hold, no port is free, or no public link could be made.
     """
     access, workspace = serving.access(), Workspace()
     if serving.mcp:
         _need_mcp()
     if text := warning(serving, access, workspace):
         print(text, file=sys.stderr, flush=True)
-    _launch(app.build(workspace, access), serving, access)
+    page = app.build(workspace, access)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # Gradio's own lines, for programmers.
+            _launch(page, serving, access)
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        raise ConfigError(
+            f"No port of {serving.host} can be used: another program has "
+            f"{serving.port or 'them all'}, or this computer has no such address. Choose another "
+            f"one with --port."
+        ) from error
+    if page.mcp_error:
+        print(page.mcp_error, file=sys.stderr, flush=True)
+    if serving.share and page.share_url is None and not serving.on_space:
+        page.close(verbose=False)
+        raise ConfigError(
+            "--share: no public link could be made, since Gradio's service for links was not "
+            "reached. Check the network of this computer, or start without --share."
+        )
+    address, link = str(page.local_url).rstrip("/"), page.share_url
+    print(start_lines(serving, access, address, link), flush=True)
+    _wait(page)
+
+
+def _wait(page: gr.Blocks) -> None:
+    """Until Ctrl+C, which Windows lets through between two short sleeps alone."""
+    try:
+        while page.is_running:
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("The page is closed.", flush=True)
+        page.close(verbose=False)
 
 
 def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
@@ -150,6 +217,8 @@ def _launch(page: gr.Blocks, serving: Serving, access: Access) -> None:
         ssr_mode=False,
         max_file_size=serving.max_upload,
         mcp_server=serving.mcp,
+        quiet=True,
+        prevent_thread_lock=True,
         # Else Gradio asks itself for the page, and ends where a busy machine takes 3 s to answer.
         _frontend=False,
         app_kwargs={"lifespan": guarded_by(*_guards(page, serving, access))},

@@ -21,7 +21,7 @@ from autoseg.ui.guard import (
     parse_users,
     password_check,
 )
-from autoseg.ui.serving import Serving, warning
+from autoseg.ui.serving import Serving, start_lines, warning
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,34 @@ def test_the_help_says_who_else_reaches_a_page_of_ones_own():
 def test_a_page_of_ones_own_warns_of_nothing(workspace):
     serving = Serving()
     assert warning(serving, serving.access(), workspace) == ""
+
+
+USERS = ("anna:a long password",)
+
+
+@pytest.mark.parametrize(
+    ("options", "link", "told"),
+    [
+        ({}, None, "Only this computer reaches it."),
+        ({"host": "::1"}, None, "Only this computer reaches it."),
+        ({"host": "0.0.0.0"}, None, f"at http://{socket.gethostname()}:7860"),
+        ({"host": "::"}, None, f"at http://{socket.gethostname()}:7860"),
+        ({"host": "192.0.2.7"}, None, "Everyone in the network of this computer reaches it, at"),
+        ({"share": True}, "https://a1.gradio.live", "at most: https://a1.gradio.live"),
+        ({"mcp": True}, None, "http://127.0.0.1:7860/gradio_api/mcp/"),
+        ({"auth": USERS}, None, "It asks for a name and a password."),
+    ],
+)
+def test_the_start_says_where_the_page_is_and_who_reaches_it(options, link, told):
+    """Gradio told whoever started the app to set an argument of a function of its own."""
+    serving = Serving(**options)
+    text = start_lines(serving, serving.access(), "http://127.0.0.1:7860", link)
+    assert text.startswith("autoseg is open at http://127.0.0.1:7860\n") and told in text
+    assert "Press Ctrl+C here to stop it." in text
+    assert ("Only this computer" in text) == (
+        told == "Only this computer reaches it." or not (serving.is_open)
+    )
+    assert ("password" in text) == bool(serving.auth)
 
 
 def test_a_public_page_says_what_it_exposes(workspace, tmp_path):

@@ -1,8 +1,11 @@
 """What the terminal of the app shows, by raw requests to a running one."""
 
 import logging
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import suppress
@@ -19,6 +22,23 @@ UPLOAD = (
     b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc'
 )
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def refusal(home: Path, environment: dict[str, str], *options: str) -> str:
+    """What an app that ends at once says, without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "app.py", *options], cwd=ROOT, capture_output=True, text=True,
+        timeout=300, env={**os.environ, "AUTOSEG_HOME": str(home), **environment},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def leave_midway(url: str, request: bytes, rest: bytes = b"\r\n") -> None:
@@ -52,8 +72,30 @@ def test_the_terminal_shows_plain_lines_whatever_clients_do(tmp_path: Path):
     app.process.send_signal(signal.SIGINT)
     app.process.wait(30)
     log = (tmp_path / "app.log").read_text()
-    assert "Running on local URL" in log
+    assert f"autoseg is open at {app.url}\nOnly this computer reaches it.\n" in log
+    assert "Press Ctrl+C" in log and log.endswith("The page is closed.\n")
+    assert "share=True" not in log
     assert "Traceback" not in log and "Exception" not in log, log
+
+
+def test_a_public_link_that_cannot_be_made_ends_with_a_sentence(tmp_path: Path):
+    """Gradio said how to put a program of its own in a hidden folder, and the page went on."""
+    environment = {
+        "HF_HOME": str(tmp_path / "hub"),  # Gradio keeps its program for links there.
+        **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:1"),
+        "NO_PROXY": "127.0.0.1",
+    }
+    said = refusal(tmp_path, environment, "--share", "--port", str(free_port()))
+    assert said.endswith("or start without --share.\n")
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = refusal(tmp_path, {}, "--port", port)
+    assert f"another program has {port}" in said and said.endswith("with --port.\n")
 
 
 def test_so_does_the_log_of_a_space(tmp_path: Path):
