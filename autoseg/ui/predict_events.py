@@ -33,9 +33,9 @@ RESULT = (
 
 _TO_THE_CANVAS = """() => {
   if (innerWidth < 700)
-    document.querySelector('#canvas')?.scrollIntoView({block: 'start', behavior: 'smooth'});
+    document.querySelector('#compare')?.scrollIntoView({block: 'start', behavior: 'smooth'});
 }"""
-"""On a phone the canvas is below what was tapped."""
+"""On a phone the canvas, with what it can be compared with above, is below what was tapped."""
 
 _PROGRESS = gr.Progress()
 

@@ -386,5 +386,9 @@ def test_the_tab_is_usable_on_a_phone_and_in_chinese(app, browser, theme):
     page.locator("#examples button").first.click()
     wait_for_canvas(page)
     assert page.get_by_text("对比对象").is_visible()
+    page.wait_for_timeout(1500)  # The page moves to what was asked for.
+    for part in ("#compare", "#canvas canvas >> nth=0"):
+        box = page.locator(part).bounding_box()
+        assert 0 <= box["y"] and box["y"] + 200 < 844, part
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
