@@ -77,3 +77,36 @@ def test_a_network_that_sees_small_tiles_predicts_an_image_of_any_shape():
             identity_of_the_network_input, image, preprocessing(), device=CPU, tile=(64, 64)
         )
         assert got.mask.shape == (height, width)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 20, 256])
+def test_each_pixel_gets_its_most_likely_class_the_first_of_equal_ones(num_classes):
+    image = smooth_image(64, 96)
+    shades = torch.linspace(-1, 1, num_classes)[:, None, None]
+
+    def nearest_shade(images: torch.Tensor) -> torch.Tensor:
+        # Rounded, so that many pixels lie halfway between two classes.
+        return -(images[:, :1].mul(8).round().div(8) - shades).abs() * 8
+
+    got = segment(
+        nearest_shade, image, preprocessing(), device=CPU, with_probabilities=True
+    )  # fmt: skip
+    probabilities = nearest_shade(
+        preprocessing().normalize(torch.from_numpy(image).permute(2, 0, 1)[None])
+    ).softmax(1)[0]
+    assert np.array_equal(got.mask, probabilities.numpy().argmax(0))
+    assert np.array_equal(got.confidence, probabilities.amax(0).half().numpy())
+
+
+def test_a_network_may_take_the_pixels_as_they_are():
+    image = smooth_image(64, 96)
+    seen = []
+
+    def remember(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return identity_of_the_network_input(preprocessing().normalize(images))
+
+    got = segment(remember, image, preprocessing(), device=CPU, raw=True)
+    wanted = segment(identity_of_the_network_input, image, preprocessing(), device=CPU)
+    assert np.array_equal(got.mask, wanted.mask)
+    assert np.array_equal(seen[0][0].permute(1, 2, 0).numpy(), image)
