@@ -35,12 +35,19 @@ class ClassTable {
   sync(changed) {
     const { data } = this.app;
     if (!data) return;
-    if (changed.has("data")) this.build();
+    if (changed.has("data") && this.built !== this.wanted) this.build();
     if (TABLE_KEYS.some((key) => changed.has(key))) this.refresh();
+  }
+
+  /** What its rows and columns are made for; the next image of a model has the same. */
+  get wanted() {
+    const { names, packedConfidence, other } = this.app.data;
+    return JSON.stringify([names, Boolean(packedConfidence), Boolean(other)]);
   }
 
   build() {
     const { data } = this.app;
+    this.built = this.wanted;
     const titles = [
       [T("Shown"), "mc-unseen"],
       [T("Colour"), "mc-unseen"],
