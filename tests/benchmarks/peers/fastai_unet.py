@@ -4,9 +4,10 @@ DynamicUnet on timm's EfficientNet-Lite0 with the ImageNet weights and their nor
 images at half their median size (as the CamVid tutorial has it, but no side below 256), batches of
 8, `aug_transforms()`, cross-entropy, float32. Two things are adapted to the budget, in its favour:
 `lr_find` gets at most a quarter of it (100 iterations, its default, or as few as 50; below that
-fastai's default rate is taken: 20 iterations suggested 2.5e-5, where that is 2e-3), and the schedule of `fine_tune` is laid over the time that is left:
-the frozen epoch takes at most a fifth, the one-cycle of the whole network the rest. Nothing is
-validated between epochs: it would choose nothing by it.
+fastai's default rate is taken: 20 iterations suggested 2.5e-5, where that is 2e-3), and the
+schedule of `fine_tune` is laid over the time that is left: the frozen epoch takes at most a fifth,
+the one-cycle of the whole network the rest. Nothing is validated between epochs: it would choose
+nothing by it.
 """
 
 import statistics
