@@ -1,9 +1,12 @@
-"""A model as one ONNX file, checked against torch before it is written."""
+"""A model as ONNX or in OpenVINO's format, checked against torch before it is written."""
 
 import copy
 import json
+import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,14 +15,15 @@ from torch import nn
 
 from autoseg.bundle import Bundle
 from autoseg.config import to_dict
-from autoseg.errors import BundleError
+from autoseg.engines import EngineName, check_engine, openvino_session, write_openvino
+from autoseg.errors import BundleError, ConfigError
 from autoseg.files import replacing
 
 OPSET = 17
 """ONNX operator set; onnxruntime reads it since 1.13."""
 
 _TOLERANCE = 1e-3
-"""Largest accepted difference of probabilities between onnxruntime and torch."""
+"""Largest accepted difference of probabilities between a runtime and torch."""
 
 
 class _WithNormalization(nn.Module):
@@ -37,6 +41,34 @@ class _WithNormalization(nn.Module):
         return logits
 
 
+def takes_any_size(bundle: Bundle) -> bool:
+    """Whether a model's ONNX file takes images of any size.
+
+    Plain ViTs, and networks of stock smp that take images of one size, keep their window.
+    """
+    return bundle.tile != bundle.info.preprocessing.geometry.window
+
+
+def write_onnx(bundle: Bundle, path: Path) -> nn.Module:
+    """Write a model as ONNX, unchecked, and return the module that it was made of.
+
+    Raises:
+        BundleError: A package of the onnx extra is missing, or the network cannot be exported.
+    """
+    window = bundle.info.preprocessing.geometry.window
+    network = _WithNormalization(bundle).eval()
+    network.to(memory_format=torch.contiguous_format)
+    if not takes_any_size(bundle) and bundle.info.recipe is not None:
+        _fix_input_size(network.model, window)
+    try:
+        _trace(network, path, window, takes_any_size(bundle))
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BundleError(
+            f"The model in {bundle.path} cannot be exported: {str(error).splitlines()[0]}"
+        ) from error
+    return network
+
+
 def export_onnx(bundle: Bundle, path: str | Path) -> Path:
     """Write a model as ONNX, whole or not at all.
 
@@ -52,35 +84,88 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
         BundleError: The onnx extra is missing, the file cannot be written, or onnxruntime does
             not reproduce the model.
     """
-    try:
-        import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
-        import onnxruntime  # noqa: F401, PLC0415 - comes with the extra "onnx" only
-    except ImportError as error:
-        raise BundleError(
-            "Exporting needs onnx and onnxruntime: pip install 'autoseg-search[onnx]'."
-        ) from error
-    window = bundle.info.preprocessing.geometry.window
-    # Plain ViTs, and networks of stock smp that take images of one size.
-    dynamic = bundle.tile != window
-    network = _WithNormalization(bundle).eval()
-    network.to(memory_format=torch.contiguous_format)
-    if not dynamic and bundle.info.recipe is not None:
-        _fix_input_size(network.model, window)
+    check_can_export("onnxruntime")
     try:
         with replacing(Path(path)) as temporary:
-            _trace(network, temporary, window, dynamic)
-            model = onnx.load(temporary)
-            entry = model.metadata_props.add()
-            entry.key, entry.value = "autoseg", json.dumps(to_dict(bundle.info))
-            onnx.save(model, temporary)
-            _check(network, temporary, window, dynamic)
+            network = write_onnx(bundle, temporary)
+            describe_onnx(bundle, temporary)
+            _check(network, _onnx_session(temporary), bundle, "onnxruntime")
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error}") from error
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise BundleError(
-            f"The model in {bundle.path} cannot be exported: {str(error).splitlines()[0]}"
-        ) from error
     return Path(path)
+
+
+def export_openvino(bundle: Bundle, path: str | Path) -> Path:
+    """Write a model in OpenVINO's format: NAME.xml and, beside it, NAME.bin with the weights.
+
+    Input and output are those of `export_onnx`; classes and preprocessing stand in the runtime
+    information under `autoseg`.
+
+    Args:
+        bundle: The model; it stays as it is.
+        path: NAME.xml, by custom `model.xml`.
+
+    Raises:
+        BundleError: The openvino extra is missing, the files cannot be written, or OpenVINO does
+            not reproduce the model.
+    """
+    check_can_export("openvino")
+    with TemporaryDirectory() as name:
+        source = Path(name) / "model.onnx"
+        network = write_onnx(bundle, source)
+        return place_openvino(
+            bundle,
+            source,
+            Path(path),
+            lambda file: _check(network, openvino_session(file), bundle, "OpenVINO"),
+        )
+
+
+def place_openvino(bundle: Bundle, source: Path, path: Path, check: Callable[[Path], None]) -> Path:
+    """Convert an ONNX file to NAME.xml and NAME.bin, which take their places after a check.
+
+    Raises:
+        BundleError: The files cannot be written, or whatever `check` raises.
+    """
+    if path.suffix != ".xml":
+        raise BundleError(f"OpenVINO's files are NAME.xml and NAME.bin, but got {path.name}.")
+    try:
+        with replacing(path.with_suffix(".bin")) as weights, replacing(path) as network:
+            with TemporaryDirectory(dir=path.parent) as name:
+                made = Path(name) / "model.xml"
+                write_openvino(source, made, _note(bundle))
+                check(made)
+                os.replace(made.with_suffix(".bin"), weights)
+                os.replace(made, network)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written: {error}") from error
+    return path
+
+
+def check_can_export(name: EngineName) -> None:
+    """Refuse to export for an engine that is not installed.
+
+    Raises:
+        BundleError: It is not; the text says how to install it.
+    """
+    try:
+        check_engine(name)
+    except ConfigError as error:
+        raise BundleError(f"Exporting needs what is not here. {error}") from error
+
+
+def describe_onnx(bundle: Bundle, path: Path) -> None:
+    """Write classes and preprocessing into an ONNX file's metadata."""
+    import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
+
+    model = onnx.load(path)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "autoseg", _note(bundle)
+    onnx.save(model, path)
+
+
+def _note(bundle: Bundle) -> str:
+    return json.dumps(to_dict(bundle.info))
 
 
 def _fix_input_size(model: Any, window: tuple[int, int]) -> None:
@@ -112,21 +197,30 @@ def _trace(network: nn.Module, path: Path, window: tuple[int, int], dynamic: boo
         )
 
 
-def _check(network: nn.Module, path: Path, window: tuple[int, int], dynamic: bool) -> None:
-    """Compare onnxruntime with torch, at another size and batch too where the file allows it."""
+Session = Callable[[np.ndarray], np.ndarray]
+"""Images (N, 3, h, w) float32 in [0, 255] -> logits (N, K, h, w) float32."""
+
+
+def _onnx_session(path: Path) -> Session:
     import onnxruntime  # noqa: PLC0415 - comes with the extra "onnx" only
 
     session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    shapes = [(1, *window), (2, window[0] + 32, window[1] + 64) if dynamic else (2, *window)]
+    return lambda images: np.asarray(session.run(None, {"images": images})[0])
+
+
+def _check(network: nn.Module, session: Session, bundle: Bundle, runtime: str) -> None:
+    """Compare a runtime with torch, at another size and batch too where the file allows it."""
+    height, width = bundle.info.preprocessing.geometry.window
+    other = (height + 32, width + 64) if takes_any_size(bundle) else (height, width)
     generator = np.random.default_rng(0)
-    for batch, height, width in shapes:
-        images = generator.uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
-        got = torch.from_numpy(session.run(None, {"images": images})[0]).softmax(1)
+    for shape in ((1, 3, height, width), (2, 3, *other)):
+        images = generator.uniform(0, 255, shape).astype(np.float32)
+        got = torch.from_numpy(session(images)).softmax(1)
         with torch.no_grad():
             wanted = network(torch.from_numpy(images)).softmax(1)
         difference = float((got - wanted).abs().max())
         if not difference <= _TOLERANCE:
             raise BundleError(
-                f"onnxruntime does not reproduce the model: probabilities differ by "
-                f"{difference:.2g} at {width}x{height} pixels, allowed is {_TOLERANCE}."
+                f"{runtime} does not reproduce the model: probabilities differ by "
+                f"{difference:.2g} at {shape[3]}x{shape[2]} pixels, allowed is {_TOLERANCE}."
             )

@@ -59,6 +59,8 @@ class Prediction:
     """Time it took, reading of the image included, in seconds."""
     probabilities: np.ndarray | None = None
     """(K, H, W) float16, where asked for."""
+    engine: str = "torch"
+    """What computed it: "torch", "onnxruntime" or "openvino"."""
 
     @property
     def uncertainty(self) -> float:
@@ -128,6 +130,7 @@ class Prediction:
         name = self.source.name if self.source else None
         categories = [{"id": k, "name": name} for k, name in enumerate(self.class_names)]
         value = {
+            "info": {"engine": self.engine},
             "image": {"file_name": name, "height": height, "width": width},
             "categories": categories,
             "annotations": self.coco_rle(),

@@ -24,11 +24,12 @@ ROWS = [
     ("model", "freezing", "smp_config", "smp_models"),
     ("inference",),
     ("checkpoint", "training", "training.*"),
+    ("engines",),
     ("search", "search.*"),
     ("evaluation", "report", "report_*"),
     ("bundle", "bundle_*", "card", "card_*", "export"),
     ("hub", "hub.*"),
-    ("predictor", "prediction", "inputs"),
+    ("engine_choice", "predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
     ("fold_results", "judging", "examples", "live", "estimate", "outlook", "finishing"),
     ("sources",),
@@ -54,7 +55,8 @@ HOMES = {
     "pycocotools": ("prediction", "data.*"),
     "contourpy": ("prediction",),
     "onnx": ("export",),
-    "onnxruntime": ("export", "predictor"),
+    "onnxruntime": ("engines", "export", "quantization"),
+    "openvino": ("engines",),
     "pyarrow": ("data.shards",),
     "matplotlib": ("report", "report_*", "evaluation"),
     "ray": ("search.*",),
@@ -165,9 +167,8 @@ def test_importing_autoseg_loads_neither_torch_nor_numpy():
 
 
 def test_the_predictor_loads_neither_optuna_nor_gradio():
-    assert not {"optuna", "gradio", "typer", "rich", "matplotlib"} & loaded_after(
-        "from autoseg import Predictor"
-    )
+    unwanted = {"optuna", "gradio", "typer", "rich", "matplotlib", "openvino", "onnxruntime"}
+    assert not unwanted & loaded_after("from autoseg import Predictor")
 
 
 def test_the_command_line_loads_no_torch_before_a_command_runs():

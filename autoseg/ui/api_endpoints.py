@@ -234,6 +234,7 @@ class Api:
                 "width": width,
                 "height": height,
                 "seconds": round(prediction.seconds, 4),
+                "engine": prediction.engine,
                 "classes": class_rows(prediction),
             },
         )

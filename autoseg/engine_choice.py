@@ -1,0 +1,288 @@
+"""Which engine computes a model's predictions on this machine: found out once, beside the work.
+
+"auto" begins with torch. Once torch has computed for as long as it takes to prepare another engine,
+that one is prepared in a thread: the network is exported, compared with torch on images that were
+just predicted, and timed. Nobody waits for it, and a few predictions in all never cause it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from autoseg.bundle import Bundle
+from autoseg.engines import (
+    TOLERANCE,
+    Engine,
+    EngineName,
+    TorchEngine,
+    check_engine,
+    disagreement,
+    engine_versions,
+    has_bf16,
+    is_installed,
+    load_engine,
+)
+from autoseg.errors import AutosegError, ConfigError, PredictionError
+from autoseg.export import takes_any_size, write_onnx
+from autoseg.files import autoseg_home, replacing_folder, write_json
+from autoseg.training.hardware import Precision, device_name
+
+PATIENCE_S = 2.0
+"""Time that torch computes before another engine is prepared, about what that takes, in seconds:
+then preparing in vain never more than doubles the time."""
+
+_FASTER = 0.9
+"""An engine is used if it takes at most this share of torch's time."""
+
+_SAMPLES, _ROUNDS = 3, 3
+"""Images by which an engine is compared with torch, and how often it is timed."""
+
+_FORMAT = 1
+"""Of what is kept on disk."""
+
+_MOST_KEPT, _MOST_KEPT_BYTES = 16, 10**9
+"""Networks kept for their engines, and what they may take on disk."""
+
+_PREPARING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out for an engine and a network on this machine (`verdict.json`)."""
+
+    agrees: bool
+    """Whether its masks are torch's, within `TOLERANCE`."""
+    bf16: bool = False
+    """Whether they are in bfloat16 too."""
+    faster: bool = False
+    """Whether it is faster than torch."""
+
+
+def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
+    """What computes the predictions of a model.
+
+    Args:
+        bundle: The model, on its device.
+        precision: Where and how torch computes.
+        wish: "auto" or a name of `ENGINE_NAMES`.
+
+    Raises:
+        ConfigError: The engine is unknown, not installed, or not for this model or device.
+    """
+    check_engine(wish)
+    own = TorchEngine(bundle.model, bundle.info.preprocessing, precision)
+    on_cpu, any_size = precision.device.type == "cpu", takes_any_size(bundle)
+    names: tuple[EngineName, ...] = ("openvino", "onnxruntime")
+    if wish == "auto":
+        found = next((name for name in names if is_installed(name)), None)
+        return AutoEngine(bundle, own, found) if found and on_cpu and any_size else own
+    for name in names:
+        if name == wish:
+            if not on_cpu:
+                raise ConfigError(f'The engine {name} computes on the CPU: use device="cpu".')
+            if not any_size:
+                raise ConfigError(
+                    f"The engine {name} takes images of any size, but this network takes one "
+                    f'size only: use engine="torch".'
+                )
+            return AskedEngine(bundle, own, name)
+    return own
+
+
+class AutoEngine:
+    """Torch until something else has proven to be as good and faster."""
+
+    def __init__(self, bundle: Bundle, own: TorchEngine, other: EngineName) -> None:
+        self._bundle, self._own, self._other = bundle, own, other
+        self._engine: Engine = own
+        self._lock = threading.Lock()
+        self._samples: deque[torch.Tensor] = deque(maxlen=_SAMPLES)
+        self._spent_s = 0.0
+        self.preparing: threading.Thread | None = None
+        """Finds out whether the other engine is better; None: not yet begun."""
+
+    @property
+    def name(self) -> EngineName:
+        """What computes at present."""
+        return self._engine.name
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (N, 3, h, w) uint8 -> logits (N, K, h, w)."""
+        engine = self._engine
+        if engine is not self._own:
+            try:
+                return engine(pixels)
+            except Exception:  # Whatever it is, such as its memory: torch is still there.
+                self._engine = self._own
+        started = time.perf_counter()
+        logits = self._own(pixels)
+        if self.preparing is None:
+            self._count(pixels, time.perf_counter() - started)
+        return logits
+
+    def _count(self, pixels: torch.Tensor, seconds: float) -> None:
+        with self._lock:
+            self._samples.append(pixels)
+            self._spent_s += seconds
+            if self.preparing is None and self._spent_s >= PATIENCE_S:
+                # No daemon: a process must not end inside a runtime. It ends early by itself.
+                self.preparing = threading.Thread(target=self._prepare, name="autoseg-engine")
+                self.preparing.start()
+
+    def _prepare(self) -> None:
+        samples = list(self._samples)
+        self._samples.clear()
+        try:
+            engine, verdict = prepare(self._bundle, self._own, self._other, samples)
+        except Exception:  # A network or a machine that it does not know: torch goes on.
+            return
+        if engine is not None and verdict.faster:
+            self._engine = engine
+
+
+class AskedEngine:
+    """The engine that was asked for, prepared by the first image."""
+
+    def __init__(self, bundle: Bundle, own: TorchEngine, name: EngineName) -> None:
+        self._bundle, self._own, self.name = bundle, own, name
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (N, 3, h, w) uint8 -> logits (N, K, h, w).
+
+        Raises:
+            PredictionError: The engine cannot compute this network, or not as torch does.
+        """
+        try:
+            with self._lock:
+                if self._engine is None:
+                    self._engine = prepare(self._bundle, self._own, self.name, [pixels])[0]
+            if self._engine is not None:
+                return self._engine(pixels)
+        except AutosegError:
+            raise
+        except Exception as error:  # Each runtime has errors of its own.
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise PredictionError(
+                f'{self.name} cannot compute this model: {said} Use engine="torch".'
+            ) from error
+        raise PredictionError(
+            f"{self.name} gives more than {TOLERANCE:.1%} of the pixels another class than torch "
+            f'does. Use engine="torch".'
+        )
+
+
+def prepare(
+    bundle: Bundle, own: TorchEngine, name: EngineName, samples: Sequence[torch.Tensor]
+) -> tuple[Engine | None, Verdict]:
+    """Make an engine for a network and judge it, or take what is known of it from the disk.
+
+    Args:
+        bundle: The model.
+        own: The same in torch.
+        name: "onnxruntime" or "openvino".
+        samples: Pixels (N, 3, h, w) uint8 each, of real images.
+
+    Returns:
+        The engine, None where its masks are not torch's; and what came out for it.
+    """
+    with _PREPARING, torch.inference_mode():
+        folder = engines_folder() / _key(bundle, name)
+        network, record = folder / "model.onnx", folder / "verdict.json"
+        verdict = _read_verdict(record)
+        if not network.is_file():
+            with replacing_folder(folder) as new, torch.inference_mode(False):
+                write_onnx(bundle, new / network.name)
+            verdict = None
+        os.utime(folder)
+        _sweep(folder)
+        if not threading.main_thread().is_alive():  # The program is over.
+            return None, Verdict(agrees=False)
+        if verdict is not None:
+            engine = load_engine(name, network, bf16=verdict.bf16) if verdict.agrees else None
+            return engine, verdict
+        engine, verdict = _judge(name, network, own, samples)
+        write_json(record, asdict(verdict))
+        return engine, verdict
+
+
+def _judge(
+    name: EngineName, network: Path, own: TorchEngine, samples: Sequence[torch.Tensor]
+) -> tuple[Engine | None, Verdict]:
+    """Compare an engine with torch on real images, in bfloat16 first where there is any."""
+    wanted = [own(pixels) for pixels in samples]
+    for bf16 in (True, False) if has_bf16(name) else (False,):
+        engine = load_engine(name, network, bf16=bf16)
+        differing = max(
+            disagreement(logits, engine(pixels))
+            for logits, pixels in zip(wanted, samples, strict=True)
+        )
+        if differing <= TOLERANCE:
+            faster = _seconds(engine, samples[0]) <= _FASTER * _seconds(own, samples[0])
+            return engine, Verdict(agrees=True, bf16=bf16, faster=faster)
+    return None, Verdict(agrees=False)
+
+
+def _seconds(engine: Engine, pixels: torch.Tensor) -> float:
+    """The least of a few times: others may have wanted the cores in the rest."""
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        engine(pixels)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def engines_folder() -> Path:
+    """Where networks and verdicts are kept; it can be deleted at any time."""
+    return autoseg_home() / "engines"
+
+
+def _key(bundle: Bundle, name: EngineName) -> str:
+    """Names all that a network, its results and its speed depend on."""
+    preprocessing = bundle.info.preprocessing
+    digest = hashlib.sha256(
+        repr(
+            (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
+            + (torch.get_num_threads(), preprocessing.mean, preprocessing.std, bundle.model)
+        ).encode()
+    )
+    for key, tensor in bundle.model.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _read_verdict(file: Path) -> Verdict | None:
+    """What is known; None: nothing, or nothing that can be read."""
+    try:
+        return Verdict(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _sweep(keep: Path) -> None:
+    """Remove what was not used for longest, beyond what may be kept."""
+    folders = [folder for folder in keep.parent.iterdir() if not folder.name.startswith(".")]
+    taken = 0
+    for count, folder in enumerate(sorted(folders, key=_used_at, reverse=True), start=1):
+        taken += sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+        if folder != keep and (count > _MOST_KEPT or taken > _MOST_KEPT_BYTES):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _used_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # Another process sweeps too.
+        return 0.0
