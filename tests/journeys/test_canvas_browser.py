@@ -274,6 +274,23 @@ def test_the_threshold_of_a_two_class_model_moves_the_mask(canvas, served):
     assert served.events() == [sent]
 
 
+def test_a_threshold_and_a_heat_map_asked_for_before_the_confidence_is_there_come_with_it(canvas):
+    """They were painted only when something else changed."""
+    held: list[Any] = []
+    canvas.page.route(re.compile("two-confidence"), lambda route: held.append(route))
+    canvas.page.click("#show-two")
+    canvas.root.and_(canvas.page.locator("[data-result=two]")).wait_for()
+    canvas.slide("Opacity", 1)
+    canvas.slide("Threshold", 0.8)
+    cell = TWO == 1
+    assert (canvas.pixels()[cell] == PALETTE[1]).all()
+    for route in held:
+        route.continue_()
+    canvas.root.and_(canvas.page.locator("[data-status=ready]")).wait_for()
+    seen = (canvas.pixels() == PALETTE[1]).all(-1)
+    assert np.array_equal(seen[cell], TWO_CONFIDENCE[cell] >= round(255 * 0.8))
+
+
 def test_the_heat_map_covers_where_the_model_is_unsure(canvas, served):
     canvas.show("plain").slide("Opacity", 1)
     canvas.button("Confidence").click()

@@ -52,8 +52,11 @@ class Loading {
     await nextFrame();
     await unpackConfidence(data);
     if (turn !== this.turn) return;
-    this.app.update({ status: "ready" });
-    this.app.recount.soon(20);
+    const { app } = this;
+    app.update({ status: "ready" });
+    // It may be looked at already: chosen before it was there, it was not painted.
+    app.redraw(app.state.layer === "confidence" || app.reading.thresholding);
+    app.recount.soon(20);
   }
 
   unload() {
