@@ -114,12 +114,11 @@ def predict_one(desk: Desk, model: ChosenModel, given: Given, options: Options) 
     )
     if given.example is not None:
         same = _class_names(desk, given.run) == predictor.class_names
-        info = replace(info, has_truth=same and given.example.coding is not None)
+        sample = given.example.sample.name
+        info = replace(info, sample=sample, has_truth=same and given.example.coding is not None)
         run = desk.workspace.named_run(given.run)
         if dataset and dataset == dataset_of(desk.workspace, run):
-            info = replace(
-                info, original=original_of(desk.workspace, run, given.example.sample.name)
-            )
+            info = replace(info, original=original_of(desk.workspace, run, sample))
     return desk.results.add(prediction, pixels, given.path, info)
 
 
@@ -133,7 +132,7 @@ def example_of(desk: Desk, result: Result) -> Given | None:
     with contextlib.suppress(AutosegError):
         run = result.info.example_of
         for each in examples(desk.workspace.named_run(run)) if run else ():
-            if file_name(each.sample.name) == result.info.name:
+            if each.sample.name == result.info.sample:
                 return given_example(each, run)
     return None
 
@@ -148,7 +147,7 @@ def ground_truth(desk: Desk, result: Result) -> np.ndarray:
     truth = given.example.truth() if given and given.example else None
     if truth is None or truth.shape != result.mask().shape:
         raise PredictionError(
-            f"The ground truth of {result.info.name} can no longer be read: its file was moved "
-            f"or changed since the run began."
+            f"The ground truth of {result.info.name} can no longer be read: its run was deleted, "
+            f"or its file was moved or changed since that began."
         )
     return truth

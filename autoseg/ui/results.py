@@ -68,6 +68,8 @@ class ResultInfo:
     """Sample of that data set that the image is; "": the image is new."""
     example_of: str = ""
     """Run whose example the image is; "": it was given by a user."""
+    sample: str = ""
+    """Sample of that run's data that the image is: names of results may be alike."""
     has_truth: bool = False
     """Whether it is an example whose ground truth can be read."""
     format_version: int = FORMAT_VERSION

@@ -7,6 +7,7 @@ from bundle_helpers import make_bundle
 from PIL import Image
 from predict_helpers import finished_run
 from smp_helpers import make_smp
+from workspace_helpers import make_photos
 
 from autoseg.data.dataset import check_dataset
 from autoseg.errors import PredictionError
@@ -80,6 +81,19 @@ def test_a_ground_truth_that_is_gone_is_told_beside_the_prediction(desk, run, ph
     again = showing.shown_again(desk, values["shown"], Options(), TRUTH)
     assert again["canvas"]["other"] is None and again["compare"]["value"] == NOTHING
     assert "can no longer be read" in again["message"]["value"]
+
+
+def test_examples_whose_names_begin_alike_have_each_their_own_ground_truth(desk, tmp_path):
+    """Names of results end after 64 characters: the first example's was shown for all."""
+    photos = make_photos(tmp_path / "many", 20)
+    for folder, suffix in (("images", ".jpg"), ("masks", ".png")):
+        for path in (photos / folder).iterdir():
+            path.rename(path.with_name(f"{70 * 'a'}{path.stem[-3:]}{suffix}"))
+    offered = examples(finished_run(desk.workspace, "photos-1", photos))
+    assert len(offered) > 1
+    for index, each in enumerate(offered):
+        values = example(desk, compare=TRUTH, index=index)
+        assert np.array_equal(read(values["canvas"]["other"]), each.truth())
 
 
 def test_an_uploaded_image_has_no_ground_truth(desk, run, image):
