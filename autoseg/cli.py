@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from autoseg import __version__, cli_hub
+from autoseg import __version__, cli_export, cli_hub
 from autoseg.cli_app import SHAPE, start_app
 from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
@@ -311,6 +311,9 @@ def predict(
     ] = "index",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What computes: auto, torch, onnxruntime, openvino.")
+    ] = "auto",
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a model on the Hub.")
     ] = None,
@@ -324,17 +327,22 @@ def predict(
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 
     source = Workspace().model_source(model)
-    predictor = Predictor.from_pretrained(source, device=device, revision=revision)
+    predictor = Predictor.from_pretrained(source, device=device, engine=engine, revision=revision)
     errors: list[str] = []
+    used: dict[str, int] = {}
     with _progress("Predicting") as bar:
         for image, targets in bar.track(plan.items(), total=len(plan)):
             try:
                 prediction = predictor.predict(image.path, flip=flip)
+                used[prediction.engine] = used.get(prediction.engine, 0) + 1
                 for output_format, target in targets.items():
                     prediction.save(target, output_format)
             except PredictionError as error:
                 errors.append(str(error))
     typer.echo(f"Predicted {len(plan) - len(errors):,} of {len(plan):,} images into {out}.")
+    if used:
+        told = ", ".join(f"{count:,} by {name}" for name, count in used.items())
+        typer.echo(f"Computed {told if len(used) > 1 else f'by {next(iter(used))}'}.")
     for note in predictor.notes:
         typer.echo(note)
     if errors:
@@ -355,24 +363,6 @@ def _parse_formats(text: str) -> "list[OutputFormat]":
     return chosen
 
 
-@app.command()
-def export(
-    model: Annotated[
-        str, typer.Argument(help="A run (name or folder), the folder of a model, or OWNER/NAME.")
-    ],
-    out: Annotated[Path, typer.Option(help="The file.")] = Path("model.onnx"),
-) -> None:
-    """Write a model as ONNX, checked against the original."""
-    from autoseg.bundle import load_bundle  # noqa: PLC0415 - torch
-    from autoseg.export import export_onnx  # noqa: PLC0415 - torch
-    from autoseg.predictor import locate_model  # noqa: PLC0415 - torch
-    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
-
-    folder = locate_model(Workspace().model_source(model))
-    path = export_onnx(load_bundle(folder), out)
-    typer.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
-
-
-for command in (cli_hub.push, cli_hub.pull, cli_hub.deploy):
+for command in (cli_export.export, cli_hub.push, cli_hub.pull, cli_hub.deploy):
     app.command()(command)
 app.command(name="app")(start_app)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -195,6 +195,29 @@ def _trace(network: nn.Module, path: Path, window: tuple[int, int], dynamic: boo
             opset_version=OPSET,
             dynamo=False,
         )
+
+
+class Convolution(NamedTuple):
+    """A convolution of a network."""
+
+    name: str
+    channels: int
+    """Input channels that one output channel sees: 1 in a depthwise one."""
+
+
+def convolutions(path: Path) -> list[Convolution]:
+    """The convolutions of an ONNX file, from input to output."""
+    import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
+
+    graph = onnx.load(path).graph
+    channels = {
+        weights.name: weights.dims[1] for weights in graph.initializer if len(weights.dims) > 1
+    }
+    return [
+        Convolution(node.name, channels.get(node.input[1], 0))
+        for node in graph.node
+        if node.op_type == "Conv"
+    ]
 
 
 Session = Callable[[np.ndarray], np.ndarray]

@@ -171,6 +171,20 @@ def test_export_writes_an_onnx_file(run, model, tmp_path):
     assert status == 0 and "MB" in out and (tmp_path / "model.onnx").is_file()
 
 
+def test_export_writes_files_for_openvino(run, model, tmp_path):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    status, out, _ = run("export", model, "--to", "openvino", "--out", tmp_path / "model.xml")
+    assert status == 0 and "model.bin" in out
+    assert sorted(file.name for file in tmp_path.glob("model.*")) == ["model.bin", "model.xml"]
+
+
+def test_predict_says_what_computed(run, model, photos, tmp_path):
+    status, out, _ = run("predict", model, photos, "--out", tmp_path / "masks", "--engine", "torch")
+    assert status == 0 and "Computed by torch." in out
+    status, _, err = run("predict", model, photos, "--out", tmp_path / "masks", "--engine", "warp")
+    assert status == 1 and "openvino" in err
+
+
 def test_the_module_and_the_function_run_the_same_command_line():
     done = subprocess.run(
         [sys.executable, "-m", "autoseg", "check", "nowhere"], capture_output=True, text=True

@@ -8,8 +8,9 @@ from bundle_helpers import TINY, make_bundle
 
 from autoseg.bundle import load_bundle
 from autoseg.config import Geometry, to_dict
+from autoseg.engines import is_installed, openvino_session
 from autoseg.errors import BundleError
-from autoseg.export import export_onnx
+from autoseg.export import export_onnx, export_openvino
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
@@ -68,3 +69,18 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BundleError, match="cannot be written"):
         export_onnx(bundle, tmp_path / "file" / "model.onnx")
+
+
+def test_openvino_gives_the_model_s_logits_at_any_size(tmp_path):
+    if not is_installed("openvino"):
+        pytest.skip("the extra openvino is not installed")
+    bundle = load_bundle(make_bundle(tmp_path / "model"))
+    path = export_openvino(bundle, tmp_path / "out" / "model.xml")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.bin", "model.xml"]
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 160, 96), np.uint8))
+    with torch.inference_mode():
+        wanted = bundle.model(bundle.info.preprocessing.normalize(pixels))
+    got = openvino_session(path)(pixels.float().numpy())
+    torch.testing.assert_close(torch.from_numpy(got), wanted, atol=1e-3, rtol=1e-3)
+    with pytest.raises(BundleError, match=r"NAME\.xml"):
+        export_openvino(bundle, tmp_path / "model.onnx")

@@ -33,7 +33,7 @@ ROWS = [
     ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
     ("fold_results", "judging", "examples", "live", "estimate", "outlook", "finishing"),
     ("sources",),
-    ("stages",),
+    ("quantization", "stages"),
     ("pipeline",),
     ("search_process", "pulled_models", "stored_datasets", "stored_runs"),
     ("workspace",),
