@@ -236,7 +236,10 @@ def connect_teaching(desk: Desk, parts: Parts, placed: Callable[[Values], Placed
     private: dict[str, Any] = {"api_visibility": "private"}
     quiet = {"show_progress": "hidden", **private}
     # Without the queue, whose stream Gradio believes open after the app was ended and started.
-    parts["canvas"].corrected(on_corrected, parts["model"], outputs, queue=False, **quiet)
+    # A second image's correction may come while the first one's is kept.
+    parts["canvas"].corrected(
+        on_corrected, parts["model"], outputs, queue=False, trigger_mode="multiple", **quiet
+    )
     parts["corrections"].select(on_picked, parts["corrected_in"], outputs, queue=False, **quiet)
     parts["remove"].click(
         on_remove, [parts["model"], parts["corrected_in"], parts["correction"]], outputs, **quiet

@@ -320,6 +320,36 @@ def test_a_drawing_outlives_the_app_that_predicted_it(tab, app, workspace):
     workspace.corrections("photos").remove(kept.name)
 
 
+def test_a_second_image_is_added_while_the_first_is_still_being_kept(tab, workspace):
+    """Its event was dropped, and after a minute the page said that it was not sent."""
+    held: list[Any] = []
+
+    def late(route: Any) -> None:
+        if not held and "changed_px" in route.request.post_data:
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.locator("#examples button").first.click()
+    first = wait_for_canvas(tab)
+    tab.route("**/gradio_api/run/**", late)
+    draw(tab, "2", "Space")
+    tab.get_by_role("button", name="Add to the data set").click()
+    tab.locator("#image input[type=file]").set_input_files(
+        sorted((workspace.dataset("photos").source / "images").iterdir())[0]
+    )
+    wait_for_another(tab, first)
+    draw(tab, "2", "Space")
+    tab.get_by_role("button", name="Add to the data set").click()
+    tab.locator("#canvas .mc-changed", has_text="Sent").wait_for()
+    corrections = workspace.corrections("photos")
+    assert len(held) == 1 and len(corrections) == 1
+    held[0].continue_()
+    tab.wait_for_function("autosegUnanswered.size === 0")
+    assert len(corrections) == 2
+    corrections.clear()
+
+
 @pytest.mark.slow
 def test_a_correction_is_learnt_and_the_next_prediction_shows_what_changed(tab, workspace):
     tab.locator("#examples button").first.click()
