@@ -11,6 +11,7 @@ from autoseg.config import ClassInfo, parse_duration
 from autoseg.corrections import Correction, NewCorrection
 from autoseg.data.images import read_image
 from autoseg.errors import AutosegError, BudgetError, DatasetError, PredictionError, RunError
+from autoseg.files import replacing
 from autoseg.machine_load import current_load
 from autoseg.outlook import USUAL_S, Outlook
 from autoseg.search.run_folder import RunFolder
@@ -173,9 +174,9 @@ def _thumbnail(desk: Desk, correction: Correction, classes: ClassInfo) -> Path:
     name = hashlib.sha256(said.encode()).hexdigest()[:32]
     file = desk.results.scratch / "corrections" / f"{name}.jpg"
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
         pixels = read_image(correction.image_path)
-        draw_thumbnail(pixels, correction.read_mask(), classes, file)
+        with replacing(file, flush=False) as part:  # Another page may read it meanwhile.
+            draw_thumbnail(pixels, correction.read_mask(), classes, part)
     return file
 
 
