@@ -162,8 +162,7 @@ def problem(check: Check) -> str:
 
 
 def sentences(verdict: Verdict, folder: Path) -> str:
-    """What a search does with the images, and what was mended, left out or could be meant
-    differently, as HTML.
+    """What a search does with the images, and what was mended, left out or unclear, as HTML.
 
     Args:
         verdict: How the data set was read.
@@ -205,8 +204,8 @@ def _division(folder: Path) -> str:
         facts = Facts.load(folder / "facts.npz")
     except DatasetError:
         return ""
-    train, val, test = len(facts.train), len(facts.val), len(facts.test)
-    if test:
+    train, val, test = (f"{len(part):,}" for part in (facts.train, facts.val, facts.test))
+    if len(facts.test):
         return tr(
             "A search learns from {train} of these images, chooses the best model by {val}, and "
             "keeps {test} unseen for the final test.", train=train, val=val, test=test,
