@@ -98,8 +98,8 @@ def _kept(note: object) -> Any:
 
 
 def _kept_compare(note: object) -> str | None:
-    """What the result of a note was compared with; None: it does not say."""
-    compare = note.get("compare") if isinstance(note, dict) else None
+    """What the result of this user's note was compared with; None: it does not say."""
+    compare = note.get("compare") if isinstance(note, dict) and _kept(note) else None
     return compare if isinstance(compare, str) else None
 
 
