@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app_process import ROOT, App
+from ports import free_port
 from space_helpers import plain_environment, running_space
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -22,12 +23,6 @@ UPLOAD = (
     b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc'
 )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def refusal(home: Path, environment: dict[str, str], *options: str) -> str:
