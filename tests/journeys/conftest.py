@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,17 @@ def app(served: App) -> App:
     """The app over an empty workspace."""
     for path in served.home.iterdir():
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         elif path.name != "app.log":
             path.unlink()
     return served
+
+
+def _remove(folder: Path, timeout_s: float = 10) -> None:
+    """Remove a folder into which what a closed page had asked for may still be written."""
+    end = time.monotonic() + timeout_s
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=time.monotonic() < end)
 
 
 @pytest.fixture(scope="module")
