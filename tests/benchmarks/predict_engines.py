@@ -77,7 +77,8 @@ def bare_loop(forward: Forward, photo: Path, size: tuple[int, int]) -> np.ndarra
     logits = torch.from_numpy(forward(np.ascontiguousarray(images)))
     if whole.size != size[::-1]:
         logits = torch.nn.functional.interpolate(logits, whole.size[::-1], mode="bilinear")
-    return logits.argmax(1)[0].byte().numpy()
+    # Eight times as fast on a CPU as `argmax`, which would flatter us.
+    return logits.max(1).indices[0].byte().numpy()
 
 
 def least_times(
