@@ -181,6 +181,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
         ConfigError: There is no such device, or no encoder as fast as asked.
         EncoderError: An encoder is unknown.
     """
+    load = current_load()  # Before speeds are measured, which is work too.
     device = choose_device(config.device)
     in_line = runs_in_line(home, device)
     encoders = _encoders(config, device)
@@ -195,7 +196,6 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     }
     plan = _plan(task, costs, config, clock, device)
     low, high = _trials(plan, task, config)
-    load = current_load()
     memory_bytes = _memory(plan, encoders, speeds, device)
     facts_on_notes = {
         GOES_ON: config.start_from is not None,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autoseg.errors import BudgetError
 from autoseg.machine_load import Load, current_load
@@ -61,7 +61,8 @@ class Clock:
         finally:
             self.started_at += time.monotonic() - self.stood_at
             self.stood_at = None
-            self.load = current_load()
+            # Made by whatever was waited for, which no longer runs.
+            self.load = replace(self.load, waiting=0.0)
 
 
 @dataclass(frozen=True)

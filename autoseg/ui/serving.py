@@ -141,13 +141,16 @@ def _reached_by(serving: Serving, address: str, link: str | None) -> str:
     """Who reaches the page."""
     if serving.on_space:
         return "Everyone who may see this Space reaches it."
-    if link:
-        return f"Everyone who has this link reaches it, for a week at most: {link}"
-    if is_loopback(serving.host):
-        return "Only this computer reaches it."
-    everywhere = serving.host in ("0.0.0.0", "::")
-    name = f"http://{socket.gethostname()}:{address.rpartition(':')[2]}" if everywhere else address
-    return f"Everyone in the network of this computer reaches it, at {name}"
+    near = "Only this computer reaches it."
+    if not is_loopback(serving.host):
+        everywhere = serving.host in ("0.0.0.0", "::")
+        port = address.rpartition(":")[2]
+        name = f"http://{socket.gethostname()}:{port}" if everywhere else address
+        near = f"Everyone in the network of this computer reaches it, at {name}"
+    if not link:
+        return near
+    far = f"Everyone who has this link reaches it, for a week at most: {link}"
+    return far if is_loopback(serving.host) else f"{near}\n{far}"
 
 
 def serve(serving: Serving) -> None:

@@ -163,6 +163,7 @@ USERS = ("anna:a long password",)
         ({"host": "::"}, None, f"at http://{socket.gethostname()}:7860"),
         ({"host": "192.0.2.7"}, None, "Everyone in the network of this computer reaches it, at"),
         ({"share": True}, "https://a1.gradio.live", "at most: https://a1.gradio.live"),
+        ({"share": True, "host": "0.0.0.0"}, "https://a1.gradio.live", socket.gethostname()),
         ({"mcp": True}, None, "http://127.0.0.1:7860/gradio_api/mcp/"),
         ({"auth": USERS}, None, "It asks for a name and a password."),
     ],
