@@ -37,8 +37,9 @@ from autoseg.search.calibration import (
     plan_training_on,
 )
 from autoseg.search.final import TRAINED_ON, train_final
+from autoseg.search.flips import choose_flip
 from autoseg.search.folds import fold_seconds, train_folds
-from autoseg.search.geometry import choose_flip, object_widths, plan_geometry
+from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import RunFolder, RunInfo

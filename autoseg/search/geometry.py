@@ -1,13 +1,10 @@
 """The working size: how far images can be shrunk before what matters in them is lost."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, FlipName, Geometry
-from autoseg.data.cache import Cache
+from autoseg.config import MAX_WINDOW_PX, WINDOW_MULTIPLE, Geometry
 from autoseg.preprocessing import round_up
 
 OBJECT_WIDTH_PX = 32.0
@@ -33,12 +30,6 @@ _SAME_SIZE_RATIO = 1.5
 
 _CLEARLY_SMALLER = 0.8
 """Share below which one spread is taken to be smaller than another."""
-
-_FLIP_SAMPLE = 200
-"""Masks read to learn which way is up."""
-
-_UPRIGHT_OFFSET = 0.03
-"""Mean distance from the middle, as a share of the height, from which a class has a place."""
 
 _LEAST_CLASS_SHARE = 1e-4
 """Rarer classes do not decide the working size."""
@@ -143,30 +134,3 @@ def _window(typical: np.ndarray, pixels: int) -> tuple[int, int]:
         return side, side
     long = min(round_up(pixels // short), MAX_WINDOW_PX)
     return (short, long) if height < width else (long, short)
-
-
-def choose_flip(class_names: Sequence[str], cache: Cache, indices: Sequence[int]) -> FlipName:
-    """The flips that leave images such as the data set's.
-
-    None where a class is left or right by its name. Upside down only where no class keeps to the
-    top or bottom: microscopes and satellites, not streets.
-
-    Args:
-        class_names: Names of the classes.
-        cache: Masks at working size.
-        indices: Images to look at; a spread sample of them is read.
-    """
-    words = {word for name in class_names for word in re.split(r"[^a-z]+", name.lower())}
-    if words & {"left", "right"}:
-        return "none"
-    chosen = list(indices)[:: max(1, len(indices) // _FLIP_SAMPLE)]
-    offsets: dict[int, list[float]] = {}
-    for i in chosen:
-        mask = cache.mask(i)
-        heights = (np.arange(mask.shape[0]) + 0.5) / mask.shape[0] - 0.5
-        for k in range(len(class_names)):
-            counts = (mask == k).sum(1)
-            if counts.sum():
-                offsets.setdefault(k, []).append(float(counts @ heights / counts.sum()))
-    leans = any(abs(np.mean(values)) > _UPRIGHT_OFFSET for values in offsets.values())
-    return "horizontal" if leans else "both"

@@ -7,7 +7,6 @@ from autoseg.search.geometry import (
     SCALE_RANGE,
     WINDOW_PIXELS,
     ObjectWidths,
-    choose_flip,
     object_widths,
     plan_geometry,
 )
@@ -126,38 +125,3 @@ def test_a_small_budget_shrinks_windows_and_a_larger_one_never_does():
         for affordable in np.geomspace(1e6, 1e10, 20)
     ]
     assert areas == sorted(areas) and areas[0] < areas[-1]
-
-
-class Masks:
-    """Masks as a cache gives them."""
-
-    def __init__(self, *masks: np.ndarray) -> None:
-        self.masks = masks
-
-    def mask(self, index: int) -> np.ndarray:
-        return self.masks[index]
-
-
-def scattered(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 3, (60, 60)).astype(np.uint8)
-
-
-def test_images_without_an_up_are_flipped_both_ways():
-    assert choose_flip(("a", "b", "c"), Masks(*map(scattered, range(9))), range(9)) == "both"
-
-
-def test_images_with_a_sky_are_not_turned_upside_down():
-    masks = [scattered(seed) for seed in range(9)]
-    for mask in masks:
-        mask[:20] = 2
-    assert choose_flip(("a", "b", "sky"), Masks(*masks), range(9)) == "horizontal"
-
-
-@pytest.mark.parametrize("name", ["left lung", "hand_right", "Left"])
-def test_classes_of_one_side_are_never_mirrored(name):
-    assert choose_flip(("a", "b", name), Masks(scattered(0)), range(1)) == "none"
-
-
-def test_words_that_contain_left_are_no_side():
-    names = ("cleft", "bright", "c")
-    assert choose_flip(names, Masks(*map(scattered, range(9))), range(9)) == "both"
