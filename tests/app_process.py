@@ -1,16 +1,34 @@
 """The app in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ports import free_port
 
 ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Let processes end by SIGINT that start here, also where a shell runs tests in the background.
+
+    It has them ignore the signal then, and what they start too.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class App:
@@ -35,7 +53,7 @@ class App:
             "AUTOSEG_HOME": str(self.home),
             "GRADIO_SERVER_PORT": str(self.port),
         }
-        with (self.home / "app.log").open("ab") as log:
+        with (self.home / "app.log").open("ab") as log, heeding_ctrl_c():
             self.process = subprocess.Popen(
                 [sys.executable, "app.py", *self.arguments],
                 cwd=ROOT,
