@@ -7,6 +7,7 @@ just predicted, and timed. Nobody waits for it, and a few predictions in all nev
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import threading
@@ -35,6 +36,8 @@ from autoseg.errors import AutosegError, ConfigError, PredictionError
 from autoseg.export import takes_any_size, write_onnx
 from autoseg.files import autoseg_home, replacing_folder, write_json
 from autoseg.training.hardware import Precision, device_name
+
+_logger = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0
 """Time that torch computes before another engine is prepared, about what that takes, in seconds:
@@ -121,8 +124,9 @@ class AutoEngine:
         if engine is not self._own:
             try:
                 return engine(pixels)
-            except Exception:  # Whatever it is, such as its memory: torch is still there.
+            except Exception as error:  # Whatever it is, such as its memory: torch is still there.
                 self._engine = self._own
+                self._tell(error)
         started = time.perf_counter()
         logits = self._own(pixels)
         if self.preparing is None:
@@ -143,10 +147,16 @@ class AutoEngine:
         self._samples.clear()
         try:
             engine, verdict = prepare(self._bundle, self._own, self._other, samples)
-        except Exception:  # A network or a machine that it does not know: torch goes on.
+        except Exception as error:  # A network or a machine that it does not know.
+            self._tell(error)
             return
         if engine is not None and verdict.faster:
             self._engine = engine
+
+    def _tell(self, error: Exception) -> None:
+        """Say why the other engine is not used; predictions go on as they would without it."""
+        said = f"{self._other} cannot compute this model, torch goes on: {said_by(error)}"
+        _logger.warning(said)
 
 
 class AskedEngine:
@@ -172,14 +182,18 @@ class AskedEngine:
         except AutosegError:
             raise
         except Exception as error:  # Each runtime has errors of its own.
-            said = next(iter(str(error).splitlines()), type(error).__name__)
             raise PredictionError(
-                f'{self.name} cannot compute this model: {said} Use engine="torch".'
+                f'{self.name} cannot compute this model: {said_by(error)} Use engine="torch".'
             ) from error
         raise PredictionError(
             f"{self.name} gives more than {TOLERANCE:.1%} of the pixels another class than torch "
             f'does. Use engine="torch".'
         )
+
+
+def said_by(error: Exception) -> str:
+    """What a runtime says of a failure, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def prepare(

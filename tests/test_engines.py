@@ -261,8 +261,8 @@ def test_a_runtime_is_for_the_cpu_and_for_networks_of_any_size(folder, name):
     assert choose_engine(fixed, CPU, "auto").name == "torch"
 
 
-def test_an_image_too_large_for_the_runtime_is_torch_s(folder, monkeypatch):
-    """A runtime that fails in the middle of the work costs no prediction."""
+def test_an_image_too_large_for_the_runtime_is_torch_s(folder, caplog):
+    """A runtime that fails in the middle of the work costs no prediction, but it is told."""
     predictor = Predictor.from_pretrained(folder, device="cpu")
     network = predictor._network
     if not isinstance(network, AutoEngine):
@@ -276,6 +276,7 @@ def test_an_image_too_large_for_the_runtime_is_torch_s(folder, monkeypatch):
     got = predictor.predict(photos()[1])
     assert predictor.engine == "torch"
     assert np.array_equal(got.mask, wanted.mask)
+    assert "torch goes on: std::bad_alloc" in caplog.text
 
 
 @needs_openvino
