@@ -79,20 +79,23 @@ def make_workspace(home: Path) -> None:
 
 def serve(home: Path, port: int, log: Path) -> None:
     """The app, with a note of each forward's seconds in `log`."""
-    from autoseg.predictor import Predictor  # noqa: PLC0415 - torch
+    from autoseg import predictor  # noqa: PLC0415 - torch
+    from autoseg.engines import TorchEngine  # noqa: PLC0415 - torch
     from autoseg.ui.serving import Serving, serve  # noqa: PLC0415 - gradio
 
-    forward = Predictor._forward
+    started: list[float] = []
 
-    def timed(self: Predictor, images: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return forward(self, images)
-        finally:
-            with log.open("a") as file:
-                file.write(f"forward {time.perf_counter() - started}\n")
+    def note(*_: Any) -> None:
+        with log.open("a") as file:
+            file.write(f"forward {time.perf_counter() - started.pop()}\n")
 
-    Predictor._forward = timed
+    def timed(bundle: Any, precision: Any, wish: str) -> TorchEngine:
+        bundle.model.register_forward_pre_hook(lambda *_: started.append(time.perf_counter()))
+        bundle.model.register_forward_hook(note)
+        return TorchEngine(bundle.model, bundle.info.preprocessing, precision)
+
+    # Torch alone: no other engine is prepared beside the clicks, nor takes over among them.
+    predictor.choose_engine = timed
     serve(Serving("127.0.0.1", port))
 
 
