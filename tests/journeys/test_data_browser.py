@@ -4,12 +4,12 @@ import json
 import shutil
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from app_process import App
 from PIL import Image
+from slow_server import requests_held
 from workspace_helpers import make_photos, make_zip
 
 from autoseg.ui import data_actions
@@ -348,7 +348,7 @@ def test_the_search_follows_the_data_tab_until_a_data_set_is_chosen_there(app, p
 
 def test_a_data_set_that_is_chosen_while_the_search_opens_stays(app, page, tmp_path):
     """The list that was asked for with the tab came after the choice, and took it back."""
-    workspace, held = Workspace(app.home), []
+    workspace = Workspace(app.home)
     for name in ("ants", "bees", "cats"):
         data_actions.added(workspace, make_photos(tmp_path / name))
     data_actions.chosen(workspace, "bees")
@@ -360,23 +360,11 @@ def test_a_data_set_that_is_chosen_while_the_search_opens_stays(app, page, tmp_p
     page.click("#datasets label >> text=cats")
     page.wait_for_timeout(2000)
 
-    def late(route: Any) -> None:
-        if is_slow:
-            held.append(route)
-        else:
-            route.continue_()
-
-    is_slow = True
-    for address in ("**/queue/join*", "**/gradio_api/run/**"):
-        page.route(address, late)
-    page.get_by_role("tab", name="Search", exact=True).click()
-    page.locator("#dataset input").click()
-    page.locator("[role=option]", has_text="ants").click()
-    page.wait_for_timeout(500)
-    is_slow = False
-    assert held
-    for route in held:
-        route.continue_()
+    with requests_held(page, "**/queue/join*", "**/gradio_api/run/**"):
+        page.get_by_role("tab", name="Search", exact=True).click()
+        page.locator("#dataset input").click()
+        page.locator("[role=option]", has_text="ants").click()
+        page.wait_for_timeout(500)
     page.wait_for_timeout(3000)
     assert page.input_value("#dataset input") == "ants"
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from app_process import App
 from live_runs import beat, live_trial, write_importances, write_live_run, write_pictures
+from slow_server import requests_held
 
 from autoseg.data.sample import make_sample_dataset
 from autoseg.files import write_json
@@ -290,29 +291,16 @@ def test_a_reload_shows_the_budget_that_was_chosen(app, page):
 
 
 def test_a_budget_chosen_while_the_page_opens_is_not_covered(app, page):
-    field, held = "#budget input[type=text]", []
-
-    def late(route) -> None:
-        if is_slow:
-            held.append(route)
-        else:
-            route.continue_()
-
-    is_slow = False
-    page.route("**/gradio_api/run/**", late)
+    field = "#budget input[type=text]"
     page.goto(app.url)
     page.get_by_role("tab", name="Search").click()
     page.fill(field, "17m")
     page.wait_for_timeout(1500)
-    is_slow = True
-    page.goto(app.url)
-    page.get_by_role("tab", name="Search").click()
-    page.fill(field, "33m")
-    page.wait_for_timeout(1500)
-    is_slow = False
-    assert held
-    for route in held:
-        route.continue_()
+    with requests_held(page, "**/gradio_api/run/**"):
+        page.goto(app.url)
+        page.get_by_role("tab", name="Search").click()
+        page.fill(field, "33m")
+        page.wait_for_timeout(1500)
     page.wait_for_timeout(2500)
     assert page.input_value(field) == "33m"
     page.goto(app.url)
