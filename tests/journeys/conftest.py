@@ -5,13 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from app_process import App
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +34,10 @@ class WheelEnvironment:
 
 @pytest.fixture(scope="session")
 def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelEnvironment]:
-    """Build the wheel and install it as a user would; takes minutes and gigabytes (torch)."""
+    """Build the wheel and install it as a user would, beside a torch that is there already.
+
+    torch alone fills six gigabytes, more than a machine of CI may have left.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     wheels = folder / "dist"
@@ -45,9 +50,37 @@ def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whee
     (wheel,) = wheels.glob("*.whl")
     _run([sys.executable, "-m", "venv", folder / "venv"], cwd=folder, environment=environment)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    purelib = _run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        cwd=folder,
+        environment=environment,
+    )
+    _link_distributions(("torch", "torchvision"), Path(purelib.strip()))
     _run([python, *pip, "install", wheel], cwd=folder, environment=environment)
     yield WheelEnvironment(python, wheel)
     shutil.rmtree(folder, ignore_errors=True)  # pytest would keep three of them.
+
+
+def _link_distributions(names: Iterable[str], site_packages: Path) -> None:
+    """Make what is installed here, and what it needs, appear in another environment as well."""
+    wanted, seen = list(names), set()
+    while wanted:
+        try:
+            distribution = metadata.distribution(wanted.pop())
+        except metadata.PackageNotFoundError:
+            continue  # What an extra asks for, or another system.
+        if distribution.name in seen:
+            continue
+        seen.add(distribution.name)
+        wanted += [
+            Requirement(line).name
+            for line in distribution.requires or ()
+            if "extra ==" not in line
+        ]
+        for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            target = Path(distribution.locate_file(top))
+            if not (site_packages / top).exists():
+                (site_packages / top).symlink_to(target)
 
 
 def _run(command: list[object], *, cwd: Path, environment: dict[str, str]) -> str:
