@@ -73,9 +73,7 @@ def _link_distributions(names: Iterable[str], site_packages: Path) -> None:
             continue
         seen.add(distribution.name)
         wanted += [
-            Requirement(line).name
-            for line in distribution.requires or ()
-            if "extra ==" not in line
+            Requirement(line).name for line in distribution.requires or () if "extra ==" not in line
         ]
         for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
             target = Path(distribution.locate_file(top))
