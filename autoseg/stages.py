@@ -288,7 +288,8 @@ class Stages:
         self, study: Study, bench: Bench, candidates: dict[int, Candidate]
     ) -> tuple[int, Recipe, Weights | None]:
         """The trial to continue: the winner, or the one recipe there is time for."""
-        kept = {n: c for n, c in candidates.items() if self.journal.has_weights(n)}
+        finalists = self.journal.finalists()
+        kept = {n: c for n, c in candidates.items() if n in finalists}
         if kept:
             number = choose_winner(kept, default_number(self.journal), self.config.seed)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)

@@ -5,7 +5,7 @@ import io
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from autoseg.config import Recipe
 from autoseg.errors import PausedError
 from autoseg.files import replacing, write_json
 from autoseg.search.budget import Clock
+from autoseg.search.front import kept_front
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import CurvePoint, Phase, RunFolder, RunState, Status, TrialRecord
 from autoseg.training.trainer import Evaluation
@@ -22,7 +23,7 @@ from autoseg.training.trainer import Evaluation
 HEARTBEAT_S = 2.0
 OnResult = Callable[[int, Weights, np.ndarray], None]
 KEPT_WEIGHTS = 3
-"""Best trials whose weights stay on disk, beside the default's."""
+"""Best trials that may win, and whose weights stay on disk for that, beside the default's."""
 
 
 class Journal:
@@ -201,29 +202,45 @@ class Journal:
     # Weights and per-image scores of trials
 
     def save_result(self, number: int, weights: Weights, confusions: np.ndarray) -> None:
-        """Keep a trial's weights and confusion matrices; drop those of trials no longer best."""
+        """Keep a trial's weights and confusion matrices; drop the weights that nobody needs.
+
+        Needed are those of the trials that may win, and of the Pareto front of score and time per
+        image, which can be chosen from when the run is done.
+        """
         folder = self.folder.trial(number)
-        save_weights(folder / "weights.safetensors", weights)
+        save_weights(self.folder.weights(number), weights)
         content = io.BytesIO()  # To a file, numpy reports a full disk without its error code.
         np.save(content, confusions, allow_pickle=False)
         with replacing(folder / "confusions.npy") as temporary:
             temporary.write_bytes(content.getvalue())
-        ranked = sorted(
-            (t for t in self.trials.values() if self.has_weights(t.number)),
-            key=lambda t: (t.status != "complete", -(t.score or 0.0)),
-        )
-        for record in ranked[KEPT_WEIGHTS:]:
-            if record.origin != "default" and record.number != number:
-                self.folder.trial(record.number).joinpath("weights.safetensors").unlink()
+        self._drop_weights_beside({number, *self.finalists(), *self._front()})
         self.on_result(number, weights, confusions)
+
+    def finalists(self) -> set[int]:
+        """Trials that may win: the best few with weights, seen through before pruned, and the
+        default's.
+        """
+        ranked = sorted(
+            (trial for trial in self.trials.values() if self.has_weights(trial.number)),
+            key=lambda trial: (trial.status != "complete", -(trial.score or 0.0)),
+        )
+        default = {trial.number for trial in ranked if trial.origin == "default"}
+        return default | {trial.number for trial in ranked[:KEPT_WEIGHTS]}
+
+    def _front(self) -> set[int]:
+        return {trial.number for trial in kept_front(self.trials.values())}
+
+    def _drop_weights_beside(self, kept: Collection[int]) -> None:
+        for number in self.trials.keys() - set(kept):
+            self.folder.weights(number).unlink(missing_ok=True)
 
     def has_weights(self, number: int) -> bool:
         """Whether a trial's weights are on disk."""
-        return self.folder.trial(number).joinpath("weights.safetensors").is_file()
+        return self.folder.weights(number).is_file()
 
     def weights(self, number: int) -> Weights:
         """A trial's weights."""
-        return load_weights(self.folder.trial(number) / "weights.safetensors")
+        return load_weights(self.folder.weights(number))
 
     def confusions(self, number: int) -> np.ndarray | None:
         """A trial's confusion matrices on the validation split, (n, K, K)."""
@@ -234,8 +251,11 @@ class Journal:
         return matrices
 
     def drop_weights(self) -> None:
-        """Remove what only a resumed search would need, once the bundle is on disk."""
-        for number in self.trials:
-            self.folder.trial(number).joinpath("weights.safetensors").unlink(missing_ok=True)
+        """Remove what only a resumed search would need, once the bundle is on disk.
+
+        The weights of the Pareto front stay; the winner's are in the bundle.
+        """
+        winners = {trial.number for trial in self.trials.values() if "winner" in trial.tags}
+        self._drop_weights_beside(self._front() - winners)
         for name in ("decoders", "final", "folds"):
             shutil.rmtree(self.folder.path / name, ignore_errors=True)

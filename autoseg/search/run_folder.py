@@ -157,6 +157,12 @@ class RunFolder:
         """Folder of one trial."""
         return self.path / "trials" / str(number)
 
+    def weights(self, number: int) -> Path:
+        """Weights of one trial, in float32: there while it may win, and for good if it is on the
+        Pareto front.
+        """
+        return self.trial(number) / "weights.safetensors"
+
     # Reading: every function returns None for what is not written yet.
 
     def exists(self) -> bool:

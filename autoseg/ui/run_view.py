@@ -14,6 +14,7 @@ import gradio as gr
 from autoseg.config import read_json
 from autoseg.errors import ConfigError, RunError
 from autoseg.hub.origins import origin_of
+from autoseg.search.front import pareto_front
 from autoseg.search.run_folder import RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.search_process import log_tail
 from autoseg.ui import report_view, search_charts, search_views, views
@@ -235,7 +236,7 @@ def _charts(view: RunView) -> Values:
         "progress": search_charts.progress({view.name: view.trials}, {view.name: until_min}),
         "depth": search_charts.depth(view.trials),
         "speed": search_charts.speed(view.trials),
-        "front": _filled(search_views.front(search_charts.pareto_front(view.trials))),
+        "front": _filled(search_views.front(pareto_front(view.trials))),
         "importances": _filled(search_views.importances(view.importances) if matters else ""),
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from autoseg.search.front import LOST, pareto_front
 from autoseg.search.run_folder import TrialRecord
 from autoseg.ui.search_views import frozen_depth, ranked, short_name
 from autoseg.ui.style import SERIES_COLORS
@@ -161,12 +162,8 @@ def progress(
     return _plot("line", tr("Best score against time"), axes, rounded, colors, bool(rows))
 
 
-_LOST = ("failed", "set aside")
-"""Statuses of trials whose scores say nothing."""
-
-
 def _scored(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    return [trial for trial in trials if trial.score is not None and trial.status not in _LOST]
+    return [trial for trial in trials if trial.score is not None and trial.status not in LOST]
 
 
 def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:
@@ -187,16 +184,6 @@ def depth(trials: Iterable[TrialRecord]) -> dict[str, Any]:
     title = tr("Score by frozen depth")
     shown = len(rows) > 1
     return _plot("point", title, axes, rows, colors, shown, [tr("Trial")], names_on_x=True)
-
-
-def pareto_front(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Trials that no other beats in both score and speed, the fastest first."""
-    timed = [trial for trial in _scored(trials) if trial.latency_ms is not None]
-    front: list[TrialRecord] = []
-    for trial in sorted(timed, key=lambda trial: (trial.latency_ms or 0.0, -(trial.score or 0.0))):
-        if not front or (trial.score or 0.0) > (front[-1].score or 0.0):
-            front.append(trial)
-    return front
 
 
 def speed(trials: Iterable[TrialRecord]) -> dict[str, Any]:

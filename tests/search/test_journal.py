@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from autoseg.errors import PausedError
 from autoseg.search.budget import Clock
 from autoseg.search.journal import HEARTBEAT_S, KEPT_WEIGHTS, Journal
 from autoseg.search.resources import ResourceMeter
-from autoseg.search.run_folder import RunFolder, RunState
+from autoseg.search.run_folder import RunFolder, RunState, TrialStatus
 from autoseg.training.trainer import Evaluation
 
 RECIPE = Recipe("test_resnet", Geometry(window=(64, 64), scale=1.0))
@@ -34,11 +35,24 @@ def evaluation(score: float, windows: int = 8) -> Evaluation:
     return Evaluation(1.0, windows, 1.0, 0.5, np.array([[[right, wrong], [wrong, right]]]))
 
 
-def finish(journal: Journal, number: int, score: float, origin: str = "sampler") -> None:
-    journal.begin_trial(number, RECIPE, origin)
+def finish(
+    journal: Journal,
+    number: int,
+    score: float,
+    origin: str = "sampler",
+    latency_s: float | None = None,
+    status: TrialStatus = "complete",
+) -> None:
+    """A trial from its beginning to its end, in the order of the search."""
+    journal.begin_trial(number, RECIPE, origin, latency_s)
     journal.add_point(number, evaluation(score), 4, "fine-tuning")
     weights = {"w": torch.full((3,), float(number))}
     journal.save_result(number, weights, evaluation(score).confusions)
+    journal.record(replace(journal.trials[number], status=status))
+
+
+def with_weights(journal: Journal) -> set[int]:
+    return {number for number in journal.trials if journal.has_weights(number)}
 
 
 def within(seconds: float, happened: Callable[[], bool]) -> None:
@@ -109,12 +123,37 @@ def test_the_weights_of_the_best_few_and_of_the_default_stay(journal):
     for number, score in enumerate((0.5, 0.9, 0.3, 0.7, 0.2, 0.8), start=1):
         finish(journal, number, score)
         assert journal.has_weights(number)  # The last one is kept until the next comes.
-    kept = {number for number in range(7) if journal.has_weights(number)}
-    assert kept == {0, 2, 4, 6} and len(kept) == KEPT_WEIGHTS + 1
+    finish(journal, 7, 0.1)
+    assert with_weights(journal) == {0, 2, 4, 6, 7}
+    assert journal.finalists() == {0, 2, 4, 6} and len(journal.finalists()) == KEPT_WEIGHTS + 1
     assert torch.equal(journal.weights(4)["w"], torch.full((3,), 4.0))
-    for number in range(7):
+    for number in range(8):
         assert journal.confusions(number) is not None
     assert journal.confusions(99) is None
+
+
+def test_the_weights_of_the_front_stay_as_long_as_they_are_on_it(journal):
+    """Best ones of one encoder left a faster one that was good enough without its weights."""
+    for number, score in enumerate((0.6, 0.7, 0.8, 0.9)):
+        finish(journal, number, score, latency_s=0.02)
+    finish(journal, 4, 0.5, latency_s=0.005, status="pruned")
+    finish(journal, 5, 0.4, latency_s=0.006)
+    finish(journal, 6, 0.1, latency_s=0.03)
+    finish(journal, 7, 0.1, latency_s=0.04)
+    assert with_weights(journal) == {1, 2, 3, 4, 7}, "the three best, the front, the last one"
+    assert journal.finalists() == {1, 2, 3}, "what is only fast does not win"
+    finish(journal, 8, 0.55, latency_s=0.004)
+    finish(journal, 9, 0.2, latency_s=0.03)
+    assert with_weights(journal) == {1, 2, 3, 8, 9}, "8 is both faster and better than 4"
+
+
+def test_the_weights_of_the_front_outlive_the_run_but_for_the_winners(journal):
+    for number, (score, latency_s) in enumerate([(0.5, 0.005), (0.6, 0.01), (0.9, 0.02)]):
+        finish(journal, number, score, latency_s=latency_s)
+    finish(journal, 3, 0.8, latency_s=0.02)
+    journal.record(replace(journal.trials[2], tags=("winner",)))
+    journal.drop_weights()
+    assert with_weights(journal) == {0, 1}
 
 
 def test_what_only_a_resumed_search_needs_goes_in_the_end(journal, run):
