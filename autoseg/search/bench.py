@@ -9,14 +9,18 @@ import torch
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.data.batches import Pixels
 from autoseg.search.budget import Plan
-from autoseg.training.hardware import Precision
+from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import OnBest, OnEvaluation
 from autoseg.training.trial import TrainingData, TrainResult, Trial
 
 _RAM_SHARE = 0.25
 """Share of the free memory that cached features may take."""
+
+_GPU_SHARE = 0.4
+"""Share of a GPU's free memory that images may be kept in for the whole search."""
 
 
 def free_memory_bytes(device: torch.device) -> int:
@@ -50,6 +54,15 @@ class Bench:
     keep_going: Callable[[], bool]
     """Whether training may go on: no stop was asked and time is left."""
     _starts: dict[str, TrainResult] = field(default_factory=dict)
+    _pixels: Pixels | None = None
+    """Shared by all trials, and by copies of this bench with other splits."""
+
+    def __post_init__(self) -> None:
+        if self._pixels is None:
+            on_gpu = self.device.type != "cpu"
+            max_bytes = int(_GPU_SHARE * free_memory_bytes(self.device)) if on_gpu else 0
+            window = self.plan.space.geometry.window
+            self._pixels = Pixels(self.data.cache, self.device, max_bytes, window)
 
     def precision(self, encoder_name: str) -> Precision:
         """The precision that was faster for an encoder when the run was calibrated."""
@@ -57,10 +70,21 @@ class Bench:
 
     def open_trial(self, recipe: Recipe, seed: int, weights: Weights | None = None) -> Trial:
         """Build a recipe's network, from `weights` or pretrained."""
-        resident = int(0.4 * free_memory_bytes(self.device)) if self.device.type != "cpu" else 0
-        return Trial(
-            recipe, self.data, self.precision(recipe.encoder_name), seed, weights, resident
-        )
+        precision = self.precision(recipe.encoder_name)
+        return Trial(recipe, self.data, precision, seed, weights, self._images())
+
+    def _images(self) -> Pixels:
+        """What trials cut windows from: on a GPU once they are there, if there is room."""
+        assert self._pixels is not None
+        try:
+            self._pixels.keep(self.data.train)
+            self._pixels.keep(self.data.val)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._pixels.give_back()
+            free_memory(self.device)
+        return self._pixels
 
     def decoder_schedule(self, share: float = 1.0) -> Schedule:
         """The decoder phase every trial of a pair starts from, or a share of it."""
@@ -91,6 +115,7 @@ class Bench:
         None where the encoder cannot be cut off from the decoder, or no time was left.
         """
         key = f"{recipe.encoder_name}+{recipe.decoder_name}"
+        file = self.folder / f"{key}.safetensors"
         if key not in self._starts:
             frozen = replace(
                 recipe, frozen_depth=MAX_FROZEN_DEPTH, decoder_lr=1e-3, layer_decay=1.0
@@ -99,17 +124,19 @@ class Bench:
             try:
                 if not trial.can_cache_features:
                     return None
-                file = self.folder / f"{key}.safetensors"
                 if file.is_file():
-                    self._starts[key] = self._rescore(trial, load_weights(file))
+                    start = self._rescore(trial, load_weights(file))
                 else:
-                    self._starts[key] = self.train_decoder(trial, self.decoder_schedule())
+                    start = self.train_decoder(trial, self.decoder_schedule())
                     # One cut short by a stop must not be what a resumed search starts from.
-                    if self._starts[key].reason == "complete":
-                        save_weights(file, self._starts[key].weights)
+                    if start.reason == "complete":
+                        save_weights(file, start.weights)
             finally:
                 trial.close()
-        return self._starts[key]
+            # Weights that are on disk are not kept: memory must not grow with the pairs.
+            self._starts[key] = replace(start, weights={}) if file.is_file() else start
+        start = self._starts[key]
+        return start if start.weights else replace(start, weights=load_weights(file))
 
     def _rescore(self, trial: Trial, weights: Weights) -> TrainResult:
         """A decoder start of an earlier attempt, scored again: cheaper than storing its curve."""

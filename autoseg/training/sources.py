@@ -20,6 +20,10 @@ class BatchSource(Protocol):
         """The next `count` samples: inputs, each (count, ...), and masks (count, h, w) uint8."""
         ...
 
+    def give_back(self) -> bool:
+        """Free memory of the device that batches can be drawn without; False: there is none."""
+        ...
+
 
 class WindowSource:
     """Augmented, standardised windows: inputs are `[images (N, 3, h, w)]`."""
@@ -35,6 +39,10 @@ class WindowSource:
         images, masks = self.augment(images, masks)
         normal = self.preprocessing.normalize(images)
         return [normal.contiguous(memory_format=torch.channels_last)], masks
+
+    def give_back(self) -> bool:
+        """Keep the images off the device from now on; False if none were there."""
+        return self.windows.pixels.give_back()
 
 
 class FeatureSource:
@@ -86,7 +94,10 @@ class FeatureSource:
             inputs, masks = self._source.draw(min(batch_size, count - len(self)))
             features = self._features_of(inputs[0])
             if features is None:
+                given_back = self._source.give_back()
                 free_memory(self._precision.device)
+                if given_back:
+                    continue
                 if used:
                     break  # What there is so far fits, and so does training on it.
                 if batch_size == 1:
@@ -105,6 +116,10 @@ class FeatureSource:
             used += bytes_each * len(masks)
             if used + bytes_each * batch_size > max_bytes:
                 break
+
+    def give_back(self) -> bool:
+        """Keep the images off the device; the features stay."""
+        return self._source.give_back()
 
     def _features_of(self, images: torch.Tensor) -> list[torch.Tensor] | None:
         """Feature maps of a batch; None if memory ran out."""

@@ -209,7 +209,7 @@ class Trainer:
                 if not is_out_of_memory(error):
                     raise
             # Outside the handler: its traceback would keep the tensors of the failed pass.
-            self._recover(inputs)
+            self._recover(source, inputs)
         torch.nn.utils.clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -243,10 +243,13 @@ class Trainer:
         rows, columns = slice(top, top + height), slice(left, left + width)
         return [inputs[0][..., rows, columns]], masks[..., rows, columns]
 
-    def _recover(self, inputs: list[torch.Tensor]) -> None:
-        """Make the next attempt smaller."""
+    def _recover(self, source: BatchSource, inputs: list[torch.Tensor]) -> None:
+        """Make room for the next attempt, or make it smaller."""
         self._optimizer.zero_grad(set_to_none=True)
+        given_back = source.give_back()
         free_memory(self.precision.device)
+        if given_back:
+            return
         if self.passes < self.batch_size:
             self.passes = min(2 * self.passes, self.batch_size)
         elif len(inputs) == 1 and self.shrink > 0.3:

@@ -11,7 +11,7 @@ import torch
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.data.augmentation import Augmenter
-from autoseg.data.batches import Windows
+from autoseg.data.batches import Pixels, Windows
 from autoseg.data.cache import Cache
 from autoseg.encoders import find_encoder
 from autoseg.model import (
@@ -112,7 +112,7 @@ class Trial:
         precision: Device and autocast.
         seed: Seed of weights, windows and augmentation.
         weights: Weights to start from; None: pretrained encoder, new decoder.
-        resident_bytes: GPU memory that windows may be kept in.
+        pixels: Where windows are cut from, if other trials share it.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Trial:
         precision: Precision,
         seed: int,
         weights: Weights | None = None,
-        resident_bytes: int = 0,
+        pixels: Pixels | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.recipe = recipe
@@ -136,16 +136,11 @@ class Trial:
         if precision.device.type == "cpu":
             train_depthwise_in_float32(model)
         self.model = model.to(precision.device).to(memory_format=torch.channels_last)
-        windows = Windows(
-            data.cache,
-            data.train,
-            recipe.geometry.window,
-            precision.device,
-            seed,
-            resident_bytes,
-        )
+        self._pixels = pixels or Pixels(data.cache, precision.device)
         self._source = WindowSource(
-            windows, Augmenter(recipe.augmentation, recipe.flip, seed), self.preprocessing
+            Windows(self._pixels, data.train, recipe.geometry.window, seed),
+            Augmenter(recipe.augmentation, recipe.flip, seed),
+            self.preprocessing,
         )
         reset_peak_memory(precision.device)
 
@@ -226,6 +221,7 @@ class Trial:
             self.preprocessing,
             self.data.num_classes,
             self.precision,
+            self._pixels,
         )
 
     def time_step(self, n_steps: int) -> float:

@@ -1,11 +1,13 @@
 """Scoring a network on cached images, at working size."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from autoseg.config import IGNORE_INDEX, Geometry
+from autoseg.data.batches import Pixels
 from autoseg.data.cache import Cache
 from autoseg.errors import TrainingError
 from autoseg.inference import MAX_TILE_SIDE, segment
@@ -24,6 +26,7 @@ def validation_confusions(
     preprocessing: Preprocessing,
     num_classes: int,
     precision: Precision,
+    pixels: Pixels | None = None,
 ) -> np.ndarray:
     """Confusion matrix of each image at working size.
 
@@ -34,54 +37,65 @@ def validation_confusions(
         preprocessing: Standardisation, and the tile of images too large for one pass.
         num_classes: K, background included.
         precision: Device and autocast.
+        pixels: Where the images may be on the device already.
 
     Returns:
         (n, K, K) int64, [true, predicted], in the order of `indices`.
     """
-    matrices: list[np.ndarray] = []
-    for batch in _same_shape_batches(cache, indices, precision.device):
-        shape = tuple(cache.shapes[batch[0]].tolist())
+    pixels = pixels or Pixels(cache, precision.device)
+    shapes = [(int(height), int(width)) for height, width in cache.shapes[list(indices)]]
+    # Counts stay on the device until the end, so that it is waited for once.
+    found: list[tuple[list[int], torch.Tensor]] = []
+    for batch in _batches(shapes, precision.device):
+        shape, chosen = shapes[batch[0]], [indices[place] for place in batch]
         if max(shape) > _largest_side(preprocessing.geometry):
-            matrices += [
-                _tiled(forward, cache, i, preprocessing, num_classes, precision) for i in batch
+            counts = [
+                _tiled(forward, cache, i, preprocessing, num_classes, precision) for i in chosen
             ]
+            found.append((batch, torch.from_numpy(np.stack(counts)).to(precision.device)))
         else:
-            matrices += _fitting(forward, cache, batch, preprocessing, num_classes, precision)
-    return np.stack(matrices)
+            found.append(
+                (batch, _fitting(forward, pixels, chosen, preprocessing, num_classes, precision))
+            )
+    matrices = np.empty((len(indices), num_classes, num_classes), dtype=np.int64)
+    matrices[[place for batch, _ in found for place in batch]] = (
+        torch.cat([counts for _, counts in found]).cpu().numpy()
+    )
+    return matrices
 
 
 def _largest_side(geometry: Geometry) -> int:
     return max(MAX_TILE_SIDE, 2 * max(geometry.window))
 
 
-def _same_shape_batches(
-    cache: Cache, indices: Sequence[int], device: torch.device
-) -> list[list[int]]:
-    """Consecutive images of one shape, at most `_BATCH_PIXELS` together."""
+def _batches(shapes: Sequence[tuple[int, int]], device: torch.device) -> list[list[int]]:
+    """Places of images of one shape, at most `_BATCH_PIXELS` together, the largest first.
+
+    Nearly equal shapes are not padded to one: at its borders an image would score otherwise.
+    """
     limit = _BATCH_PIXELS.get(device.type, _BATCH_PIXELS["cpu"])
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        by_shape.setdefault(shape, []).append(place)
     batches: list[list[int]] = []
-    for i in indices:
-        shape = cache.shapes[i]
-        last = batches[-1] if batches else []
-        fits = (len(last) + 1) * int(np.prod(shape)) <= limit
-        if last and fits and (cache.shapes[last[0]] == shape).all():
-            last.append(i)
-        else:
-            batches.append([i])
+    # The memory that the largest take serves the others too.
+    for shape in sorted(by_shape, key=math.prod, reverse=True):
+        places, count = by_shape[shape], max(1, limit // math.prod(shape))
+        batches += [places[first : first + count] for first in range(0, len(places), count)]
     return batches
 
 
 def _fitting(
     forward: Callable[[torch.Tensor], torch.Tensor],
-    cache: Cache,
+    pixels: Pixels,
     batch: Sequence[int],
     preprocessing: Preprocessing,
     num_classes: int,
     precision: Precision,
-) -> list[np.ndarray]:
+) -> torch.Tensor:
     """`_batched`, in halves where memory runs out."""
     try:
-        return _batched(forward, cache, batch, preprocessing, num_classes, precision)
+        return _batched(forward, pixels, batch, preprocessing, num_classes, precision)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -93,37 +107,35 @@ def _fitting(
             "or close other programs that use the device."
         )
     middle = len(batch) // 2
-    return [
-        matrix
-        for half in (batch[:middle], batch[middle:])
-        for matrix in _fitting(forward, cache, half, preprocessing, num_classes, precision)
-    ]
+    halves = (batch[:middle], batch[middle:])
+    return torch.cat(
+        [_fitting(forward, pixels, half, preprocessing, num_classes, precision) for half in halves]
+    )
 
 
 def _batched(
     forward: Callable[[torch.Tensor], torch.Tensor],
-    cache: Cache,
+    pixels: Pixels,
     batch: Sequence[int],
     preprocessing: Preprocessing,
     num_classes: int,
     precision: Precision,
-) -> list[np.ndarray]:
-    images = torch.stack([torch.from_numpy(np.array(cache.image(i))) for i in batch])
-    images = images.to(precision.device).permute(0, 3, 1, 2)
-    height, width = images.shape[-2:]
+) -> torch.Tensor:
+    """Counts (n, K, K) of images of one shape, on the device."""
+    height, width = pixels.cache.shapes[batch[0]].tolist()
+    images, masks = pixels.cut([(i, 0, 0) for i in batch], (height, width))
     inputs = preprocessing.normalize(pad_image(images, round_up(height), round_up(width)))
     with torch.inference_mode(), precision.autocast():
         logits = forward(inputs.contiguous(memory_format=torch.channels_last))
     predicted = logits[..., :height, :width].argmax(1)
-    masks = torch.stack([torch.from_numpy(np.array(cache.mask(i))) for i in batch])
-    true = masks.to(precision.device).long()
-    # One count on the device, one transfer: ignored pixels go to a bin that is cut off.
+    true = masks.long()
+    # Ignored pixels go to a bin that is cut off.
     cells = num_classes * num_classes
     index = torch.where(true == IGNORE_INDEX, cells, true * num_classes + predicted)
     index += torch.arange(len(batch), device=index.device)[:, None, None] * (cells + 1)
     counts = torch.bincount(index.flatten(), minlength=len(batch) * (cells + 1))
     counts = counts.view(len(batch), cells + 1)[:, :cells]
-    return list(counts.view(-1, num_classes, num_classes).cpu().numpy())
+    return counts.reshape(-1, num_classes, num_classes)
 
 
 def _tiled(

@@ -19,7 +19,7 @@ from measuring import print_table
 
 from autoseg.config import Geometry, Recipe
 from autoseg.data.augmentation import Augmenter
-from autoseg.data.batches import Windows
+from autoseg.data.batches import Pixels, Windows
 from autoseg.data.cache import Cache
 from autoseg.encoders import find_encoder
 from autoseg.model import build_model, parameter_groups, train_mode
@@ -60,7 +60,10 @@ def make_model(recipe: Recipe, device: torch.device) -> torch.nn.Module:
 def make_source(recipe: Recipe, cache: Cache, device: torch.device) -> WindowSource:
     """Everything autoseg does to a batch before the network sees it."""
     encoder = find_encoder(recipe.encoder_name)
-    windows = Windows(cache, range(len(cache)), recipe.geometry.window, device, 0, 2**40)
+    window, indices = recipe.geometry.window, range(len(cache))
+    pixels = Pixels(cache, device, 2**40 if device.type != "cpu" else 0, window)
+    pixels.keep(indices)
+    windows = Windows(pixels, indices, window, 0)
     return WindowSource(
         windows,
         Augmenter(recipe.augmentation, recipe.flip, 0),

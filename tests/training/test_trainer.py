@@ -25,6 +25,9 @@ class Fixed:
         self.at += count
         return [self.images[index]], self.masks[index]
 
+    def give_back(self) -> bool:
+        return False
+
 
 def source(count: int = 8, identical: bool = False, side: int = 64) -> Fixed:
     generator = torch.Generator().manual_seed(0)
@@ -133,6 +136,22 @@ def test_the_recovered_size_is_kept_for_the_next_steps():
     trained.run(source(), forward, Schedule(windows=40))
     assert trained.passes == 4 and trained.batch_size == 8
     assert sum(size[0] > 2 for size in sizes) == 2  # 8, then 4: both before the first step.
+
+
+def test_images_on_the_device_make_room_before_the_batch_is_cut():
+    model, data = network(), source()
+    kept, sizes = [True], []
+    data.give_back = lambda: bool(kept) and kept.pop()
+
+    def forward(inputs: list[torch.Tensor]) -> torch.Tensor:
+        sizes.append(len(inputs[0]))
+        if kept or len(inputs[0]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return model(inputs[0])
+
+    trained = trainer(model)
+    trained.run(data, forward, Schedule(windows=8))
+    assert sizes == [8, 8, 4, 4] and trained.passes == 2
 
 
 def test_a_single_window_that_does_not_fit_is_cut():

@@ -146,6 +146,30 @@ def test_validation_counts_what_the_network_says_image_by_image(tmp_path):
         assert row.sum() == expected.sum()
 
 
+def test_images_of_one_shape_are_scored_together_wherever_they_stand(tmp_path):
+    data = odd_sized(tmp_path)
+    trial = Trial(tiny_recipe(), data, CPU, 0, START)
+    sizes = []
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(images.shape))
+        return trial.model(images)
+
+    def score(indices: tuple[int, ...]) -> np.ndarray:
+        return validation_confusions(
+            forward, data.cache, indices, trial.preprocessing, data.num_classes, CPU
+        )
+
+    indices = (3, 2, 0, 5, 1, 4)
+    found = score(indices)
+    # The largest first; those of 50x70, padded to 64x96, share no pass with what is so large.
+    assert sizes == [(1, 3, 64, 96), (1, 3, 64, 96), (3, 3, 64, 96), (1, 3, 64, 32)]
+    for row, i in zip(found, indices, strict=True):
+        mask = data.cache.mask(i)
+        true = np.bincount(mask[mask != 255], minlength=data.num_classes)
+        np.testing.assert_array_equal(row.sum(1), true)
+
+
 def odd_sized(folder) -> TrainingData:
     data = make_data(folder, n_images=6)
     shapes = np.array([[50, 70], [50, 70], [40, 90], [50, 70], [64, 96], [33, 31]], np.int32)

@@ -1,0 +1,99 @@
+"""What the trials of one search share."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoseg.config import Geometry
+from autoseg.data.batches import Pixels
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.search.bench import Bench
+from autoseg.search.budget import EncoderCost, Plan
+from autoseg.search.space import SearchSpace
+from autoseg.training.trial import TrainingData
+
+ENCODER = "test_resnet.r160_in1k"
+GEOMETRY = Geometry(window=(32, 32), scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    folder = tmp_path_factory.mktemp("bench")
+    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
+    cache = build_cache(dataset, GEOMETRY, folder / "cache")
+    return TrainingData(cache, tuple(range(5)), (5, 6), dataset.classes.num_classes)
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, data: TrainingData, hub_weights):
+    def make(pixels: Pixels | None = None, **changes: object) -> Bench:
+        space = SearchSpace((ENCODER,), GEOMETRY, ("fpn",), batch_size=4, epochs=2.0)
+        cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
+        plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, 4, 8, 8, data.val, 3.0)
+        bench = Bench(data, plan, torch.device("cpu"), 0, tmp_path / "decoders", lambda: True)
+        return bench if pixels is None else replace(bench, _pixels=pixels)
+
+    return make
+
+
+def keeping(data: TrainingData, n_images: int) -> Pixels:
+    """Room for so many images, as a GPU has it."""
+    return Pixels(data.cache, torch.device("cpu"), n_images * 4 * 32 * 48, GEOMETRY.window)
+
+
+def test_trials_share_the_images_with_those_of_other_splits(make_bench, data):
+    """Every trial copied all training images to the GPU again."""
+    pixels = keeping(data, 8)
+    bench = make_bench(pixels)
+    fold = replace(bench, data=replace(data, train=(1, 2, 7), val=(0, 5)))
+    trials = [b.open_trial(bench.plan.space.default, 0) for b in (bench, fold, bench)]
+    assert {id(trial._source.windows.pixels) for trial in trials} == {id(pixels)}
+    assert sorted(pixels._kept) == list(range(8))
+
+
+def test_training_images_come_before_validation_images_where_memory_is_short(make_bench, data):
+    pixels = keeping(data, 6)
+    make_bench(pixels).open_trial(make_bench().plan.space.default, 0)
+    assert sorted(pixels._kept) == [0, 1, 2, 3, 4]
+
+
+def test_images_that_do_not_fit_leave_the_trial_as_it_is(make_bench, data):
+    class Full(Pixels):
+        """A device whose memory runs out after two images; torch's error, injected."""
+
+        def keep(self, indices) -> None:
+            super().keep(list(indices)[:2])
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    pixels = Full(data.cache, torch.device("cpu"), 2**30)
+    trial = make_bench(pixels).open_trial(make_bench().plan.space.default, 0)
+    assert pixels.kept_bytes == 0 == pixels.max_bytes
+    images, _ = trial._source.windows.draw(3)
+    assert images.shape == (3, 3, 32, 32)
+
+
+def test_on_a_cpu_images_stay_where_they_are_mapped(make_bench):
+    bench = make_bench()
+    bench.open_trial(bench.plan.space.default, 0)
+    assert bench._pixels.kept_bytes == 0 == bench._pixels.max_bytes
+
+
+def test_weights_of_decoder_starts_lie_on_disk_and_not_in_memory(make_bench):
+    bench = make_bench()
+    recipe = bench.plan.space.default
+    first, again = bench.decoder_start(recipe), bench.decoder_start(recipe)
+    assert all(not start.weights for start in bench._starts.values())
+    assert first.weights.keys() == again.weights.keys() and first.weights
+    assert all(torch.equal(again.weights[name], tensor) for name, tensor in first.weights.items())
+    assert first.best.score == again.best.score
+
+
+def test_a_decoder_start_cut_short_stays_in_memory(make_bench):
+    bench = replace(make_bench(), keep_going=lambda: False)
+    start = bench.decoder_start(bench.plan.space.default)
+    assert start.reason == "stopped" and start.weights
+    assert not list(bench.folder.glob("*"))
