@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,21 @@ def _grouped_forward(module: torch.nn.Conv2d, images: torch.Tensor) -> torch.Ten
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether an error means that memory ran out, on a GPU or in torch's CPU allocator."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@contextlib.contextmanager
+def autotuned(enabled: bool) -> Iterator[None]:
+    """Whether cuDNN tries its algorithms on each new shape, and keeps the fastest, in this block.
+
+    That pays where one shape comes again and again, and costs where each image has its own.
+    Afterwards the setting is what it was. It holds for the process, as cuDNN's setting does.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = enabled
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def wait_for(device: torch.device) -> None:

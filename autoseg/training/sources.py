@@ -10,7 +10,7 @@ from autoseg.data.augmentation import Augmenter
 from autoseg.data.batches import Windows
 from autoseg.errors import TrainingError
 from autoseg.preprocessing import Preprocessing
-from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
+from autoseg.training.hardware import Precision, autotuned, free_memory, is_out_of_memory
 
 
 class BatchSource(Protocol):
@@ -74,6 +74,7 @@ class FeatureSource:
     def __len__(self) -> int:
         return len(self._masks)
 
+    @autotuned(True)  # Every batch has the same shape.
     def fill(
         self,
         count: int,

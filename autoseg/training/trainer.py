@@ -12,7 +12,13 @@ import torch
 from autoseg.errors import TrainingError
 from autoseg.metrics import clearly_better, iou, macro_imagewise
 from autoseg.training.average import WeightAverage
-from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
+from autoseg.training.hardware import (
+    Precision,
+    autotuned,
+    free_memory,
+    is_out_of_memory,
+    wait_for,
+)
 from autoseg.training.loss import segmentation_loss
 from autoseg.training.schedule import Schedule
 from autoseg.training.sources import BatchSource
@@ -59,7 +65,7 @@ class PhaseResult:
     windows: int
     seconds: float
     step_seconds: float
-    """Time in steps alone, without evaluations, in seconds."""
+    """Time in steps alone, without evaluations, until the device had done them, in seconds."""
 
 
 class Trainer:
@@ -97,6 +103,7 @@ class Trainer:
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         self.average = WeightAverage(model)
 
+    @autotuned(True)  # Every batch has the same shape.
     def run(
         self,
         source: BatchSource,
@@ -122,7 +129,7 @@ class Trainer:
         Raises:
             TrainingError: The loss is not a number, or not even one small window fits.
         """
-        started = time.monotonic()
+        started = steps_began = time.monotonic()
         windows, step_seconds = 0, 0.0
         losses: list[torch.Tensor] = []
         evaluations: list[Evaluation] = []
@@ -132,8 +139,7 @@ class Trainer:
         reason: EndReason = "complete"
         self._set_train_mode()
         while pending:
-            step_started = time.monotonic()
-            progress = schedule.progress(windows, step_started - started)
+            progress = schedule.progress(windows, time.monotonic() - started)
             if progress < 1.0:
                 if not keep_going():
                     reason = "stopped"
@@ -144,11 +150,11 @@ class Trainer:
                     self._set_rates(schedule.factor(progress))
                     losses.append(self._step(source, forward))
                     windows += self.batch_size
-                    step_seconds += time.monotonic() - step_started
                     progress = schedule.progress(windows, time.monotonic() - started)
             if progress < pending[0]:
                 continue
             pending = [share for share in pending if share > progress]
+            step_seconds += self._seconds_since(steps_began)
             evaluation = self._score(progress, windows, started, losses)
             losses.clear()
             evaluations.append(evaluation)
@@ -157,15 +163,19 @@ class Trainer:
             if best is None or not clearly_better(best.confusions, evaluation.confusions):
                 best, best_weights = evaluation, self._averaged_weights()
                 on_best(best_weights)
-            if not on_evaluation(evaluation):
+            goes_on = on_evaluation(evaluation)
+            steps_began = time.monotonic()
+            if not goes_on:
                 reason = "pruned"
                 break
+        step_seconds += self._seconds_since(steps_began)
         if best_weights:
             self.model.load_state_dict(best_weights)
         return PhaseResult(
             reason, tuple(evaluations), best, windows, time.monotonic() - started, step_seconds
         )
 
+    @autotuned(True)
     def time_steps(self, source: BatchSource, forward: Forward, n_steps: int) -> list[float]:
         """Seconds of each of `n_steps` + 1 steps, the first of which warms up."""
         self._set_train_mode()
@@ -177,6 +187,11 @@ class Trainer:
             times.append(time.monotonic() - started)
         return times
 
+    def _seconds_since(self, began: float) -> float:
+        """Time of steps, those included that the device has been given and is still at."""
+        wait_for(self.precision.device)
+        return time.monotonic() - began
+
     def _set_rates(self, factor: float) -> None:
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
@@ -184,12 +199,12 @@ class Trainer:
     def _score(
         self, progress: float, windows: int, started: float, losses: list[torch.Tensor]
     ) -> Evaluation:
-        """Score the averaged weights; the one place where the device is waited for."""
+        """Score the averaged weights; only here, and just before, the device is waited for."""
         loss = float(torch.stack(losses).mean()) if losses else float("nan")
         if losses and not math.isfinite(loss):
             raise TrainingError("The loss became not a number: the learning rate is too high.")
         self.model.eval()
-        with self.average.in_place():
+        with self.average.in_place(), autotuned(False):  # Images may have many shapes.
             confusions = self._evaluate()
         self._set_train_mode()
         return Evaluation(progress, windows, time.monotonic() - started, loss, confusions)

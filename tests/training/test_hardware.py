@@ -4,6 +4,7 @@ import torch
 from autoseg.errors import ConfigError
 from autoseg.training.hardware import (
     Precision,
+    autotuned,
     choose_device,
     is_out_of_memory,
     train_depthwise_in_float32,
@@ -54,3 +55,13 @@ def test_depthwise_convolutions_leave_bfloat16_only_for_gradients():
     assert mixed.dtype == plain.dtype == torch.bfloat16
     assert torch.allclose(mixed.float(), wanted, atol=0.05)
     assert torch.allclose(plain.float(), wanted, atol=0.05)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_autotuning_holds_in_its_block_alone(monkeypatch, before, wanted):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
+    with pytest.raises(KeyError), autotuned(wanted):
+        assert torch.backends.cudnn.benchmark is wanted
+        raise KeyError
+    assert torch.backends.cudnn.benchmark is before

@@ -286,3 +286,52 @@ def test_training_learns():
     )
     first, last = (e.train_loss for e in result.evaluations)
     assert last < 0.5 * first
+
+
+@pytest.mark.parametrize("users", [False, True])
+def test_cudnn_tries_its_algorithms_in_steps_and_not_in_scoring(monkeypatch, users):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", users)
+    model, seen = network(), {"steps": set(), "scoring": set()}
+
+    def forward(inputs: list[torch.Tensor]) -> torch.Tensor:
+        seen["steps"].add(torch.backends.cudnn.benchmark)
+        return model(inputs[0])
+
+    def evaluate() -> np.ndarray:
+        seen["scoring"].add(torch.backends.cudnn.benchmark)
+        return scores(0.5)()
+
+    trained = trainer(model, evaluate=evaluate)
+    trained.run(source(), forward, Schedule(windows=32, evaluations=(0.5, 1.0)))
+    trained.time_steps(source(), forward, 1)
+    assert seen == {"steps": {True}, "scoring": {False}}
+    assert torch.backends.cudnn.benchmark is users
+
+
+def test_the_time_of_steps_is_without_that_of_scoring():
+    def slow(*_: object) -> np.ndarray:
+        time.sleep(0.5)
+        return scores(0.5)()
+
+    model = network()
+    result = trainer(model, evaluate=slow).run(
+        source(),
+        lambda inputs: (time.sleep(0.05), model(inputs[0]))[1],
+        Schedule(windows=32, evaluations=(0.5, 1.0)),
+        on_evaluation=lambda _: slow() is not None,
+        on_best=slow,
+    )
+    assert 0.2 <= result.step_seconds <= result.seconds - 6 * 0.5
+
+
+def test_steps_after_the_last_evaluation_count_when_training_is_stopped():
+    steps = iter([True] * 20 + [False])
+    model = network()
+    result = trainer(model).run(
+        source(),
+        lambda inputs: (time.sleep(0.02), model(inputs[0]))[1],
+        Schedule(windows=320, evaluations=(0.25, 1.0)),
+        keep_going=lambda: next(steps),
+    )
+    assert result.reason == "stopped" and result.windows == 160
+    assert result.step_seconds >= 20 * 0.02
