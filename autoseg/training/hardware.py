@@ -21,12 +21,34 @@ class Precision:
     """Where tensors live."""
     bf16: bool = False
     """Whether forward passes run under bfloat16 autocast."""
+    fp16: bool | None = None
+    """Whether those of training run under float16 autocast where `bf16` is off; None: where the
+    device has no other fast type."""
+
+    @property
+    def training_dtype(self) -> torch.dtype:
+        """What training computes in; float16 needs its loss scaled."""
+        if self.bf16:
+            return torch.bfloat16
+        half = only_fp16_is_fast(self.device) if self.fp16 is None else self.fp16
+        return torch.float16 if half else torch.float32
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Context of a forward pass."""
-        if not self.bf16:
+        """Context of a forward pass that predicts.
+
+        Never float16: an activation above 65,504 would spoil a mask, and nobody would be told. In
+        training it ends the trial.
+        """
+        return self._autocast(torch.bfloat16 if self.bf16 else torch.float32)
+
+    def training_autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Context of a forward pass of training."""
+        return self._autocast(self.training_dtype)
+
+    def _autocast(self, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
+        if dtype == torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, dtype)
 
 
 def choose_device(name: str) -> torch.device:
@@ -77,6 +99,13 @@ def has_fast_bf16(device: torch.device) -> bool:
         capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def only_fp16_is_fast(device: torch.device) -> bool:
+    """Whether it is a GPU with tensor cores for float16 and none for bfloat16: V100, T4, RTX 20."""
+    if device.type != "cuda" or has_fast_bf16(device):
+        return False
+    return (7, 0) <= torch.cuda.get_device_capability(device) < (8, 0)
 
 
 def train_depthwise_in_float32(model: torch.nn.Module) -> None:

@@ -125,7 +125,7 @@ class FeatureSource:
     def _features_of(self, images: torch.Tensor) -> list[torch.Tensor] | None:
         """Feature maps of a batch; None if memory ran out."""
         try:
-            with torch.no_grad(), self._precision.autocast():
+            with torch.no_grad(), self._precision.training_autocast():
                 return self._head(images)
         except RuntimeError as error:
             if not is_out_of_memory(error):

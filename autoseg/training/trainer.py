@@ -100,6 +100,11 @@ class Trainer:
             parameter_groups, fused=precision.device.type in ("cuda", "cpu")
         )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
+        # Float16 gradients vanish unless the loss is scaled; for other types it does nothing. With
+        # a fused optimizer it waits for no result on the device.
+        self._scaler = torch.amp.GradScaler(
+            precision.device.type, enabled=precision.training_dtype == torch.float16
+        )
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         self.average = WeightAverage(model)
 
@@ -225,8 +230,10 @@ class Trainer:
                     raise
             # Outside the handler: its traceback would keep the tensors of the failed pass.
             self._recover(source, inputs)
+        self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         self.average.update()
         return loss
@@ -239,10 +246,10 @@ class Trainer:
         for part in torch.arange(len(masks)).tensor_split(self.passes):
             span = slice(int(part[0]), int(part[-1]) + 1)
             parts, targets = self._shrunk([tensor[span] for tensor in inputs], masks[span])
-            with self.precision.autocast():
+            with self.precision.training_autocast():
                 logits = forward(parts)
             loss = segmentation_loss(logits, targets) * (len(part) / len(masks))
-            loss.backward()  # type: ignore[no-untyped-call]
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 

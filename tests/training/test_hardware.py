@@ -7,6 +7,7 @@ from autoseg.training.hardware import (
     autotuned,
     choose_device,
     is_out_of_memory,
+    only_fp16_is_fast,
     train_depthwise_in_float32,
 )
 
@@ -65,3 +66,27 @@ def test_autotuning_holds_in_its_block_alone(monkeypatch, before, wanted):
         assert torch.backends.cudnn.benchmark is wanted
         raise KeyError
     assert torch.backends.cudnn.benchmark is before
+
+
+@pytest.mark.parametrize(
+    ("bf16", "fp16", "training", "predicting"),
+    [
+        (False, None, torch.float32, torch.float32),
+        (True, None, torch.bfloat16, torch.bfloat16),
+        (True, True, torch.bfloat16, torch.bfloat16),
+        (False, True, torch.float16, torch.float32),
+        (False, False, torch.float32, torch.float32),
+    ],
+)
+def test_float16_is_for_training_alone(bf16, fp16, training, predicting):
+    precision = Precision(torch.device("cpu"), bf16, fp16)
+    network, images = torch.nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)
+    assert precision.training_dtype == training
+    with precision.training_autocast():
+        assert network(images).dtype == training
+    with precision.autocast():
+        assert network(images).dtype == predicting
+
+
+def test_no_cpu_trains_in_float16_unasked():
+    assert not only_fp16_is_fast(torch.device("cpu"))

@@ -8,6 +8,7 @@ from torch import nn
 from training_helpers import CPU
 
 from autoseg.errors import TrainingError
+from autoseg.training.hardware import Precision
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Trainer
 
@@ -55,9 +56,11 @@ def scores(*values: float):
     return evaluate
 
 
-def trainer(model: nn.Module, batch_size: int = 8, evaluate=None, lr: float = 1e-3) -> Trainer:
+def trainer(
+    model: nn.Module, batch_size: int = 8, evaluate=None, lr: float = 1e-3, precision=CPU
+) -> Trainer:
     groups = [{"params": list(model.parameters()), "lr": lr}]
-    return Trainer(model, groups, model.train, CPU, batch_size, evaluate or scores(0.5))
+    return Trainer(model, groups, model.train, precision, batch_size, evaluate or scores(0.5))
 
 
 def updates(model: nn.Module, **options: object) -> torch.Tensor:
@@ -335,3 +338,57 @@ def test_steps_after_the_last_evaluation_count_when_training_is_stopped():
     )
     assert result.reason == "stopped" and result.windows == 160
     assert result.step_seconds >= 20 * 0.02
+
+
+FP16 = Precision(torch.device("cpu"), fp16=True)
+
+
+def test_training_in_float16_survives_gradients_that_overflow_and_learns():
+    """The first scale is far too large on purpose: those steps are skipped, whole."""
+    model = network()
+    start = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    trained = trainer(model, lr=1e-2, precision=FP16)
+    trained._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+
+    def forward(inputs: list[torch.Tensor]) -> torch.Tensor:
+        return model(inputs[0])
+
+    trained.run(source(side=32), forward, Schedule(windows=40, warmup_share=0))
+    assert torch.equal(nn.utils.parameters_to_vector(model.parameters()), start)
+    assert trained._scaler.get_scale() == 2.0**35
+    result = trained.run(source(side=32), forward, Schedule(windows=800, evaluations=(0.1, 1.0)))
+    first, last = (e.train_loss for e in result.evaluations)
+    assert last < 0.6 * first
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+
+
+def test_training_in_float16_is_nearly_that_in_float32():
+    moved = []
+    for precision in (CPU, FP16):
+        model = network()
+        start = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+        trained = trainer(model, precision=precision)
+        trained.run(source(), lambda inputs, m=model: m(inputs[0]), Schedule(windows=80))
+        moved.append(nn.utils.parameters_to_vector(model.parameters()).detach() - start)
+    assert torch.nn.functional.cosine_similarity(*moved, dim=0) > 0.99
+
+
+def test_float16_that_overflows_forwards_ends_the_trial():
+    model = network()
+    with torch.no_grad():
+        model[2].weight.mul_(1e6)
+    with pytest.raises(TrainingError, match="not a number"):
+        trainer(model, precision=FP16).run(
+            source(), lambda inputs: model(inputs[0]), Schedule(windows=16)
+        )
+
+
+@pytest.mark.parametrize("limit", [4, 1])
+def test_memory_that_runs_out_in_float16_costs_passes_alone(limit):
+    model = network()
+    forward, _ = out_of_memory_above(model, limit)
+    trained = trainer(model, precision=FP16)
+    result = trained.run(source(), forward, Schedule(windows=80, warmup_share=0))
+    assert trained.passes == 8 // limit and math.isfinite(result.evaluations[-1].train_loss)
+    state = trained._optimizer.state[next(model.parameters())]
+    assert state["exp_avg"].isfinite().all() and state["exp_avg"].abs().max() > 0
