@@ -140,13 +140,14 @@ class Augmenter:
         if amount.grey_share:
             colored = self._uniform(count, 1, 1, low=0, high=1) >= amount.grey_share
             saturation = saturation * colored
-        brightness = self._uniform(count, 1, 1, 1) * amount.brightness * 255
+        brightness = self._uniform(count, 1, 1) * amount.brightness * 255
         luma = torch.tensor(_LUMA).expand(3, 3)
         matrix = contrast * (saturation * torch.eye(3) + (1 - saturation) * luma)
         # Contrast turns around mid-grey, so that it does not brighten.
-        offset = brightness + (1 - contrast[..., None]) * 127.5
-        mixed = torch.einsum("nij,njhw->nihw", to_device(matrix, images.device), images)
-        mixed = mixed + to_device(offset, images.device)
+        offset = brightness + (1 - contrast) * 127.5
+        mixed = torch.baddbmm(
+            to_device(offset, images.device), to_device(matrix, images.device), images.flatten(2)
+        ).view(images.shape)
         if amount.noise:
             deviation = self._uniform(count, 1, 1, 1, low=0, high=1) * amount.noise * 255
             mixed = mixed + self._noise(mixed) * to_device(deviation, images.device)

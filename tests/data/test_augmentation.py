@@ -176,3 +176,17 @@ def test_some_strong_images_lose_their_colour():
     changed = augmenter._recolor(images.float())
     grey = (changed.std(1).flatten(1).max(1).values < 1e-3).float().mean()
     assert 0.04 < grey < 0.2
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_recolouring_is_one_colour_matrix_and_offset_per_image(layout):
+    """Six pixels of an image tell its matrix and offset; they give all others."""
+    images = torch.randint(60, 200, (8, 3, 16, 24)).float().contiguous(memory_format=layout)
+    changed = Augmenter("light", "none", 0)._recolor(images)
+    for before, after in zip(images.flatten(2).double(), changed.flatten(2).double(), strict=True):
+        known = torch.cat([before, torch.ones(1, before.shape[1], dtype=torch.float64)])
+        affine = torch.linalg.lstsq(known[:, :6].T, after[:, :6].T).solution
+        torch.testing.assert_close(known.T @ affine, after.T, rtol=0, atol=0.02)
+        # Grey stays grey: every row of the matrix has the same sum.
+        sums = affine[:3].sum(0)
+        torch.testing.assert_close(sums, sums.mean().expand(3), rtol=0, atol=1e-3)
