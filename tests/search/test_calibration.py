@@ -13,6 +13,7 @@ from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.calibration import Workload, make_plan
+from autoseg.search.planning import LIGHT_UP_TO_WINDOWS
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
 
@@ -91,3 +92,10 @@ def test_only_encoders_within_the_longest_time_are_searched(limited, first, seco
 def test_a_limit_that_no_encoder_keeps_names_the_fastest(limited):
     with pytest.raises(ConfigError, match=rf"at most 5 ms.*{FAST}, takes 8\.0 ms"):
         limited({SLOW: 30.0, FAST: 8.0}, 5.0, 600.0)
+
+
+def test_images_are_not_resampled_in_a_short_training_and_are_in_a_long_one(plan_of):
+    """Turning and zooming cost a short training a point of IoU (see `choose_augmentation`)."""
+    short, long = plan_of((FAST,), 4.0), plan_of((FAST,), 600.0)
+    assert short.reference_epochs * 50 < LIGHT_UP_TO_WINDOWS < long.reference_epochs * 50
+    assert (short.space.augmentation, long.space.augmentation) == ("light", "medium")
