@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from autoseg.api import deploy
+    from autoseg.api import deploy, take, trials
     from autoseg.bundle import BundleInfo, load_bundle
     from autoseg.config import ClassInfo, Recipe, SearchConfig
     from autoseg.data.dataset import CheckedDataset
@@ -56,6 +56,8 @@ __all__ = [
     "deploy",
     "load_bundle",
     "search",
+    "take",
+    "trials",
 ]
 
 _HOMES = {
@@ -67,6 +69,8 @@ _HOMES = {
     "CheckedDataset": "data.dataset",
     "check": "sources",
     "deploy": "api",
+    "take": "api",
+    "trials": "api",
     "Prediction": "prediction",
     "Predictor": "predictor",
     **{name: "errors" for name in __all__ if name.endswith("Error")},

@@ -1,4 +1,4 @@
-"""What `autoseg.search(...)` and `autoseg.deploy(...)` do."""
+"""What `autoseg.search(...)`, `trials(...)`, `take(...)` and `deploy(...)` do."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
 from autoseg.hub.spaces import deploy as deploy_plan
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.sources import local_source
+from autoseg.taking import FinishedTrial, finished_trials
 from autoseg.workspace import Workspace
 
 
@@ -83,6 +84,48 @@ def search(
     path = local_source(source)
     folder = workspace.run(run).path if run else workspace.name_run(path, config)
     return run_search(path, config, folder, started_at=started_at)
+
+
+def trials(run: str | Path) -> tuple[FinishedTrial, ...]:
+    """The trials of a run that came to an end, the best first, and which `take` makes a model of.
+
+    Args:
+        run: Name or folder.
+
+    Raises:
+        RunError: It is no run, or a record is damaged.
+    """
+    return finished_trials(Workspace().run(run))
+
+
+def take(
+    run: str | Path,
+    trial: int,
+    *,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    device: str | None = None,
+) -> SearchResult:
+    """Make a model of another trial of a finished run, such as a faster one, in a run of its own.
+
+    It is the trial as the search trained it, without final training, scored on the test images
+    beside the winner. `search(..., start_from=result.run.path)` trains it on.
+
+    Args:
+        run: Name or folder of the run.
+        trial: Number of the trial.
+        out: Name or folder of the new run; None: named after the run and the trial.
+        data: Where the run's data set is now; None: where it was.
+        device: torch device, or "auto"; None: as the search had it.
+
+    Raises:
+        RunError: There is no such trial or it has no weights, the run is not done or held by
+            another process, the data set is not there or not the same, or `out` is taken.
+        DatasetError: The data set cannot be read any more.
+    """
+    workspace = Workspace()
+    place = None if data is None else Path(data)
+    return workspace.take_trial(workspace.run(run), trial, out, data=place, device=device)
 
 
 def deploy(

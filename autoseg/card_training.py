@@ -136,7 +136,12 @@ def licences(info: BundleInfo, licence: str, data_licence: str | None) -> str:
 def _won(winner: Mapping[str, Any], origin: str, total: int, report: Mapping[str, Any]) -> str:
     """Which recipe became the model."""
     sentences = []
-    if total > 1 and "number" in winner:
+    if report.get("taken"):
+        sentences.append(
+            f"Its winner is another one: a person took trial {winner['number']} of it, {origin}, "
+            f"as the search had trained it."
+        )
+    elif total > 1 and "number" in winner:
         sentences.append(f"Trial {winner['number']} won: {origin}.")
     if winner.get("origin") == "former model":
         sentences.append("It began with the recipe and the weights of a former model.")
@@ -145,6 +150,9 @@ def _won(winner: Mapping[str, Any], origin: str, total: int, report: Mapping[str
     if report.get("validation_score") is not None:
         score = f"{percent(report['validation_score'])} %"
         sentences.append(f"It scored {score} on the validation images (IoU, macro, image-wise).")
+    latency_ms = (report.get("taken") or {}).get("latency_ms")
+    if latency_ms is not None:
+        sentences.append(f"An image took {latency_ms:.1f} ms on the computer of the search.")
     corrected = report.get("validation_score_corrected")
     if corrected is not None and total > 1:
         sentences.append(

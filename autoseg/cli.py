@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from autoseg import __version__, cli_export, cli_hub
+from autoseg import __version__, cli_export, cli_hub, cli_trials
 from autoseg.cli_app import SHAPE, start_app
 from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency, to_dict
 from autoseg.errors import AutosegError, ConfigError, PredictionError
@@ -363,6 +363,9 @@ def _parse_formats(text: str) -> "list[OutputFormat]":
     return chosen
 
 
-for command in (cli_export.export, cli_hub.push, cli_hub.pull, cli_hub.deploy):
+for command in (
+    cli_trials.trials, cli_trials.take, cli_export.export,
+    cli_hub.push, cli_hub.pull, cli_hub.deploy,
+):  # fmt: skip
     app.command()(command)
 app.command(name="app")(start_app)

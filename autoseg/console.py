@@ -58,7 +58,7 @@ def run(source: Path, config: SearchConfig, folder: Path, started_at: float) -> 
     except PausedError as error:
         console.print(f"{error} Give the same command for that.")
         return
-    _print_result(console, result)
+    print_result(console, result)
 
 
 def _say_what_is_there(run_folder: RunFolder, console: Console) -> None:
@@ -193,7 +193,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _print_result(console: Console, result: SearchResult) -> None:
+def print_result(console: Console, result: SearchResult) -> None:
     """The scores with their intervals, and where the model is."""
     report = result.report
     title = f"{report['n_images']} {report['split']} images, in %, with 95 % intervals"

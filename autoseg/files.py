@@ -113,6 +113,25 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         _sweep_folders(folder)
 
 
+@contextmanager
+def making_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`; on success it becomes `folder`, which must not be there.
+
+    A process killed inside leaves nothing under that name.
+
+    Raises:
+        OSError: Somebody has made `folder` meanwhile, or the disk refuses.
+    """
+    aside = _beside(folder, f"{uuid.uuid4().hex}.part")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.rename(folder)  # Refused where there is more than an empty folder.
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        _sweep_folders(folder)
+
+
 def restore_folder(folder: Path) -> None:
     """Bring back a folder that was moved aside by a writer that was killed right then."""
     if _beside(folder, "former").is_dir():

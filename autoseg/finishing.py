@@ -1,6 +1,8 @@
 """The last stages of a run: scores on images the model never saw, examples, report, bundle."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,15 @@ from autoseg.examples import (
 )
 from autoseg.files import write_json
 from autoseg.hub.origins import origin_of
-from autoseg.judging import Judged, default_note, predict_images, predict_weights, report_note
+from autoseg.judging import (
+    Judged,
+    ScoredOnTest,
+    default_note,
+    held_out,
+    predict_images,
+    predict_weights,
+    report_note,
+)
 from autoseg.report_facts import data_facts, search_facts
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock
@@ -36,7 +46,7 @@ from autoseg.search.final import FinalModel
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.selection import Candidate, selection_corrected
-from autoseg.training.hardware import device_name
+from autoseg.training.hardware import Precision, device_name
 from autoseg.training.trial import build_network, preprocessing_of
 
 FORMER_NOTE = "The former model is the one that training started from, on the same images."
@@ -92,7 +102,7 @@ class Finish:
                 "trials": sum(t.status != "set aside" for t in self.journal.trials.values()),
                 "seconds": round(self.clock.elapsed(), 1),
                 "stopped_after_s": self._stopped_fact(),
-                "data": data_facts(self.dataset, self.splits, self._source()),
+                "data": data_facts(self.dataset, self.splits, data_source(self.dataset)),
                 "search": self._search_facts(meter),
                 "examples": example_facts(examples, *self._drawn_from(judged)),
             },
@@ -104,24 +114,17 @@ class Finish:
     def _stopped_fact(self) -> float | None:
         return None if self.stopped_after_s is None else round(self.stopped_after_s, 1)
 
-    def _source(self) -> dict[str, Any] | None:
-        """Where the data came from, if it is a data set of the Hub."""
-        origin = origin_of(self.dataset.root)
-        return asdict(origin) if origin else None
-
     def _judge(self) -> Judged:
         """Predict images that the model never saw."""
-        splits = self.splits
-        split, indices = ("test", splits.test) if splits.test else ("validation", splits.val)
+        split, indices = held_out(self.splits)
+        recipe, weights = self.final.recipe, self.final.weights
+        precision = self.bench.precision(recipe.encoder_name)
         began = self.clock.elapsed()
         predictions = predict_weights(
-            self.dataset,
-            indices,
-            self.bench,
-            self.final.recipe,
-            self.final.weights,
-            self.journal.progress,
+            self.dataset, indices, precision, recipe, weights, self.journal.progress
         )
+        if split == "test":
+            ScoredOnTest((self.final.number,)).write(self.run)
         return Judged(split, indices, predictions, self.clock.elapsed() - began)
 
     def _judge_other(self, judged: Judged, n_candidates: int) -> tuple[Predictions | None, str]:
@@ -161,8 +164,9 @@ class Finish:
 
     def _predict(self, judged: Judged, recipe: Recipe, weights: Weights) -> Predictions:
         """Another model on the images that the new one was judged on."""
+        precision = self.bench.precision(recipe.encoder_name)
         return predict_weights(
-            self.dataset, judged.indices, self.bench, recipe, weights, self.journal.progress
+            self.dataset, judged.indices, precision, recipe, weights, self.journal.progress
         )
 
     def _draw_examples(self, judged: Judged) -> tuple[Example, ...]:
@@ -174,14 +178,16 @@ class Finish:
         moment_s = max(1.0, self.clock.budget_s - self.clock.elapsed() - 1.0)
         each_s = judged.seconds / len(judged.indices)
         count = min(MAX_EXAMPLES, int(moment_s / max(2 * each_s, 1e-3)))
-        scores = image_scores(confusions)
-        chosen = spread(scores, count)
-        ranks = [1 + int((scores > scores[position]).sum()) for position in chosen]
         final = self.final
-        images = predict_images(
-            self.dataset, [indices[k] for k in chosen], self.bench, final.recipe, final.weights
+        return draw_examples(
+            self.dataset,
+            indices,
+            confusions,
+            self.bench.precision(final.recipe.encoder_name),
+            final.recipe,
+            final.weights,
+            count,
         )
-        return make_examples(images, ranks, self.dataset.classes)
 
     def _drawn_from(self, judged: Judged) -> tuple[str, int]:
         """The split of the examples and its number of images."""
@@ -213,31 +219,97 @@ class Finish:
         """Write the bundle."""
         info = self.run.info()
         assert info is not None
-        final, dataset = self.final, self.dataset
-        scores = {
-            name: entry["value"]
-            for name, entry in report["model"]["scores"].items()
-            if entry["value"] is not None
-        }
-        bundle = BundleInfo(
-            classes=dataset.classes,
-            preprocessing=preprocessing_of(final.recipe),
-            recipe=final.recipe,
-            versions=info.versions,
-            data_fingerprint=dataset.fingerprint,
-            weights_licence=find_encoder(final.recipe.encoder_name).licence,
-            scores=scores,
-        )
-        model = build_network(final.recipe, dataset.classes.num_classes, pretrained=False)
-        model.load_state_dict(final.weights)
-        save_bundle(
+        save_model(
             self.run.model,
-            model,
-            bundle,
-            report=report,
-            card=render_card(bundle, report),
-            examples=[example.picture for example in examples],
+            self.dataset,
+            self.final.recipe,
+            self.final.weights,
+            info.versions,
+            report,
+            examples,
         )
+
+
+def draw_examples(
+    dataset: CheckedDataset,
+    indices: Sequence[int],
+    confusions: np.ndarray,
+    precision: Precision,
+    recipe: Recipe,
+    weights: Weights,
+    count: int,
+) -> tuple[Example, ...]:
+    """Pictures of held-out images for the card, spread from the best to the worst.
+
+    Args:
+        dataset: The data set.
+        indices: The images, N.
+        confusions: How well each was predicted, (N, K, K).
+        precision: How and where the network computes.
+        recipe: Of the model.
+        weights: Of the model.
+        count: Most pictures.
+    """
+    scores = image_scores(confusions)
+    chosen = spread(scores, count)
+    ranks = [1 + int((scores > scores[position]).sum()) for position in chosen]
+    images = predict_images(dataset, [indices[k] for k in chosen], precision, recipe, weights)
+    return make_examples(images, ranks, dataset.classes)
+
+
+def save_model(
+    folder: Path,
+    dataset: CheckedDataset,
+    recipe: Recipe,
+    weights: Weights,
+    versions: dict[str, str],
+    report: dict[str, Any],
+    examples: Sequence[Example],
+) -> None:
+    """Write a model of a run as a bundle.
+
+    Args:
+        folder: Where to.
+        dataset: What it was trained on.
+        recipe: How.
+        weights: The outcome.
+        versions: Of the libraries that trained it.
+        report: Its scores.
+        examples: Pictures for its card.
+
+    Raises:
+        BundleError: The folder holds something else, or the disk refuses.
+    """
+    scores = {
+        name: entry["value"]
+        for name, entry in report["model"]["scores"].items()
+        if entry["value"] is not None
+    }
+    bundle = BundleInfo(
+        classes=dataset.classes,
+        preprocessing=preprocessing_of(recipe),
+        recipe=recipe,
+        versions=versions,
+        data_fingerprint=dataset.fingerprint,
+        weights_licence=find_encoder(recipe.encoder_name).licence,
+        scores=scores,
+    )
+    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
+    model.load_state_dict(weights)
+    save_bundle(
+        folder,
+        model,
+        bundle,
+        report=report,
+        card=render_card(bundle, report),
+        examples=[example.picture for example in examples],
+    )
+
+
+def data_source(dataset: CheckedDataset) -> dict[str, Any] | None:
+    """Where the data came from, if it is a data set of the Hub."""
+    origin = origin_of(dataset.root)
+    return asdict(origin) if origin else None
 
 
 def default_number(journal: Journal) -> int | None:

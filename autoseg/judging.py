@@ -7,17 +7,21 @@ import numpy as np
 import torch
 
 from autoseg.checkpoint import Weights
-from autoseg.config import Recipe
+from autoseg.config import Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.splits import Splits
 from autoseg.encoders import find_encoder
 from autoseg.evaluation import Predictions, forward_of, predict_split, tile_for
+from autoseg.files import write_json
 from autoseg.inference import segment
-from autoseg.search.bench import Bench
 from autoseg.search.folds import FoldModel
+from autoseg.search.run_folder import RunFolder, TrialRecord
+from autoseg.training.hardware import Precision
 from autoseg.training.trial import build_network, preprocessing_of
 
 Progress = Callable[[float, float], None]
+
+_SCORED = "scored_on_test.json"
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,58 @@ class Judged:
     """Time that predicting them took, in seconds; 0: not known."""
 
 
+def held_out(splits: Splits) -> tuple[str, tuple[int, ...]]:
+    """The split that a model is judged on where there are no folds, and its images."""
+    return ("test", splits.test) if splits.test else ("validation", splits.val)
+
+
+@dataclass(frozen=True)
+class ScoredOnTest:
+    """Which models of a run were scored on its test images (`scored_on_test.json`).
+
+    Scores are honest as long as nobody chooses by them: the more models were scored, the more
+    whoever keeps the best of them fools himself.
+    """
+
+    trials: tuple[int, ...]
+    """Trial of each model, in the order in which they were scored; the first is the winner."""
+
+    @staticmethod
+    def of(run: RunFolder) -> "ScoredOnTest":
+        """The record of a run; one of an earlier autoseg has scored its winner.
+
+        Raises:
+            RunError: The record is damaged.
+        """
+        stored = run.json(_SCORED)
+        if stored is not None:
+            return from_dict(ScoredOnTest, stored, _SCORED)
+        winners = [trial.number for trial in run.trials() if "winner" in trial.tags]
+        scored = (run.json("report/report.json") or {}).get("split") == "test"
+        return ScoredOnTest(tuple(winners) if scored else ())
+
+    def write(self, run: RunFolder) -> None:
+        """Keep the record in a run's folder."""
+        write_json(run.path / _SCORED, to_dict(self))
+
+
 def predict_weights(
     dataset: CheckedDataset,
     indices: tuple[int, ...],
-    bench: Bench,
+    precision: Precision,
     recipe: Recipe,
     weights: Weights,
     on_progress: Progress = lambda done, total: None,
 ) -> Predictions:
     """Score one model on original images at their own size."""
-    model = _network(dataset, bench, recipe, weights)
+    model = _network(dataset, precision.device, recipe, weights)
     preprocessing = preprocessing_of(recipe)
     return predict_split(
         forward_of(model),
         dataset,
         indices,
         preprocessing,
-        bench.precision(recipe.encoder_name),
+        precision,
         tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
         on_progress=on_progress,
     )
@@ -58,14 +97,13 @@ def predict_weights(
 def predict_images(
     dataset: CheckedDataset,
     indices: Iterable[int],
-    bench: Bench,
+    precision: Precision,
     recipe: Recipe,
     weights: Weights,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Image (H, W, 3), ground truth and prediction (H, W) of some images, one after another."""
-    forward = forward_of(_network(dataset, bench, recipe, weights))
+    forward = forward_of(_network(dataset, precision.device, recipe, weights))
     preprocessing = preprocessing_of(recipe)
-    precision = bench.precision(recipe.encoder_name)
     tile = tile_for(find_encoder(recipe.encoder_name).kind, preprocessing)
     for i in indices:
         image = dataset.image(i)
@@ -75,17 +113,17 @@ def predict_images(
 
 
 def _network(
-    dataset: CheckedDataset, bench: Bench, recipe: Recipe, weights: Weights
+    dataset: CheckedDataset, device: torch.device, recipe: Recipe, weights: Weights
 ) -> torch.nn.Module:
-    """A trained network where the run computes, in eval mode."""
+    """A trained network on its device, in eval mode."""
     model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
     model.load_state_dict(weights)
-    return model.eval().to(bench.device).to(memory_format=torch.channels_last)
+    return model.eval().to(device).to(memory_format=torch.channels_last)
 
 
 def judge_folds(
     dataset: CheckedDataset,
-    bench: Bench,
+    precision: Precision,
     recipe: Recipe,
     folds: Iterable[FoldModel],
     known: Mapping[tuple[int, ...], Predictions],
@@ -95,7 +133,7 @@ def judge_folds(
 
     Args:
         dataset: The data set.
-        bench: Precision and device.
+        precision: How and where the networks compute.
         recipe: What the folds trained.
         folds: Networks of the folds that are not known yet.
         known: Predictions of folds that were trained before, by the images they left out.
@@ -103,7 +141,7 @@ def judge_folds(
     """
     parts = dict(known)
     for fold in folds:
-        found = predict_weights(dataset, fold.left_out, bench, recipe, fold.weights)
+        found = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights)
         on_judged(fold.left_out, found)
         parts[fold.left_out] = found
     if not parts:
@@ -135,6 +173,47 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
     return (
         f"An estimate without an untouched test: there are too few images for one, and {chosen} "
         f"by these same images. Expect somewhat less on new ones."
+    )
+
+
+def taken_note(judged: Judged, splits: Splits, looks: int, n_candidates: int) -> str:
+    """What the numbers of a model are worth that a person took from the trials of a finished run.
+
+    Args:
+        judged: On what it was judged.
+        splits: Of the run.
+        looks: Models of the run that were scored on the test images, this one included.
+        n_candidates: Trials that were compared.
+    """
+    if judged.split != "test":
+        return report_note(judged, splits, n_candidates)
+    seen = (
+        "images that neither training nor the search has seen"
+        if splits.test_is_untouched
+        else "the given test images (read the notes on the splits)"
+    )
+    return (
+        f"Measured on {seen}. {looks} models of this run have been scored on them by now: who "
+        f"chooses among these by their scores must expect somewhat less on new images."
+    )
+
+
+def about_taken(taken: TrialRecord, winner: TrialRecord | None) -> str:
+    """What a model is that a person took, and how it relates to the winner, in a sentence or two.
+
+    Args:
+        taken: Its trial.
+        winner: The trial of the run's own model; None: not known.
+    """
+    said = (
+        f"This is trial {taken.number} as the search trained it, for {taken.recipe.epochs:.1f} "
+        f"epochs, without final training."
+    )
+    if winner is None or winner.latency_ms is None or taken.latency_ms is None:
+        return said
+    return (
+        f"{said} The winner, trial {winner.number}, had its final training and takes "
+        f"{winner.latency_ms:.1f} ms for an image where this one takes {taken.latency_ms:.1f} ms."
     )
 
 

@@ -313,14 +313,15 @@ class Stages:
         if splits.test or not splits.folds:
             return None
         results = FoldResults(self.run, recipe, splits.folds)
+        precision = bench.precision(recipe.encoder_name)
         known = results.known()
         seconds = fold_seconds(bench, recipe, len(splits.folds), self.clock.left())
         if seconds is None or len(known) == len(splits.folds):
-            return judge_folds(dataset, bench, recipe, (), known, results.keep)
+            return judge_folds(dataset, precision, recipe, (), known, results.keep)
         self.journal.enter("training folds")
         folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress, known)
         try:
-            return judge_folds(dataset, bench, recipe, folds, known, results.keep)
+            return judge_folds(dataset, precision, recipe, folds, known, results.keep)
         except TrainingError:
             return None  # The model is then scored on the validation images.
 

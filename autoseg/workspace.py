@@ -23,11 +23,13 @@ from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
 from autoseg.files import telling_full_disk
 from autoseg.outlook import Outlook, outlook
+from autoseg.pipeline import SearchResult
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
 from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset
 from autoseg.stored_runs import StoredRuns
+from autoseg.taking import OnProgress, take_trial
 from autoseg.text import clean_name
 
 __all__ = ["SAMPLE_NAME", "StoredDataset", "Workspace"]
@@ -266,6 +268,34 @@ class Workspace(StoredRuns):
             DatasetError: The data set is gone.
         """
         return outlook(run, len(self.waiting_corrections(run)))
+
+    def take_trial(
+        self,
+        run: RunFolder,
+        number: int,
+        out: str | Path | None = None,
+        *,
+        data: Path | None = None,
+        device: str | None = None,
+        on_progress: OnProgress = lambda phase, done, total: None,
+    ) -> SearchResult:
+        """Make a model of a trial of a run that is done, in a run of its own; see `take_trial`.
+
+        Args:
+            run: The run.
+            number: The trial.
+            out: Name or folder of the new run; None: named after the run and the trial.
+            data: Where the run's data set is now; None: where it was.
+            device: torch device, or "auto"; None: as the search had it.
+            on_progress: Told how far it is.
+
+        Raises:
+            RunError: There is no such trial or it has no weights, the run is not done or held by
+                another process, the data set is not there or not the same, or `out` is taken.
+            DatasetError: The data set cannot be read any more.
+        """
+        new = self.run(out if out is not None else f"{run.name}-trial-{number}")
+        return take_trial(run, number, new, data=data, device=device, on_progress=on_progress)
 
     def stop_search(self, run: RunFolder) -> None:
         """Ask a search to finish now with the best so far.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from autoseg.evaluation import shown_gain
+from autoseg.evaluation import compared_with, shown_gain
 from autoseg.ui import report_words, views
 from autoseg.ui.texts import tr
 
@@ -13,8 +13,10 @@ def report(values: dict[str, Any]) -> str:
     """Scores of the final model, beside them those of what it is compared with."""
     model, default = values["model"], values.get("default_recipe")
     header = [tr("Score"), tr("This model"), tr("95 % interval")]
-    is_former = values.get("compared_with") == "former model"
-    other = tr("Former model") if is_former else tr("Default recipe")
+    other = {
+        "former model": tr("Former model"),
+        "winner of the search": tr("Winner of the search"),
+    }.get(compared_with(values), tr("Default recipe"))
     header += [other, tr("95 % interval")] if default else []
     parts = [
         views.table(
@@ -25,7 +27,7 @@ def report(values: dict[str, Any]) -> str:
         )
     ]
     about_default = report_words.note(values.get("default_note") or "")
-    about_other = [*_difference(values, is_former), about_default]
+    about_other = [*_difference(values), about_default]
     sentences = [_stop(values.get("stopped_after_s")), *about_other]
     notes = (" ".join(filter(None, sentences)), report_words.note(values.get("note") or ""))
     parts += [views.note(text) for text in notes if text]
@@ -70,21 +72,17 @@ def _score_cells(score: dict[str, float | None]) -> list[str]:
     ]
 
 
-def _difference(report: dict[str, Any], is_former: bool) -> list[str]:
+def _difference(report: dict[str, Any]) -> list[str]:
     """Sentences on how far the model lies above or below what it is compared with."""
     values = report.get("difference")
     if not values or values.get("value") is None:
         return []
     points = f"{abs(shown_gain(report)):.1f}"
-    above = values["value"] >= 0
-    if is_former and above:
-        said = [tr("The model is {points} points above the former one.", points=points)]
-    elif is_former:
-        said = [tr("The model is {points} points below the former one.", points=points)]
-    elif above:
-        said = [tr("The model is {points} points above the default recipe.", points=points)]
-    else:
-        said = [tr("The model is {points} points below the default recipe.", points=points)]
+    said = [
+        _above(compared_with(report), points)
+        if values["value"] >= 0
+        else _below(compared_with(report), points)
+    ]
     if values.get("low") is not None and values.get("high") is not None:
         low, high = views.signed(100 * values["low"]), views.signed(100 * values["high"])
         said.append(tr("The 95 % interval is {low} to {high}.", low=low, high=high))
@@ -92,6 +90,24 @@ def _difference(report: dict[str, Any], is_former: bool) -> list[str]:
         share = f"{100 * values['probability_better']:.0f}"
         said.append(tr("It is better with probability {share} %.", share=share))
     return said
+
+
+def _above(other: str, points: str) -> str:
+    """That the model scores so many points more than another."""
+    if other == "former model":
+        return tr("The model is {points} points above the former one.", points=points)
+    if other == "winner of the search":
+        return tr("The model is {points} points above the winner of the search.", points=points)
+    return tr("The model is {points} points above the default recipe.", points=points)
+
+
+def _below(other: str, points: str) -> str:
+    """That the model scores so many points less than another."""
+    if other == "former model":
+        return tr("The model is {points} points below the former one.", points=points)
+    if other == "winner of the search":
+        return tr("The model is {points} points below the winner of the search.", points=points)
+    return tr("The model is {points} points below the default recipe.", points=points)
 
 
 def _stop(after_s: float | None) -> str:

@@ -13,6 +13,17 @@ _COMPARED = re.compile(
     r"were compared by these same images\. Expect somewhat less on new ones\."
 )
 
+_TAKEN = re.compile(
+    r"Measured on (images that neither training nor the search has seen|the given test images "
+    r"\(read the notes on the splits\))\. (\d+) models of this run have been scored on them by "
+    r"now: who chooses among these by their scores must expect somewhat less on new images\."
+)
+_TRIAL = re.compile(
+    r"This is trial (\d+) as the search trained it, for ([\d.]+) epochs, without final training\."
+    r"( The winner, trial (\d+), had its final training and takes ([\d.]+) ms for an image where "
+    r"this one takes ([\d.]+) ms\.)?"
+)
+
 FIXED = (
     "Measured once, on images that neither training nor the search has seen; the interval is what "
     "other images of the same kind would do to it in 95 of 100 cases.",
@@ -50,4 +61,45 @@ def note(text: str) -> str:
             "trials were compared by these same images. Expect somewhat less on new ones.",
             count=found[1],
         )
+    if found := _TAKEN.fullmatch(text):
+        return _taken(found)
+    if found := _TRIAL.fullmatch(text):
+        return _trial(found)
     return dictionary(language()).get(text, text) if text in FIXED else text
+
+
+def _taken(found: re.Match[str]) -> str:
+    """What the scores of a trial are worth that a person took."""
+    if found[1].startswith("images"):
+        return tr(
+            "Measured on images that neither training nor the search has seen. {count} models of "
+            "this run have been scored on them by now: who chooses among these by their scores "
+            "must expect somewhat less on new images.",
+            count=found[2],
+        )
+    return tr(
+        "Measured on the given test images (read the notes on the splits). {count} models of this "
+        "run have been scored on them by now: who chooses among these by their scores must expect "
+        "somewhat less on new images.",
+        count=found[2],
+    )
+
+
+def _trial(found: re.Match[str]) -> str:
+    """What a trial is that a person took, and how it relates to the winner."""
+    said = tr(
+        "This is trial {number} as the search trained it, for {epochs} epochs, without final "
+        "training.",
+        number=found[1],
+        epochs=found[2],
+    )
+    if not found[3]:
+        return said
+    winner = tr(
+        "The winner, trial {number}, had its final training and takes {theirs} ms for an image "
+        "where this one takes {ours} ms.",
+        number=found[4],
+        theirs=found[5],
+        ours=found[6],
+    )
+    return f"{said} {winner}"

@@ -9,6 +9,8 @@ _RUNG = re.compile(
     r"scored ([\d.]+) after (\d+) % of its length: not among the best third at that point"
 )
 
+_TAKEN = re.compile(r"Trial (\d+) of (.+) as the search trained it, without final training\.")
+
 
 def status_name(status: str) -> str:
     """Status of a run or a trial."""
@@ -64,6 +66,12 @@ def message(state: RunState) -> str:
     """What the search says of itself; what is not known stays as it stands."""
     if state.waits_for:
         return tr("Waits for {run}: one search at a time has the device.", run=state.waits_for)
+    if found := _TAKEN.fullmatch(state.message):
+        return tr(
+            "Trial {number} of {run} as the search trained it, without final training.",
+            number=found[1],
+            run=found[2],
+        )
     return {
         "Starting.": tr("Starting."),
         "Starting again.": tr("Starting again."),

@@ -5,13 +5,18 @@ import numpy as np
 import pytest
 from gradio.context import LocalContext
 
+from autoseg.config import Geometry, Recipe
 from autoseg.data.splits import Splits
 from autoseg.evaluation import Predictions
-from autoseg.judging import Judged, default_note, report_note
+from autoseg.judging import Judged, about_taken, default_note, report_note, taken_note
+from autoseg.search.run_folder import TrialRecord
 from autoseg.ui import report_words
 
 SPLITS = Splits((0,), (1,), (2,), (), 0)
 NOTHING = Predictions(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), np.zeros((10, 3)))
+
+RECIPE = Recipe("test_resnet", Geometry(window=(64, 64), scale=1.0), epochs=4.5)
+TAKEN = TrialRecord(3, "complete", RECIPE, "sampler", latency_ms=7.5)
 
 NOTES = [
     *(
@@ -27,6 +32,13 @@ NOTES = [
         for n in (1, 2)
     ),
     default_note(None, True, 1, stopped=True),
+    *(
+        taken_note(Judged(split, (2,), NOTHING), replace(SPLITS, test_is_untouched=new), 7, 7)
+        for split in ("test", "validation")
+        for new in (True, False)
+    ),
+    about_taken(TAKEN, None),
+    about_taken(TAKEN, replace(TAKEN, number=9, latency_ms=20.0)),
 ]
 """What a search writes, in every case."""
 

@@ -30,6 +30,12 @@ def test_for_which_run_another_waits_is_said(chinese_reader):
     assert "sample-1" in said and "Waits" not in said
 
 
+def test_of_which_trial_a_model_was_made_is_said(chinese_reader):
+    text = "Trial 3 of leaves-1 as the search trained it, without final training."
+    said = words.message(state(text))
+    assert "leaves-1" in said and "3" in said and "Trial" not in said
+
+
 def test_what_nobody_translated_stays_as_it_stands(chinese_reader):
     assert words.ending("CUDA out of memory") == "CUDA out of memory"
     assert words.message(state("Something else.")) == "Something else."

@@ -1,0 +1,132 @@
+"""The commands that choose among the trials of a finished run."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from autoseg.search.run_folder import Phase, RunFolder
+    from autoseg.taking import FinishedTrial
+
+_Run = Annotated[str, typer.Argument(help="Name or folder of a run.")]
+
+
+def trials(
+    run: _Run,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the trials of a run that came to an end, and which of them `take` makes a model of.
+
+    A run keeps the weights of trials that no other beats in both score and time per image, at
+    most six, in float32: 13 to 20 MB each for the encoders that come with autoseg. They go with
+    the run when it is deleted.
+    """
+    from autoseg.taking import finished_trials  # noqa: PLC0415 - torch
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
+
+    folder = Workspace().run(run)
+    found = finished_trials(folder)
+    if as_json:
+        typer.echo(json.dumps([_facts(trial) for trial in found], indent=2))
+        return
+    console = Console()
+    console.print(_table(folder.name, found))
+    if any(trial.can_be_taken for trial in found):
+        console.print(f"autoseg take {escape(run)} --trial N makes a model of one of them.")
+
+
+def _facts(trial: "FinishedTrial") -> dict[str, object]:
+    record = trial.record
+    return {
+        "trial": record.number,
+        "status": record.status,
+        "score": record.score,
+        "latency_ms": record.latency_ms,
+        "encoder_name": record.recipe.encoder_name,
+        "frozen_depth": record.recipe.frozen_depth,
+        "on_front": trial.on_front,
+        "is_model": trial.is_model,
+        "can_be_taken": trial.can_be_taken,
+    }
+
+
+def _table(name: str, found: "tuple[FinishedTrial, ...]") -> Table:
+    table = Table(title=f"Trials of {escape(name)}, the best first", title_justify="left")
+    for column in ("trial", "score", "ms per image"):
+        table.add_column(column, justify="right")
+    table.add_column("encoder")
+    table.add_column("frozen depth", justify="right")
+    for column in ("status", "best at its speed", "model"):
+        table.add_column(column)
+    for trial in found:
+        record = trial.record
+        table.add_row(
+            str(record.number),
+            "-" if record.score is None else f"{100 * record.score:.1f}",
+            "-" if record.latency_ms is None else f"{record.latency_ms:.1f}",
+            escape(record.recipe.encoder_name),
+            str(record.recipe.frozen_depth),
+            record.status,
+            "yes" if trial.on_front else "",
+            "the run's" if trial.is_model else "can be taken" if trial.can_be_taken else "",
+        )
+    return table
+
+
+def take(
+    run: _Run,
+    trial: Annotated[int, typer.Option(help="Number of the trial, as `trials` lists it.")],
+    out: Annotated[
+        str | None, typer.Option(help="Name or folder of the new run (else RUN-trial-N).")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The run's data set, if it is elsewhere by now.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ... (else as in the search).")
+    ] = None,
+) -> None:
+    """Make a model of another trial of a finished run, such as a faster one.
+
+    It is the trial as the search trained it, without final training, scored on the test images
+    beside the winner, in a run of its own: for `predict`, `export`, `push`, or more training.
+    """
+    from autoseg.console import print_result  # noqa: PLC0415 - torch, optuna
+    from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
+
+    workspace = Workspace()
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(phase: "Phase", done: int, total: int) -> None:
+            bar.update(task, description=phase.capitalize(), completed=done, total=total)
+
+        result = workspace.take_trial(
+            workspace.run(run), trial, out, data=data, device=device, on_progress=show
+        )
+    print_result(Console(), result)
+    typer.echo("To train it on, as a new run:")
+    typer.echo(f"  {_training_on(result.run)}")
+
+
+def _training_on(run: "RunFolder") -> str:
+    """The command that gives a taken trial more time."""
+    info = run.info()
+    assert info is not None
+    command = ["autoseg", "search", info.source, "--budget", "5m", "--start-from", str(run.path)]
+    for value, meaning in info.config.mapping:
+        command += ["--map", f"{value}={meaning}"]
+    for name, color in info.config.colors:
+        command += ["--color", f"{name}={color}"]
+    return shlex.join(command)
