@@ -93,14 +93,17 @@ def _fitting(
     num_classes: int,
     precision: Precision,
 ) -> torch.Tensor:
-    """`_batched`, in halves where memory runs out."""
+    """`_batched`; where memory runs out without the images that are kept, then in halves."""
     try:
         return _batched(forward, pixels, batch, preprocessing, num_classes, precision)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
     # Outside the handler: its traceback would keep the tensors of the failed pass.
+    given_back = pixels.give_back()
     free_memory(precision.device)
+    if given_back:
+        return _fitting(forward, pixels, batch, preprocessing, num_classes, precision)
     if len(batch) == 1:
         raise TrainingError(
             "Memory ran out while one image was scored. Choose a smaller encoder or `max_side`, "

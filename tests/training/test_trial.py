@@ -8,6 +8,7 @@ import pytest
 import torch
 from training_helpers import CPU, make_data, random_weights, tiny_recipe
 
+from autoseg.data.batches import Pixels
 from autoseg.data.cache import Cache
 from autoseg.inference import MAX_TILE_SIDE
 from autoseg.metrics import confusion_matrix
@@ -168,6 +169,26 @@ def test_images_of_one_shape_are_scored_together_wherever_they_stand(tmp_path):
         mask = data.cache.mask(i)
         true = np.bincount(mask[mask != 255], minlength=data.num_classes)
         np.testing.assert_array_equal(row.sum(1), true)
+
+
+def test_images_on_the_device_make_room_for_scoring(data):
+    """Then the batch is halved, and the counts are the same."""
+    trial = Trial(tiny_recipe(), data, CPU, 0, START)
+    wanted = trial.evaluate(data.val)
+    pixels = Pixels(data.cache, torch.device("cpu"), 2**30)
+    pixels.keep(data.val)
+    sizes = []
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if pixels.kept_bytes or len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return trial.model(images)
+
+    arguments = (data.cache, data.val, trial.preprocessing, data.num_classes, CPU)
+    found = validation_confusions(forward, *arguments, pixels)
+    assert len(data.val) == 4 and sizes == [4, 4, 2, 2] and pixels.max_bytes == 0
+    assert np.abs(found - wanted).sum() <= 0.002 * wanted.sum()
 
 
 def odd_sized(folder) -> TrainingData:
