@@ -47,3 +47,26 @@ def test_the_decoder_phase_of_a_plain_vit_trains(data):
     trial = Trial(recipe, data, CPU, 0, model.state_dict())
     head_s, decoder_s = trial.time_decoder(1)
     assert head_s > 0 and decoder_s > 0
+
+
+def test_images_on_the_device_make_room_for_features_before_the_batch_is_cut():
+    class Kept(Images):
+        """Images whose memory can be given back once."""
+
+        kept = True
+
+        def give_back(self) -> bool:
+            kept, self.kept = self.kept, False
+            return kept
+
+    source, sizes = Kept(), []
+
+    def head(images: torch.Tensor) -> list[torch.Tensor]:
+        sizes.append(len(images))
+        if source.kept or len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return [images]
+
+    features = FeatureSource(source, head, CPU, seed=0)
+    features.fill(3, 3, max_bytes=2**40)
+    assert sizes == [3, 3, 1, 1, 1] and len(features) == 3
