@@ -3,6 +3,8 @@
 Target: after trial 50 within 5 % of what it is after trial 5, without mapped files; on a GPU the
 same of its tensors. The trials are those of a search, short ones on a generated data set: sampler,
 decoder starts, pruning, records, weights and live pictures as in a run.
+
+Measured on 2 cores: 612 MB after trial 5, 624 MB after trial 50 (1.019), between 575 and 640 MB.
 """
 
 import argparse
