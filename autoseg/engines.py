@@ -26,6 +26,9 @@ ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 TOLERANCE = 1e-3
 """Largest share of an image's pixels to which an engine may give another class than torch does."""
 
+INT8_TOLERANCE = 1e-2
+"""The same for a file in int8 that was accepted by its validation mIoU."""
+
 _PACKAGES: dict[EngineName, tuple[str, ...]] = {
     "torch": (),
     "onnxruntime": ("onnx", "onnxruntime"),
@@ -46,8 +49,8 @@ class Engine(Protocol):
     """Computes logits from pixels; several threads may call it at once."""
 
     @property
-    def name(self) -> EngineName:
-        """What computes."""
+    def name(self) -> str:
+        """What computes: a name of `ENGINE_NAMES`, and " int8" behind it for a file in int8."""
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """RGB pixels (N, 3, h, w) uint8, h and w multiples of 32 -> logits (N, K, h, w)."""
@@ -56,7 +59,7 @@ class Engine(Protocol):
 class TorchEngine:
     """The network itself, on any device."""
 
-    name: EngineName = "torch"
+    name: str = "torch"
 
     def __init__(
         self, model: nn.Module, preprocessing: Preprocessing, precision: Precision
@@ -74,11 +77,10 @@ class TorchEngine:
 class OnnxRuntimeEngine:
     """A network in ONNX Runtime, on the CPU."""
 
-    name: EngineName = "onnxruntime"
-
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, name: str = "onnxruntime") -> None:
         import onnxruntime  # noqa: PLC0415 - comes with the extra "onnx" only
 
+        self.name = name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # A thread that waits leaves its core to others, as torch's do here.
@@ -101,9 +103,8 @@ class OpenVinoEngine:
     one for any size.
     """
 
-    name: EngineName = "openvino"
-
-    def __init__(self, path: Path, *, threads: int, bf16: bool) -> None:
+    def __init__(self, path: Path, *, threads: int, bf16: bool, name: str = "openvino") -> None:
+        self.name = name
         openvino = import_openvino()
         steps = openvino.preprocess.PrePostProcessor(openvino.Core().read_model(str(path)))
         steps.input().tensor().set_element_type(openvino.Type.u8)
@@ -194,19 +195,20 @@ def engine_versions(name: EngineName) -> str:
     return ", ".join(f"{package} {version(package)}" for package in ("torch", *_PACKAGES[name]))
 
 
-def load_engine(name: EngineName, path: Path, *, bf16: bool = False) -> Engine:
+def load_engine(name: EngineName, path: Path, *, bf16: bool = False, int8: bool = False) -> Engine:
     """A runtime with a network, on as many threads as torch has.
 
     Args:
         name: "onnxruntime" or "openvino".
-        path: ONNX file, see `export.write_onnx`.
-        bf16: Compute in bfloat16; OpenVINO only.
+        path: ONNX file, see `export.write_onnx`; for OpenVINO, NAME.xml too.
+        bf16: Compute what is not in int8 in bfloat16; OpenVINO only.
+        int8: Whether the file is in int8, for the engine's name only.
     """
-    threads = torch.get_num_threads()
+    threads, told = torch.get_num_threads(), f"{name} int8" if int8 else name
     if name == "openvino":
-        return OpenVinoEngine(path, threads=threads, bf16=bf16)
+        return OpenVinoEngine(path, threads=threads, bf16=bf16, name=told)
     assert name == "onnxruntime" and not bf16
-    return OnnxRuntimeEngine(path, threads=threads)
+    return OnnxRuntimeEngine(path, threads=threads, name=told)
 
 
 def has_bf16(name: EngineName) -> bool:
@@ -221,6 +223,21 @@ def disagreement(wanted: torch.Tensor, got: torch.Tensor) -> float:
     if wanted.shape != got.shape or not bool(got.isfinite().all()):
         return 1.0
     return float((wanted.argmax(1) != got.argmax(1)).double().mean())
+
+
+def said_by(error: Exception) -> str:
+    """What a runtime says of a failure, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def openvino_note(path: Path) -> str:
+    """The note in a file of OpenVINO's; "" where there is none.
+
+    Raises:
+        RuntimeError: It is no such file.
+    """
+    model = import_openvino().Core().read_model(str(path))
+    return str(model.get_rt_info(["autoseg"]).value) if model.has_rt_info(["autoseg"]) else ""
 
 
 def write_openvino(onnx_file: Path, path: Path, note: str) -> None:

@@ -88,7 +88,7 @@ def export_onnx(bundle: Bundle, path: str | Path) -> Path:
     try:
         with replacing(Path(path)) as temporary:
             network = write_onnx(bundle, temporary)
-            describe_onnx(bundle, temporary)
+            describe_onnx(temporary, note_text(bundle))
             _check(network, _onnx_session(temporary), bundle, "onnxruntime")
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error}") from error
@@ -114,14 +114,14 @@ def export_openvino(bundle: Bundle, path: str | Path) -> Path:
         source = Path(name) / "model.onnx"
         network = write_onnx(bundle, source)
         return place_openvino(
-            bundle,
             source,
             Path(path),
+            note_text(bundle),
             lambda file: _check(network, openvino_session(file), bundle, "OpenVINO"),
         )
 
 
-def place_openvino(bundle: Bundle, source: Path, path: Path, check: Callable[[Path], None]) -> Path:
+def place_openvino(source: Path, path: Path, note: str, check: Callable[[Path], None]) -> Path:
     """Convert an ONNX file to NAME.xml and NAME.bin, which take their places after a check.
 
     Raises:
@@ -133,7 +133,7 @@ def place_openvino(bundle: Bundle, source: Path, path: Path, check: Callable[[Pa
         with replacing(path.with_suffix(".bin")) as weights, replacing(path) as network:
             with TemporaryDirectory(dir=path.parent) as name:
                 made = Path(name) / "model.xml"
-                write_openvino(source, made, _note(bundle))
+                write_openvino(source, made, note)
                 check(made)
                 os.replace(made.with_suffix(".bin"), weights)
                 os.replace(made, network)
@@ -154,18 +154,27 @@ def check_can_export(name: EngineName) -> None:
         raise BundleError(f"Exporting needs what is not here. {error}") from error
 
 
-def describe_onnx(bundle: Bundle, path: Path) -> None:
-    """Write classes and preprocessing into an ONNX file's metadata."""
+def describe_onnx(path: Path, note: str) -> None:
+    """Write a note into an ONNX file's metadata, under `autoseg`."""
     import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
 
     model = onnx.load(path)
     entry = model.metadata_props.add()
-    entry.key, entry.value = "autoseg", _note(bundle)
+    entry.key, entry.value = "autoseg", note
     onnx.save(model, path)
 
 
-def _note(bundle: Bundle) -> str:
-    return json.dumps(to_dict(bundle.info))
+def onnx_note(path: Path) -> str:
+    """The note in an ONNX file's metadata; "" where there is none."""
+    import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
+
+    model = onnx.load(path, load_external_data=False)
+    return next((entry.value for entry in model.metadata_props if entry.key == "autoseg"), "")
+
+
+def note_text(bundle: Bundle, **more: object) -> str:
+    """What stands in an exported file: classes and preprocessing, and what is given beside."""
+    return json.dumps({**to_dict(bundle.info), **more})
 
 
 def _fix_input_size(model: Any, window: tuple[int, int]) -> None:

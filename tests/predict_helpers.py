@@ -9,6 +9,7 @@ from workspace_helpers import write_records
 from autoseg.bundle import save_bundle
 from autoseg.config import SearchConfig, to_dict
 from autoseg.data.dataset import check_dataset, write_verdict
+from autoseg.data.sample import make_sample_dataset
 from autoseg.data.splits import make_splits
 from autoseg.files import write_json
 from autoseg.image_roles import write_roles
@@ -30,4 +31,13 @@ def finished_run(
     write_roles(run, dataset, splits)
     info = replace(make_info(dataset.classes.num_classes), classes=dataset.classes)
     save_bundle(run.model, make_model(info, seed), info)
+    return run
+
+
+def run_with_its_data(home: Path) -> RunFolder:
+    """A finished run that still knows the images it was made of, as `export --int8` wants it."""
+    source = make_sample_dataset(home / "source", n_images=12, size=(96, 128))
+    run = finished_run(Workspace(home), "photos", source)
+    fingerprint = check_dataset(source, max_workers=1).fingerprint
+    run.write_info(replace(run.info(), data_fingerprint=fingerprint))
     return run

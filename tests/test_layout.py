@@ -27,7 +27,7 @@ ROWS = [
     ("engines",),
     ("search", "search.*"),
     ("evaluation", "report", "report_*"),
-    ("bundle", "bundle_*", "card", "card_*", "export"),
+    ("bundle", "bundle_*", "card", "card_*", "export", "int8_files"),
     ("hub", "hub.*"),
     ("engine_choice", "predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
