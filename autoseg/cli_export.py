@@ -53,7 +53,8 @@ def export(
             bundle, path, engine, calibration_data(bundle, data), lambda text: typer.echo(text)
         )
         typer.echo(
-            f"Validation mIoU {found.miou_before:.2%} before, {found.miou_after:.2%} in int8."
+            f"Validation mIoU {found.miou_before:.2%} before, {found.miou_after:.2%} with "
+            f"{found.layers} in int8."
         )
     elif to is Target.ONNX:
         export_onnx(bundle, path)
@@ -63,3 +64,13 @@ def export(
     files = [path, weights] if to is Target.OPENVINO else [path]
     size = sum(file.stat().st_size for file in files)
     typer.echo(f"Wrote {' and '.join(map(str, files))} ({size / 1e6:.1f} MB).")
+    if int8:
+        from autoseg.int8_files import places_of_int8  # noqa: PLC0415 - torch
+
+        places = places_of_int8(bundle)
+        if path.parent.resolve() in [place.resolve() for place in places]:
+            typer.echo("Predictions with this model use it where it is faster.")
+        else:
+            typer.echo(
+                f"Predictions with this model use it where it is faster if it lies in {places[0]}."
+            )

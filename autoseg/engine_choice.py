@@ -8,6 +8,7 @@ just predicted, and timed. Nobody waits for it, and a few predictions in all nev
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -16,11 +17,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from autoseg.bundle import Bundle
 from autoseg.engines import (
+    INT8_TOLERANCE,
     TOLERANCE,
     Engine,
     EngineName,
@@ -31,10 +34,12 @@ from autoseg.engines import (
     has_bf16,
     is_installed,
     load_engine,
+    said_by,
 )
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 from autoseg.export import takes_any_size, write_onnx
 from autoseg.files import autoseg_home, replacing_folder, write_json
+from autoseg.int8_files import find_int8, weights_digest
 from autoseg.training.hardware import Precision, device_name
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +54,7 @@ _FASTER = 0.9
 _SAMPLES, _ROUNDS = 3, 3
 """Images by which an engine is compared with torch, and how often it is timed."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Of what is kept on disk."""
 
 _MOST_KEPT, _MOST_KEPT_BYTES = 16, 10**9
@@ -68,6 +73,8 @@ class Verdict:
     """Whether they are in bfloat16 too."""
     faster: bool = False
     """Whether it is faster than torch."""
+    int8: bool = False
+    """Whether the user's file in int8 is what is used."""
 
 
 def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
@@ -114,7 +121,7 @@ class AutoEngine:
         """Finds out whether the other engine is better; None: not yet begun."""
 
     @property
-    def name(self) -> EngineName:
+    def name(self) -> str:
         """What computes at present."""
         return self._engine.name
 
@@ -163,9 +170,14 @@ class AskedEngine:
     """The engine that was asked for, prepared by the first image."""
 
     def __init__(self, bundle: Bundle, own: TorchEngine, name: EngineName) -> None:
-        self._bundle, self._own, self.name = bundle, own, name
+        self._bundle, self._own, self._name = bundle, own, name
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What computes; before the first image, what was asked for."""
+        return self._name if self._engine is None else self._engine.name
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (N, 3, h, w) uint8 -> logits (N, K, h, w).
@@ -176,24 +188,19 @@ class AskedEngine:
         try:
             with self._lock:
                 if self._engine is None:
-                    self._engine = prepare(self._bundle, self._own, self.name, [pixels])[0]
+                    self._engine = prepare(self._bundle, self._own, self._name, [pixels])[0]
             if self._engine is not None:
                 return self._engine(pixels)
         except AutosegError:
             raise
         except Exception as error:  # Each runtime has errors of its own.
             raise PredictionError(
-                f'{self.name} cannot compute this model: {said_by(error)} Use engine="torch".'
+                f'{self._name} cannot compute this model: {said_by(error)} Use engine="torch".'
             ) from error
         raise PredictionError(
-            f"{self.name} gives more than {TOLERANCE:.1%} of the pixels another class than torch "
+            f"{self._name} gives more than {TOLERANCE:.1%} of the pixels another class than torch "
             f'does. Use engine="torch".'
         )
-
-
-def said_by(error: Exception) -> str:
-    """What a runtime says of a failure, in one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def prepare(
@@ -211,7 +218,8 @@ def prepare(
         The engine, None where its masks are not torch's; and what came out for it.
     """
     with _PREPARING, torch.inference_mode():
-        folder = engines_folder() / _key(bundle, name)
+        int8 = find_int8(bundle, name)
+        folder = engines_folder() / _key(bundle, name, int8)
         network, record = folder / "model.onnx", folder / "verdict.json"
         verdict = _read_verdict(record)
         if not network.is_file():
@@ -222,39 +230,90 @@ def prepare(
         _sweep(folder)
         if not threading.main_thread().is_alive():  # The program is over.
             return None, Verdict(agrees=False)
-        if verdict is not None:
-            engine = load_engine(name, network, bf16=verdict.bf16) if verdict.agrees else None
+        if verdict is None:
+            engine, verdict = _judge(name, network, int8, own, samples)
+            write_json(record, asdict(verdict))
             return engine, verdict
-        engine, verdict = _judge(name, network, own, samples)
-        write_json(record, asdict(verdict))
-        return engine, verdict
+        if not verdict.agrees:
+            return None, verdict
+        file = int8 if verdict.int8 and int8 is not None else network
+        return load_engine(name, file, bf16=verdict.bf16, int8=verdict.int8), verdict
+
+
+class _Way(NamedTuple):
+    """A way to compute a network that was found to give torch's masks."""
+
+    engine: Engine
+    bf16: bool
 
 
 def _judge(
-    name: EngineName, network: Path, own: TorchEngine, samples: Sequence[torch.Tensor]
+    name: EngineName,
+    network: Path,
+    int8: Path | None,
+    own: TorchEngine,
+    samples: Sequence[torch.Tensor],
 ) -> tuple[Engine | None, Verdict]:
-    """Compare an engine with torch on real images, in bfloat16 first where there is any."""
+    """Compare an engine with torch on real images, and its ways to compute with each other."""
     wanted = [own(pixels) for pixels in samples]
+    in_float = _way_that_agrees(name, network, samples, wanted)
+    if in_float is None:
+        return None, Verdict(agrees=False)
+    in_int8 = None if int8 is None else _way_in_int8(name, int8, samples, wanted)
+    engines = [own, in_float.engine] + ([] if in_int8 is None else [in_int8.engine])
+    torch_s, float_s, *int8_s = _seconds(engines, samples[0])
+    if in_int8 is not None and int8_s[0] <= _FASTER * float_s:
+        faster = int8_s[0] <= _FASTER * torch_s
+        return in_int8.engine, Verdict(True, in_int8.bf16, faster, int8=True)
+    return in_float.engine, Verdict(True, in_float.bf16, float_s <= _FASTER * torch_s)
+
+
+def _way_that_agrees(
+    name: EngineName,
+    file: Path,
+    samples: Sequence[torch.Tensor],
+    wanted: Sequence[torch.Tensor],
+    *,
+    int8: bool = False,
+) -> _Way | None:
+    """The first way to compute a file that gives torch's masks: bfloat16 where there is any."""
     for bf16 in (True, False) if has_bf16(name) else (False,):
-        engine = load_engine(name, network, bf16=bf16)
+        engine = load_engine(name, file, bf16=bf16, int8=int8)
         differing = max(
             disagreement(logits, engine(pixels))
             for logits, pixels in zip(wanted, samples, strict=True)
         )
-        if differing <= TOLERANCE:
-            faster = _seconds(engine, samples[0]) <= _FASTER * _seconds(own, samples[0])
-            return engine, Verdict(agrees=True, bf16=bf16, faster=faster)
-    return None, Verdict(agrees=False)
+        if differing <= (INT8_TOLERANCE if int8 else TOLERANCE):
+            return _Way(engine, bf16)
+    return None
 
 
-def _seconds(engine: Engine, pixels: torch.Tensor) -> float:
-    """The least of a few times: others may have wanted the cores in the rest."""
-    times = []
+def _way_in_int8(
+    name: EngineName, file: Path, samples: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]
+) -> _Way | None:
+    """How to compute a user's file in int8; why it cannot be used is told."""
+    try:
+        way = _way_that_agrees(name, file, samples, wanted, int8=True)
+        why = (
+            f"it gives more than {INT8_TOLERANCE:.0%} of the pixels another class than torch does "
+            f"on this machine."
+        )
+    except Exception as error:  # Each runtime has errors of its own.
+        way, why = None, said_by(error)
+    if way is None:
+        _logger.warning("%s is not used: %s", file, why)
+    return way
+
+
+def _seconds(engines: Sequence[Engine], pixels: torch.Tensor) -> list[float]:
+    """The least of a few times of each, in turns: others may have wanted the cores in the rest."""
+    least = [math.inf] * len(engines)
     for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        engine(pixels)
-        times.append(time.perf_counter() - started)
-    return min(times)
+        for k, engine in enumerate(engines):
+            started = time.perf_counter()
+            engine(pixels)
+            least[k] = min(least[k], time.perf_counter() - started)
+    return least
 
 
 def engines_folder() -> Path:
@@ -262,18 +321,17 @@ def engines_folder() -> Path:
     return autoseg_home() / "engines"
 
 
-def _key(bundle: Bundle, name: EngineName) -> str:
+def _key(bundle: Bundle, name: EngineName, int8: Path | None) -> str:
     """Names all that a network, its results and its speed depend on."""
-    preprocessing = bundle.info.preprocessing
     digest = hashlib.sha256(
         repr(
             (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
-            + (torch.get_num_threads(), preprocessing.mean, preprocessing.std, bundle.model)
+            + (torch.get_num_threads(), bundle.model, weights_digest(bundle))
         ).encode()
     )
-    for key, tensor in bundle.model.state_dict().items():
-        digest.update(key.encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    for file in (int8, int8.with_suffix(".bin")) if int8 is not None else ():
+        if file.is_file():
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:32]
 
 

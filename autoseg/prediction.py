@@ -60,7 +60,7 @@ class Prediction:
     probabilities: np.ndarray | None = None
     """(K, H, W) float16, where asked for."""
     engine: str = "torch"
-    """What computed it: "torch", "onnxruntime" or "openvino"."""
+    """What computed it: "torch", "onnxruntime", "openvino", or these two with " int8"."""
 
     @property
     def uncertainty(self) -> float:
