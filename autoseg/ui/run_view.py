@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from autoseg.hub.origins import origin_of
 from autoseg.search.front import pareto_front
 from autoseg.search.run_folder import RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.search_process import log_tail
+from autoseg.taking import finished_trials
 from autoseg.ui import report_view, search_charts, search_views, views
 from autoseg.ui.predict_models import former_model
 from autoseg.ui.search_scores import headline, headline_of
@@ -54,6 +55,8 @@ class RunView:
     is_stopping: bool
     is_pausing: bool
     can_resume: bool
+    takeable: tuple[TrialRecord, ...]
+    """Trials beside the winner that a model can be made of, the fastest first."""
 
     @property
     def is_live(self) -> bool:
@@ -72,11 +75,12 @@ def read_run(workspace: Workspace, name: str) -> RunView:
     if state is None:
         raise RunError(f"{run.name} has no state.json; the run's folder is damaged.")
     live = state.status in LIVE
+    trials = trials_of(run)
     return RunView(
         name=run.name,
         state=state,
         about=_about(workspace, run.name, info),
-        trials=trials_of(run),
+        trials=trials,
         report=run.json("report/report.json"),
         importances=_passing(run.path / "importances.json"),
         resources=_passing(run.path / "resources.json") if live else None,
@@ -85,7 +89,13 @@ def read_run(workspace: Workspace, name: str) -> RunView:
         is_stopping=run.stop_requested(),
         is_pausing=run.pause_requested(),
         can_resume=info is not None and state.status in CAN_GO_ON,
+        takeable=_takeable(run, trials) if state.status == "done" else (),
     )
+
+
+def _takeable(run: RunFolder, trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    found = [trial.record for trial in finished_trials(run, trials) if trial.can_be_taken]
+    return tuple(sorted(found, key=lambda record: record.latency_ms or 0.0))
 
 
 def _about(workspace: Workspace, run_name: str, info: RunInfo | None) -> str:
@@ -212,6 +222,7 @@ def page(workspace: Workspace, name: str | None) -> Values:
         **_charts(view),
         "log": view.log,
         **_buttons(view),
+        **_taking(view.takeable),
         "manage": gr.update(visible=True),
     }  # fmt: skip
 
@@ -221,7 +232,7 @@ def _empty_page(card: str, manage: bool = False) -> Values:
     buttons = dict.fromkeys(("pause", "stop", "resume", "try_it", "share"), hidden)
     parts = dict.fromkeys(("pictures", "report", "trials"), _filled(""))
     return {
-        "card": card, **parts, "charts": hidden, "log": "", **buttons,
+        "card": card, **parts, "charts": hidden, "log": "", **buttons, **_taking(()),
         "manage": gr.update(visible=manage),
     }  # fmt: skip
 
@@ -250,6 +261,16 @@ def _buttons(view: RunView) -> Values:
         "resume": gr.update(visible=view.can_resume),
         "try_it": gr.update(visible=done),
         "share": gr.update(visible=done),
+    }
+
+
+def _taking(trials: Sequence[TrialRecord]) -> Values:
+    """The choice of another trial to make a model of."""
+    choices = [(search_views.in_short(trial), trial.number) for trial in trials]
+    chosen = choices[0][1] if choices else None
+    return {
+        "take_box": gr.update(visible=bool(choices)),
+        "take_trial": gr.update(choices=choices, value=chosen),
     }
 
 

@@ -39,6 +39,11 @@ def shown(workspace: Workspace, name: str | None) -> Values:
     return {**_no_question(), **_no_problem(), **run_view.page(workspace, name)}
 
 
+def shown_anew(workspace: Workspace, name: str) -> Values:
+    """The list of runs with that one chosen, and its page; what was wrong before is no longer."""
+    return {**opened(workspace, name), **_no_problem()}
+
+
 def started(workspace: Workspace, form: Form) -> Values:
     """Start a search and show it; or say why not."""
 
@@ -126,7 +131,7 @@ def _no_question() -> Values:
 
 def _no_problem() -> Values:
     hidden = gr.update(value="", visible=False)
-    return {"problem": hidden, "manage_problem": hidden}
+    return {"problem": hidden, "manage_problem": hidden, "take_problem": hidden}
 
 
 def _asked(workspace: Workspace, name: str | None, request: Callable[[RunFolder], None]) -> Values:
@@ -148,4 +153,4 @@ def _attempted(
         run = attempt()
     except AutosegError as error:
         return {where: gr.update(value=views.error(error), visible=True)}
-    return {**opened(workspace, run.name), **_no_problem()}
+    return shown_anew(workspace, run.name)

@@ -13,6 +13,7 @@ from autoseg.ui import (
     search_compare,
     search_estimate,
     search_form,
+    search_take,
 )
 from autoseg.ui.run_view import Values
 from autoseg.ui.search_form import Form
@@ -29,6 +30,8 @@ LIVE_S = 2.0
 
 IDLE_S = 10.0
 """While none runs, one started elsewhere shows up after this time, in seconds."""
+
+_PROGRESS = gr.Progress()
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def build(workspace: Workspace) -> SearchTab:
     wiring.connect_form()
     wiring.connect_buttons()
     wiring.connect_manage()
+    wiring.connect_taking()
     wiring.connect_comparison(compare_page)
     wiring.connect_timer()
     return SearchTab(
@@ -169,6 +173,20 @@ class _Wiring:
         self._on_click("really", search_actions.deleted)
         self._on_click("keep", lambda workspace, name: search_actions.kept())
 
+    def connect_taking(self) -> None:
+        """Make a model of another trial."""
+
+        def on_take(name: str | None, number: float | None, progress: Any = _PROGRESS) -> Placed:
+            def on_step(done: tuple[int, int], step: str) -> None:
+                progress(done, desc=step)
+
+            return self.placed(search_take.taken(self.workspace, name, number, on_step))
+
+        self.parts["take"].click(
+            on_take, [self.parts["runs"], self.parts["take_trial"]], self.outputs,
+            show_progress_on=self.parts["take_trial"], api_visibility="private",
+        )  # fmt: skip
+
     def _on_click(self, button: str, action: Callable[[Workspace, str | None], Values]) -> None:
         def on_click(name: str | None) -> Placed:
             return self.placed(action(self.workspace, name))
@@ -230,6 +248,7 @@ def _run_panel() -> dict[str, Any]:
         "report": html(visible=False, elem_id="report"),
         "pictures": html(visible=False, elem_id="pictures"),
         **_charts(),
+        **search_take.build(),
         "trials": html(visible=False, elem_id="trials"),
         **_log_and_manage(),
     }

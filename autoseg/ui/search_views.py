@@ -260,19 +260,19 @@ def front(records: Sequence[TrialRecord]) -> str:
     """Trials that no other beats in both score and speed, in words."""
     if len(records) < 2:
         return ""
-    items = "".join(
-        "<li>"
-        + tr(
-            "Trial {number}: {score} in {time}",
-            number=trial.number,
-            score=views.percent(trial.score),
-            time=milliseconds(trial.latency_ms),
-        )
-        + "</li>"
-        for trial in records
-    )
+    items = "".join(f"<li>{in_short(trial)}</li>" for trial in records)
     title = tr("No other trial is both faster and better than these:")
     return f'<div class="as-note"><b>{title}</b><ul>{items}</ul></div>'
+
+
+def in_short(trial: TrialRecord) -> str:
+    """A trial by its number, its score and the time it takes for an image."""
+    return tr(
+        "Trial {number}: {score} in {time}",
+        number=trial.number,
+        score=views.percent(trial.score),
+        time=milliseconds(trial.latency_ms),
+    )
 
 
 def pictures(values: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
