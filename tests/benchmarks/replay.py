@@ -1,0 +1,183 @@
+"""Searches replayed on the learning curves of `replay_table.py`: which policy wins, in seconds.
+
+A policy is what the planner decides: the share of the time that goes to search trials, their
+length, and the order in which recipes are tried. Trials, pruning at rungs, and the choice of the
+winner are those of the search; the time is counted in windows of the default recipe. The gain is
+the mean over data sets and seeds of the test score (macro-imagewise IoU, in points) against the
+default recipe trained for the whole time, with its standard error.
+
+    python tests/benchmarks/replay.py
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from measuring import print_table
+from replay_table import FINAL_WINDOWS, RUNGS, SAMPLED, TABLE, TRIAL_WINDOWS, Row, read_rows
+
+from autoseg.config import MAX_FROZEN_DEPTH
+from autoseg.search.selection import Candidate, choose_winner
+from autoseg.search.study import REDUCTION_FACTOR, RUNG_SHARES
+
+BUDGETS = (1500, 3000, 6000, 12000, 24000)
+"""Windows of the default recipe that the time holds."""
+MIN_WINDOWS_BEFORE_RUNG = 240
+"""30 steps of 8 windows, as in the search."""
+ORDERS = 20
+"""Random orders of the drawn recipes over which a policy is averaged."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the planner decides."""
+
+    share: float
+    """Of the time for search trials."""
+    windows: int
+    """Length of a trial, one of `TRIAL_WINDOWS`."""
+    portfolio: str
+    """"as it is", "full first" (what fine-tunes everything before what is frozen), or "none"."""
+
+
+@dataclass
+class Replay:
+    """One search on one data set."""
+
+    rows: Sequence[Row]
+    """Recipes in the order in which they are tried, the default first."""
+    policy: Policy
+    budget: float
+    """Windows of the default recipe."""
+    _rungs: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def score(self) -> float:
+        """On the test images, in percent."""
+        default = self.rows[0]
+        left = self.policy.share * self.budget
+        ended: dict[int, Row] = {}
+        spent = 0.0
+        for row in self.rows:
+            if left - spent < row.cost * self.policy.windows * RUNG_SHARES[1]:
+                break
+            trained, whole = self._train(row, left - spent)
+            spent += row.cost * trained
+            if whole:
+                ended[row.point] = row
+        if not ended:
+            return final_score(default, self.budget)
+        candidates = {number: self._candidate(row) for number, row in ended.items()}
+        winner = ended[choose_winner(candidates, default.point, seed=0)]
+        return final_score(winner, self.policy.windows + (self.budget - spent) / winner.cost)
+
+    def _train(self, row: Row, limit: float) -> tuple[float, bool]:
+        """Windows that a trial was trained on, and whether it came to its end."""
+        length = self.policy.windows
+        for share in RUNG_SHARES:
+            if share * length * row.cost > limit:
+                return limit / row.cost, False
+            is_rung = MIN_WINDOWS_BEFORE_RUNG <= share * length < length
+            if is_rung and not self._goes_on(row, share):
+                return share * length, False
+        return length, True
+
+    def _goes_on(self, row: Row, share: float) -> bool:
+        """Successive halving as Optuna does it; a wholly frozen encoder is never compared."""
+        if row.recipe["frozen_depth"] == MAX_FROZEN_DEPTH:
+            return True
+        score = row.scores[nearest_rung(share * self.policy.windows / TRIAL_WINDOWS[-1])]
+        seen = self._rungs[share]
+        seen.append(score)
+        better = sorted(seen, reverse=True)[: max(1, len(seen) // REDUCTION_FACTOR)]
+        return score >= better[-1]
+
+    def _candidate(self, row: Row) -> Candidate:
+        matrices = np.array(row.confusions[TRIAL_WINDOWS.index(self.policy.windows)])
+        return Candidate(row.point, np.round(10 * matrices).astype(np.int64), row.cost)
+
+
+def nearest_rung(share: float) -> int:
+    """Position in `RUNGS`."""
+    return int(np.argmin([abs(share - rung) for rung in RUNGS]))
+
+
+def final_score(row: Row, windows: float) -> float:
+    """On the test images after so many windows in all, in percent.
+
+    Linear in the logarithm of the length between the lengths that were trained, and on from them.
+    """
+    known = [TRIAL_WINDOWS[-1] + more for more in FINAL_WINDOWS]
+    low, high = row.test[1:]
+    slope = (high - low) / np.log(known[1] / known[0])
+    # The gain of a longer training fades: no more than one more doubling is believed.
+    reached = min(max(windows, 0.5 * known[0]), 2 * known[1])
+    return float(low + slope * np.log(reached / known[0]))
+
+
+def orders(rows: Sequence[Row], portfolio: str) -> Iterator[list[Row]]:
+    """The recipes of one data set as a policy tries them."""
+    ordered = sorted(rows, key=lambda row: row.point)
+    first, drawn = ordered[:-SAMPLED], ordered[-SAMPLED:]
+    if portfolio == "full first":
+        first = [first[0], *sorted(first[1:], key=lambda row: row.recipe["frozen_depth"])]
+    if portfolio == "none":
+        first, drawn = first[:1], [*first[1:], *drawn]
+    for seed in range(ORDERS):
+        yield first + [drawn[k] for k in np.random.default_rng(seed).permutation(len(drawn))]
+
+
+def main() -> None:
+    """Print the gain of each policy at each budget."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, default=TABLE)
+    args = parser.parse_args()
+    cells: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
+    for row in read_rows(args.table):
+        cells[row.dataset, row.subset, row.seed].append(row)
+    policies = [
+        Policy(share, windows, portfolio)
+        for portfolio, share, windows in product(
+            ("as it is", "full first", "none"), (0.15, 0.3, 0.5, 0.7), TRIAL_WINDOWS
+        )
+    ]
+    lines = []
+    for policy in policies:
+        line = [f"{policy.portfolio}, {policy.share:.0%}, {policy.windows} windows"]
+        for budget in BUDGETS:
+            gains = [gain(rows, policy, budget) for rows in cells.values()]
+            error = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
+            line.append(f"{np.mean(gains):+.2f} ±{error:.2f}")
+        lines.append(line)
+    best = ["the best recipe, known beforehand"]
+    for budget in BUDGETS:
+        best.append(f"{np.mean([best_gain(rows, budget) for rows in cells.values()]):+.2f}")
+    print_table(
+        f"Gain over the default recipe, {len(cells)} data sets and seeds",
+        ("portfolio, search share, trial", *(f"{budget:,} windows" for budget in BUDGETS)),
+        [*lines, best],
+    )
+
+
+def gain(rows: Sequence[Row], policy: Policy, budget: float) -> float:
+    """Of a policy on one data set over the default recipe, in points."""
+    default = min(rows, key=lambda row: row.point)
+    searches = [Replay(order, policy, budget) for order in orders(rows, policy.portfolio)]
+    scores = [search.score() for search in searches]
+    return float(np.mean(scores)) - final_score(default, budget)
+
+
+def best_gain(rows: Sequence[Row], budget: float) -> float:
+    """Of the best of all recipes on one data set over the default recipe, in points."""
+    default = min(rows, key=lambda row: row.point)
+    best = max(final_score(row, budget / row.cost) for row in rows)
+    return best - final_score(default, budget)
+
+
+if __name__ == "__main__":
+    main()

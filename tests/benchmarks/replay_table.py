@@ -1,0 +1,254 @@
+"""Learning curves of many recipes on many data sets, once, for `replay.py` to search in seconds.
+
+Every row is one recipe on one data set: its trial as the search trains it (a decoder on the frozen
+encoder, then fine-tuning at a constant rate), scored on the validation images at every rung of a
+short and of a long trial, and final phases of two lengths from the long trial's weights, scored on
+the test images. Lengths are counted in windows, not in seconds, so the machine may do other work
+meanwhile. Rows that the file has already are left out: the same command goes on after a break.
+
+    python tests/benchmarks/replay_table.py --datasets coffee_leaf dsb2018 --subsets 100,50
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from quality_sides import Data, prepared
+
+from autoseg.checkpoint import Weights
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig
+from autoseg.data.cache import Cache, build_cache
+from autoseg.metrics import iou, macro_imagewise
+from autoseg.search.calibration import default_encoders
+from autoseg.search.final import COOLDOWN_SHARE
+from autoseg.search.flips import choose_flip
+from autoseg.search.geometry import object_widths, plan_geometry
+from autoseg.search.planning import choose_batch_size
+from autoseg.search.space import DECODER_LR, ENCODER_LR_RATIO, SearchSpace
+from autoseg.training.hardware import Precision, has_fast_bf16
+from autoseg.training.schedule import Schedule
+from autoseg.training.trainer import Evaluation
+from autoseg.training.trial import TrainingData, Trial
+
+TABLE = Path(__file__).parent / "results" / "replay.jsonl"
+
+TRIAL_WINDOWS = (400, 1200)
+"""Lengths of a search trial. In windows: a trial of some epochs of 20 images has no 50 steps."""
+RUNGS = (1 / 9, 1 / 3, 1.0)
+"""Shares of the longer trial after which it is scored; the second is the end of the shorter."""
+FINAL_WINDOWS = (600, 2800)
+"""Lengths of the final phase."""
+DECODER_WINDOWS = 400
+"""Length of the decoder phase that all recipes of an encoder start from."""
+AFFORDABLE_PIXELS = 40e6
+"""What two minutes on two cores can train on: it makes windows of 160x160."""
+SAMPLED = 8
+"""Recipes drawn at random, beside those of the portfolio."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on one data set."""
+
+    dataset: str
+    subset: int
+    """Labelled images, validation included."""
+    seed: int
+    point: int
+    """Position in the portfolio, and after it among the drawn recipes."""
+    recipe: dict[str, Any]
+    """What the search chooses: encoder, frozen depth, rates."""
+    n_train: int
+    cost: float
+    """Time of a fine-tuning step by that of the reference recipe's."""
+    scores: tuple[float, ...]
+    """On the validation images at `RUNGS`, in percent."""
+    confusions: tuple[list[Any], ...]
+    """On the validation images after each of `TRIAL_WINDOWS`, (n, K, K), of 1000 each."""
+    test: tuple[float, ...]
+    """On the test images after the longer trial, then after each of `FINAL_WINDOWS`, in percent."""
+
+
+def main() -> None:
+    """Add the rows that the table lacks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--datasets", nargs="+", default=["coffee_leaf", "dsb2018"])
+    parser.add_argument("--subsets", default="100")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for dataset in args.datasets:
+        for subset in map(int, args.subsets.split(",")):
+            for seed in map(int, args.seeds.split(",")):
+                add_rows(args.table, dataset, subset, seed)
+
+
+def read_rows(table: Path) -> list[Row]:
+    """All rows of a table; none if there is no file."""
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    return [Row(**json.loads(line)) for line in lines]
+
+
+def add_rows(table: Path, dataset: str, subset: int, seed: int) -> None:
+    """Train every recipe on one data set, and write each as it is done."""
+    known = {(row.dataset, row.subset, row.seed, row.point) for row in read_rows(table)}
+    points = list(enumerate(recipes_for_a_look()))
+    if all((dataset, subset, seed, k) in known for k, _ in points):
+        return
+    with prepared(dataset, subset, seed) as data, TemporaryDirectory() as folder:
+        lab = Lab(data, seed, Path(folder))
+        for k, point in points:
+            if (dataset, subset, seed, k) in known:
+                continue
+            started = time.monotonic()
+            row = lab.row(dataset, subset, k, point)
+            with table.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+            print(
+                f"{dataset} {subset} seed {seed}, {row.recipe}: validation {row.scores[-1]:.1f}, "
+                f"test {', '.join(f'{score:.1f}' for score in row.test)} "
+                f"({time.monotonic() - started:.0f} s)",
+                flush=True,
+            )
+
+
+def recipes_for_a_look() -> Iterator[dict[str, Any]]:
+    """The portfolio, then recipes drawn from the whole space, the same in every row."""
+    encoders = default_encoders(SearchConfig(budget_s=600), torch.device("cpu"))
+    encoders = tuple(name for name in encoders if name.startswith("tf_efficientnet_lite"))
+    space = SearchSpace(
+        encoders, plan_geometry(np.array([[256, 256]]), _NO_WIDTHS, "cpu"), ("fpn",)
+    )
+    for params in space.portfolio():
+        yield _chosen(space.recipe(params))
+    rng = np.random.default_rng(0)
+    for _ in range(SAMPLED):
+        depth = int(rng.integers(0, MAX_FROZEN_DEPTH + 1))
+        yield {
+            "encoder_name": str(rng.choice(encoders)),
+            "frozen_depth": depth,
+            "decoder_lr": float(np.exp(rng.uniform(*np.log(DECODER_LR)))),
+            "encoder_lr_ratio": float(np.exp(rng.uniform(*np.log(ENCODER_LR_RATIO)))),
+        }
+
+
+def _chosen(recipe: Recipe) -> dict[str, Any]:
+    names = ("encoder_name", "frozen_depth", "decoder_lr", "encoder_lr_ratio")
+    return {name: getattr(recipe, name) for name in names}
+
+
+_NO_WIDTHS = object_widths(np.array([[256, 256]]), np.array([[1, 0]]), np.array([[0, 0]]))
+
+
+class Lab:
+    """One data set, ready for many recipes.
+
+    Args:
+        data: The data set and its splits.
+        seed: Of weights, windows and augmentation.
+        folder: Where images at working size are kept.
+    """
+
+    def __init__(self, data: Data, seed: int, folder: Path) -> None:
+        facts, splits = data.dataset.statistics, data.splits
+        seen = sorted((*splits.train, *splits.val))
+        geometry = plan_geometry(
+            facts.sizes[seen],
+            object_widths(facts.sizes[seen], facts.class_pixels[seen], facts.class_boundary[seen]),
+            "cpu",
+            affordable_pixels=AFFORDABLE_PIXELS,
+        )
+        self.cache: Cache = build_cache(data.dataset, geometry, folder)
+        self.data = TrainingData(
+            self.cache, splits.train, splits.val, data.dataset.classes.num_classes
+        )
+        self.test = splits.test
+        self.seed = seed
+        device = torch.device("cpu")
+        self.precision = Precision(device, has_fast_bf16(device))
+        self.base = Recipe(
+            encoder_name="tf_efficientnet_lite0.in1k",
+            geometry=geometry,
+            flip=choose_flip(data.dataset.classes.names, self.cache, splits.train),
+            batch_size=choose_batch_size(len(splits.train), "cpu", geometry.window),
+            augmentation="light",
+        )
+        self._starts: dict[str, Weights] = {}
+        self._reference_step_s = self._step_s(self.base)
+
+    def row(self, dataset: str, subset: int, number: int, point: dict[str, Any]) -> Row:
+        """Train one recipe as a search would, and to its end."""
+        recipe = replace(self.base, **point)
+        trial = self._trial(recipe, self._start(recipe))
+        result = trial.fine_tune(self._schedule(TRIAL_WINDOWS[-1], RUNGS))
+        test = [self._test_score(trial)]
+        trial.close()
+        for windows in FINAL_WINDOWS:
+            trial = self._trial(recipe, result.weights)
+            trial.fine_tune(self._schedule(windows, (1.0,), COOLDOWN_SHARE))
+            test.append(self._test_score(trial))
+            trial.close()
+        short = result.evaluations[RUNGS.index(TRIAL_WINDOWS[0] / TRIAL_WINDOWS[-1])]
+        return Row(
+            dataset,
+            subset,
+            self.seed,
+            number,
+            point,
+            len(self.data.train),
+            round(self._step_s(recipe) / self._reference_step_s, 2),
+            tuple(round(100 * evaluation.score, 2) for evaluation in result.evaluations),
+            tuple(_counts(evaluation) for evaluation in (short, result.evaluations[-1])),
+            tuple(test),
+        )
+
+    def _trial(self, recipe: Recipe, weights: Weights | None) -> Trial:
+        return Trial(recipe, self.data, self.precision, self.seed, weights)
+
+    def _start(self, recipe: Recipe) -> Weights:
+        """The decoder on the frozen encoder that all recipes of an encoder start from."""
+        if recipe.encoder_name not in self._starts:
+            frozen = replace(recipe, frozen_depth=MAX_FROZEN_DEPTH, decoder_lr=1e-3)
+            trial = self._trial(frozen, None)
+            schedule = Schedule(windows=DECODER_WINDOWS, cooldown_share=0.3)
+            features = min(2 * len(self.data.train), DECODER_WINDOWS // 2)
+            result = trial.train_decoder(schedule, features, 2**31)
+            self._starts[recipe.encoder_name] = result.weights
+            trial.close()
+        return self._starts[recipe.encoder_name]
+
+    def _schedule(self, windows: int, shares: tuple[float, ...], cooldown: float = 0.0) -> Schedule:
+        return Schedule(windows=windows, cooldown_share=cooldown, evaluations=shares)
+
+    def _step_s(self, recipe: Recipe) -> float:
+        trial = self._trial(recipe, None)
+        try:
+            return trial.time_step(4)
+        finally:
+            trial.close()
+
+    def _test_score(self, trial: Trial) -> float:
+        return round(100 * float(macro_imagewise(iou, trial.evaluate(self.test))), 2)
+
+
+def _counts(evaluation: Evaluation) -> list[Any]:
+    """Confusion matrices in thousandths of each image: small enough to keep."""
+    matrices = evaluation.confusions
+    whole = matrices.sum((1, 2), keepdims=True)
+    counts: list[Any] = np.round(1000 * matrices / np.maximum(1, whole), 1).tolist()
+    return counts
+
+
+if __name__ == "__main__":
+    main()
