@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -22,15 +23,17 @@ from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
 from autoseg.files import telling_full_disk
-from autoseg.outlook import Outlook, outlook
-from autoseg.pipeline import SearchResult
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
 from autoseg.stored_datasets import SAMPLE_NAME, StoredDataset
 from autoseg.stored_runs import StoredRuns
-from autoseg.taking import OnProgress, take_trial
 from autoseg.text import clean_name
+
+if TYPE_CHECKING:
+    from autoseg.outlook import Outlook
+    from autoseg.pipeline import SearchResult
+    from autoseg.taking import OnProgress
 
 __all__ = ["SAMPLE_NAME", "StoredDataset", "Workspace"]
 
@@ -261,12 +264,14 @@ class Workspace(StoredRuns):
             config = replace(config, mapping=())  # Its masks hold class indices.
         return self.start_search(dataset.source, config)
 
-    def training_outlook(self, run: RunFolder) -> Outlook | None:
+    def training_outlook(self, run: RunFolder) -> "Outlook | None":
         """What training a run's model on will cost; None where its records do not say.
 
         Raises:
             DatasetError: The data set is gone.
         """
+        from autoseg.outlook import outlook  # noqa: PLC0415 - torch, optuna
+
         return outlook(run, len(self.waiting_corrections(run)))
 
     def take_trial(
@@ -277,8 +282,8 @@ class Workspace(StoredRuns):
         *,
         data: Path | None = None,
         device: str | None = None,
-        on_progress: OnProgress = lambda phase, done, total: None,
-    ) -> SearchResult:
+        on_progress: "OnProgress" = lambda phase, done, total: None,
+    ) -> "SearchResult":
         """Make a model of a trial of a run that is done, in a run of its own; see `take_trial`.
 
         Args:
@@ -294,6 +299,8 @@ class Workspace(StoredRuns):
                 another process, the data set is not there or not the same, or `out` is taken.
             DatasetError: The data set cannot be read any more.
         """
+        from autoseg.taking import take_trial  # noqa: PLC0415 - torch, optuna
+
         new = self.run(out if out is not None else f"{run.name}-trial-{number}")
         return take_trial(run, number, new, data=data, device=device, on_progress=on_progress)
 

@@ -175,6 +175,11 @@ def test_the_command_line_loads_no_torch_before_a_command_runs():
     assert not {"torch", "numpy", "gradio", "optuna"} & loaded_after("import autoseg.cli")
 
 
+def test_runs_and_data_sets_are_found_without_torch():
+    unwanted = {"torch", "optuna", "timm", "gradio"}
+    assert not unwanted & loaded_after("from autoseg.workspace import Workspace")
+
+
 def test_every_public_name_can_be_had():
     assert all(getattr(autoseg, name) is not None for name in autoseg.__all__)
     assert set(autoseg.__all__) <= set(dir(autoseg))
