@@ -115,7 +115,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def making_folder(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder`; on success it becomes `folder`, which must not be there.
+    """Give a new folder beside `folder`; on success it becomes `folder`, which must not be there
+    or hold nothing.
 
     A process killed inside leaves nothing under that name.
 
@@ -126,7 +127,9 @@ def making_folder(folder: Path) -> Iterator[Path]:
     aside.mkdir(parents=True)
     try:
         yield aside
-        aside.rename(folder)  # Refused where there is more than an empty folder.
+        with suppress(OSError):  # Windows renames onto no folder, not even an empty one.
+            folder.rmdir()
+        aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         _sweep_folders(folder)
@@ -158,7 +161,12 @@ def _beside(folder: Path, kind: str) -> Path:
 
 
 def _sweep_folders(folder: Path) -> None:
-    for part in folder.parent.glob(f".{folder.name}.*.part"):
+    sweep_folders(folder.parent, f".{folder.name}.*.part")
+
+
+def sweep_folders(parent: Path, pattern: str = ".*.part") -> None:
+    """Remove folders right in `parent` that killed writers left, an hour ago or more."""
+    for part in parent.glob(pattern):
         with suppress(OSError):  # Another one is at the same.
             if part.is_dir() and time.time() - part.stat().st_mtime > _LEFT_AFTER_S:
                 shutil.rmtree(part, ignore_errors=True)

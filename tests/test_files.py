@@ -10,6 +10,7 @@ import pytest
 
 from autoseg.files import (
     autoseg_home,
+    making_folder,
     replacing,
     replacing_folder,
     restore_folder,
@@ -113,6 +114,16 @@ def test_a_folder_that_was_moved_aside_by_a_killed_writer_comes_back(tmp_path):
     os.replace(folder, former)
     restore_folder(folder)
     assert os.listdir(folder) == ["1"] and not former.exists()
+
+
+def test_a_folder_is_made_where_an_empty_one_is_and_never_over_what_is_there(tmp_path):
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    with making_folder(folder) as aside:
+        (aside / "1").touch()
+    with pytest.raises(OSError), making_folder(folder) as aside:
+        (aside / "2").touch()
+    assert os.listdir(folder) == ["1"] and os.listdir(tmp_path) == ["numbers"]
 
 
 def test_what_killed_writers_left_goes_but_not_what_another_is_writing(tmp_path):
