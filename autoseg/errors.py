@@ -9,7 +9,7 @@ AutosegError
 ├── EncoderError            an encoder that is unknown, has no weights here, or may not be used
 ├── TrainingError           a trial that cannot go on (not a number, out of memory at the smallest)
 ├── RunError                a run's folder
-│   ├── RunLockedError          somebody else searches in it
+│   ├── RunLockedError          another process uses it
 │   ├── RunVersionError         written by another version of autoseg
 │   ├── StoppedEarlyError       stopped before there was anything to keep
 │   └── PausedError             left at once because somebody asked; it goes on later
@@ -88,7 +88,7 @@ class RunError(AutosegError):
 
 
 class RunLockedError(RunError):
-    """The run is being searched by another process."""
+    """The run is in use by another process: a search, or a model being made of it."""
 
 
 class RunVersionError(RunError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoseg.config import SearchConfig
 from autoseg.errors import DatasetError, RunError, RunLockedError
+from autoseg.files import sweep_folders
 from autoseg.search.run_folder import RunFolder
 from autoseg.stored_datasets import StoredDataset, StoredDatasets, name_of_source
 from autoseg.text import clean_name
@@ -160,7 +161,7 @@ class StoredRuns(StoredDatasets):
         """Give a run another name.
 
         Raises:
-            RunError: The name is taken, or the run is being searched.
+            RunError: The name is taken, or another process uses the run.
         """
         target = self._runs / clean_name(name)
         if target.exists():
@@ -170,17 +171,21 @@ class StoredRuns(StoredDatasets):
         return RunFolder(target)
 
     def delete_run(self, run: RunFolder) -> None:
-        """Delete a run with its model and report.
+        """Delete a run with its model and report, and what killed writers left of others.
 
         Raises:
-            RunLockedError: It is being searched.
+            RunLockedError: Another process uses it.
         """
         self._refuse_if_busy(run)
         shutil.rmtree(run.path)
+        sweep_folders(self._runs)
 
     def _refuse_if_busy(self, run: RunFolder) -> None:
         if self.is_busy(run):
-            raise RunLockedError(f"{run.name} is being searched. Stop it first.")
+            raise RunLockedError(
+                f"{run.name} is in use by another process: a search, or a model being made of it. "
+                f"Wait for it, or stop the search first."
+            )
 
 
 def _started_at(path: Path) -> float:

@@ -279,11 +279,11 @@ class RunFolder:
         except Timeout as error:
             holder = ""
             with contextlib.suppress(RunError):  # Damaged: then it goes without the name.
-                if state := self.state():
+                if (state := self.state()) and state.is_live:
                     holder = f" (process {state.pid})"
             raise RunLockedError(
-                f"{self.path} is being searched by another process{holder}. "
-                f"Wait for it, stop it, or choose another run name."
+                f"{self.path} is in use by another process{holder}: a search, or a model being "
+                f"made of it. Wait for it, stop the search, or choose another run name."
             ) from error
         try:
             yield

@@ -151,7 +151,7 @@ def test_a_run_that_is_searched_is_not_deleted(workspace):
     run = write_run(workspace, "busy", status="running")
     with run.locked():
         values = search_actions.deleted(workspace, "busy")
-    assert "being searched" in values["manage_problem"]["value"]
+    assert "in use by another process" in values["manage_problem"]["value"]
     assert run.path.is_dir()
 
 
