@@ -177,13 +177,13 @@ def export_int8(
         source, target = Path(name) / "model.onnx", Path(name) / "int8.onnx"
         _prepare(bundle, source)
         for level in LEVELS:
-            _quantize(source, target, images, level)
             try:
+                _quantize(source, target, images, level)
                 after = _miou_in_int8(target, engine, bundle, data)
             except AutosegError:
                 raise
             except Exception as error:  # A layer that it does not know; each has its own errors.
-                say(f"With {level.layers} in int8 {engine} cannot compute it: {said_by(error)}")
+                say(f"{level.layers.capitalize()} cannot be in int8: {said_by(error)}")
                 continue
             say(f"With {level.layers} in int8 {after:.2%}.")
             if before - after <= MAX_DROP:
@@ -192,7 +192,10 @@ def export_int8(
                 return found
             best = max(best or 0.0, after)
     if best is None:
-        raise BundleError(f"{engine} cannot compute this model in int8. Export it without int8.")
+        raise BundleError(
+            f"This model cannot be quantized, or not so that {engine} computes it. Export it "
+            f"without int8."
+        )
     raise BundleError(
         f"In int8 the model loses too much: validation mIoU {before:.2%} before and {best:.2%} "
         f"after, and at most {MAX_DROP * 100:.1f} points are accepted. Nothing was written; "
@@ -272,13 +275,23 @@ def _calibration_images(bundle: Bundle, data: CalibrationData) -> list[np.ndarra
 
 
 def _prepare(bundle: Bundle, path: Path) -> None:
-    """Write a network as ONNX, its batch norms folded into the layers before them."""
+    """Write a network as ONNX, its batch norms folded into the layers before them.
+
+    Raises:
+        BundleError: It cannot be exported, or ONNX Runtime cannot make it ready for quantizing.
+    """
     # It comes with the extra "onnx" only.
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
     write_onnx(bundle, path)
-    with _quiet():
-        quant_pre_process(str(path), str(path), skip_symbolic_shape=True)
+    try:
+        with _quiet():
+            quant_pre_process(str(path), str(path), skip_symbolic_shape=True)
+    except Exception as error:  # ONNX Runtime's, or what Python says of a graph it did not expect.
+        raise BundleError(
+            f"The model in {bundle.path} cannot be quantized: {said_by(error)} Export it without "
+            f"int8."
+        ) from error
 
 
 def _quantize(source: Path, target: Path, images: Sequence[np.ndarray], level: Level) -> None:

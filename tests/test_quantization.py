@@ -120,6 +120,29 @@ def test_a_loss_that_is_too_great_writes_nothing_and_tells_both_numbers(run, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("onnxruntime.quantization.shape_inference.quant_pre_process", "cannot be quantized: odd"),
+        ("onnxruntime.quantization.quantize_static", "cannot be quantized, or not so"),
+    ],
+)
+def test_what_the_quantizer_cannot_do_is_told(run, tmp_path, monkeypatch, function, said):
+    """It was a traceback."""
+
+    def fails(*arguments, **options):
+        raise RuntimeError("odd graph")
+
+    monkeypatch.setattr(function, fails)  # No network is known that fails there.
+    bundle, told = load_bundle(run.model), []
+    data = calibration_data(bundle)
+    with pytest.raises(BundleError, match=said):
+        export_int8(bundle, tmp_path / "model.onnx", "onnxruntime", data, told.append)
+    if "quantize_static" in function:
+        assert len([text for text in told if "odd graph" in text]) == len(LEVELS)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_without_its_run_needs_data(run, tmp_path):
     alone = load_bundle(shutil.copytree(run.model, tmp_path / "model"))
     with pytest.raises(BundleError, match="--data"):
