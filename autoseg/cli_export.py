@@ -67,10 +67,19 @@ def export(
     if int8:
         from autoseg.int8_files import places_of_int8  # noqa: PLC0415 - torch
 
-        places = places_of_int8(bundle)
-        if path.parent.resolve() in [place.resolve() for place in places]:
-            typer.echo("Predictions with this model use it where it is faster.")
-        else:
-            typer.echo(
-                f"Predictions with this model use it where it is faster if it lies in {places[0]}."
-            )
+        typer.echo(_where_it_serves(path.parent, places_of_int8(bundle)))
+
+
+def _where_it_serves(folder: Path, places: list[Path]) -> str:
+    """Where a file in int8 must lie for predictions on this machine to use it."""
+    said = "Predictions with this model on this machine use it where it is faster"
+    if folder.resolve() in [place.resolve() for place in places]:
+        return f"{said}."
+    # A run that writes its model again replaces the model's folder as a whole.
+    place = places[-1]
+    if place.parent.name == "snapshots":  # The Hub's cache belongs to huggingface_hub.
+        return (
+            f"{said} if it lies beside it: pull the model into a folder of your own "
+            f"(`autoseg pull OWNER/NAME --out FOLDER`), move it there, and predict with FOLDER."
+        )
+    return f"{said} if it lies in {place}."
