@@ -312,7 +312,11 @@ def predict(
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     engine: Annotated[
-        str, typer.Option(help="What computes: auto, torch, onnxruntime, openvino.")
+        str,
+        typer.Option(
+            help="What computes: auto, torch, onnxruntime, openvino, 'onnxruntime int8', "
+            "'openvino int8'."
+        ),
     ] = "auto",
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a model on the Hub.")

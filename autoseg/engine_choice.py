@@ -2,7 +2,8 @@
 
 "auto" begins with torch. Once torch has computed for as long as it takes to prepare another engine,
 that one is prepared in a thread: the network is exported, compared with torch on images that were
-just predicted, and timed. Nobody waits for it, and a few predictions in all never cause it.
+just predicted, and timed. Nobody waits for it, and a few predictions in all never cause it. An
+engine that is asked for by name computes in float; in int8 if its name says so.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ import torch
 
 from autoseg.bundle import Bundle
 from autoseg.engines import (
+    INT8_NAMES,
     INT8_TOLERANCE,
     TOLERANCE,
     Engine,
@@ -34,12 +36,13 @@ from autoseg.engines import (
     has_bf16,
     is_installed,
     load_engine,
+    runtime_of,
     said_by,
 )
 from autoseg.errors import AutosegError, ConfigError, PredictionError
 from autoseg.export import takes_any_size, write_onnx
 from autoseg.files import autoseg_home, replacing_folder, write_json
-from autoseg.int8_files import find_int8, weights_digest
+from autoseg.int8_files import Int8File, candidates, find_int8, weights_digest
 from autoseg.training.hardware import Precision, device_name
 
 _logger = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ _PREPARING = threading.Lock()
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for an engine and a network on this machine (`verdict.json`)."""
+    """What came out for an engine and a network on this machine (`verdict*.json`)."""
 
     agrees: bool
     """Whether its masks are torch's, within `TOLERANCE`."""
@@ -83,10 +86,11 @@ def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
     Args:
         bundle: The model, on its device.
         precision: Where and how torch computes.
-        wish: "auto" or a name of `ENGINE_NAMES`.
+        wish: "auto", or a name of `ENGINE_NAMES` or `INT8_NAMES`.
 
     Raises:
-        ConfigError: The engine is unknown, not installed, or not for this model or device.
+        ConfigError: The engine is unknown, not installed, or not for this model or device; or it
+            is to compute in int8 and no file for it was accepted on this machine.
     """
     check_engine(wish)
     own = TorchEngine(bundle.model, bundle.info.preprocessing, precision)
@@ -96,7 +100,7 @@ def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
         found = next((name for name in names if is_installed(name)), None)
         return AutoEngine(bundle, own, found) if found and on_cpu and any_size else own
     for name in names:
-        if name == wish:
+        if name == runtime_of(wish):
             if not on_cpu:
                 raise ConfigError(f'The engine {name} computes on the CPU: use device="cpu".')
             if not any_size:
@@ -104,7 +108,9 @@ def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
                     f"The engine {name} takes images of any size, but this network takes one "
                     f'size only: use engine="torch".'
                 )
-            return AskedEngine(bundle, own, name)
+            if wish in INT8_NAMES:
+                _accepted(bundle, name)
+            return AskedEngine(bundle, own, name, int8=wish in INT8_NAMES)
     return own
 
 
@@ -116,6 +122,8 @@ class AutoEngine:
         self._engine: Engine = own
         self._lock = threading.Lock()
         self._samples: deque[torch.Tensor] = deque(maxlen=_SAMPLES)
+        # Int8 may change more pixels, and by how many differs more between images.
+        self._fewest = _SAMPLES if candidates(bundle, other) else 1
         self._spent_s = 0.0
         self.preparing: threading.Thread | None = None
         """Finds out whether the other engine is better; None: not yet begun."""
@@ -144,7 +152,8 @@ class AutoEngine:
         with self._lock:
             self._samples.append(pixels)
             self._spent_s += seconds
-            if self.preparing is None and self._spent_s >= PATIENCE_S:
+            enough = self._spent_s >= PATIENCE_S and len(self._samples) >= self._fewest
+            if self.preparing is None and enough:
                 # No daemon: a process must not end inside a runtime. It ends early by itself.
                 self.preparing = threading.Thread(target=self._prepare, name="autoseg-engine")
                 self.preparing.start()
@@ -153,7 +162,9 @@ class AutoEngine:
         samples = list(self._samples)
         self._samples.clear()
         try:
-            engine, verdict = prepare(self._bundle, self._own, self._other, samples)
+            engine, verdict = prepare(
+                self._bundle, self._own, self._other, samples, int8=len(samples) == _SAMPLES
+            )
         except Exception as error:  # A network or a machine that it does not know.
             self._tell(error)
             return
@@ -169,15 +180,19 @@ class AutoEngine:
 class AskedEngine:
     """The engine that was asked for, prepared by the first image."""
 
-    def __init__(self, bundle: Bundle, own: TorchEngine, name: EngineName) -> None:
-        self._bundle, self._own, self._name = bundle, own, name
+    def __init__(
+        self, bundle: Bundle, own: TorchEngine, name: EngineName, *, int8: bool = False
+    ) -> None:
+        self._bundle, self._own, self._runtime, self._int8 = bundle, own, name, int8
+        self._name = f"{name} int8" if int8 else name
         self._engine: Engine | None = None
+        self._is_prepared = False
         self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
-        """What computes; before the first image, what was asked for."""
-        return self._name if self._engine is None else self._engine.name
+        """What was asked for, which is what computes."""
+        return self._name
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (N, 3, h, w) uint8 -> logits (N, K, h, w).
@@ -187,8 +202,8 @@ class AskedEngine:
         """
         try:
             with self._lock:
-                if self._engine is None:
-                    self._engine = prepare(self._bundle, self._own, self._name, [pixels])[0]
+                if not self._is_prepared:
+                    self._engine, self._is_prepared = self._prepare(pixels), True
             if self._engine is not None:
                 return self._engine(pixels)
         except AutosegError:
@@ -198,13 +213,41 @@ class AskedEngine:
                 f'{self._name} cannot compute this model: {said_by(error)} Use engine="torch".'
             ) from error
         raise PredictionError(
-            f"{self._name} gives more than {TOLERANCE:.1%} of the pixels another class than torch "
-            f'does. Use engine="torch".'
+            f"{self._name} gives more than {INT8_TOLERANCE if self._int8 else TOLERANCE:.1%} of "
+            f'the pixels another class than torch does. Use engine="torch".'
         )
+
+    def _prepare(self, pixels: torch.Tensor) -> Engine | None:
+        """The engine; None where its masks are not torch's."""
+        if not self._int8:
+            return prepare(self._bundle, self._own, self._runtime, [pixels])[0]
+        with _PREPARING, torch.inference_mode():
+            file = _accepted(self._bundle, self._runtime).path
+            wanted = [self._own(pixels)]
+            way = _way_that_agrees(self._runtime, file, [pixels], wanted, int8=True)
+            return None if way is None else way.engine
+
+
+def _accepted(bundle: Bundle, name: EngineName) -> Int8File:
+    """The file in int8 for an engine that was asked for."""
+    file = find_int8(bundle, name)
+    if file is None:
+        target = "onnx" if name == "onnxruntime" else name
+        raise ConfigError(
+            f"Beside the model in {bundle.path} is no file in int8 for {name} that was accepted "
+            f"on this machine for its weights. `autoseg export MODEL --to {target} --int8` makes "
+            f"one."
+        )
+    return file
 
 
 def prepare(
-    bundle: Bundle, own: TorchEngine, name: EngineName, samples: Sequence[torch.Tensor]
+    bundle: Bundle,
+    own: TorchEngine,
+    name: EngineName,
+    samples: Sequence[torch.Tensor],
+    *,
+    int8: bool = False,
 ) -> tuple[Engine | None, Verdict]:
     """Make an engine for a network and judge it, or take what is known of it from the disk.
 
@@ -213,14 +256,16 @@ def prepare(
         own: The same in torch.
         name: "onnxruntime" or "openvino".
         samples: Pixels (N, 3, h, w) uint8 each, of real images.
+        int8: Whether a file in int8 may be what is used, if one was accepted and is faster.
 
     Returns:
         The engine, None where its masks are not torch's; and what came out for it.
     """
     with _PREPARING, torch.inference_mode():
-        int8 = find_int8(bundle, name)
-        folder = engines_folder() / _key(bundle, name, int8)
-        network, record = folder / "model.onnx", folder / "verdict.json"
+        file = find_int8(bundle, name) if int8 else None
+        folder = engines_folder() / _key(bundle, name)
+        network = folder / "model.onnx"
+        record = folder / f"verdict{'' if file is None else f'-{file.digest[:32]}'}.json"
         verdict = _read_verdict(record)
         if not network.is_file():
             with replacing_folder(folder) as new, torch.inference_mode(False):
@@ -231,13 +276,15 @@ def prepare(
         if not threading.main_thread().is_alive():  # The program is over.
             return None, Verdict(agrees=False)
         if verdict is None:
-            engine, verdict = _judge(name, network, int8, own, samples)
+            engine, verdict = _judge(
+                name, network, None if file is None else file.path, own, samples
+            )
             write_json(record, asdict(verdict))
             return engine, verdict
         if not verdict.agrees:
             return None, verdict
-        file = int8 if verdict.int8 and int8 is not None else network
-        return load_engine(name, file, bf16=verdict.bf16, int8=verdict.int8), verdict
+        used = file.path if verdict.int8 and file is not None else network
+        return load_engine(name, used, bf16=verdict.bf16, int8=verdict.int8), verdict
 
 
 class _Way(NamedTuple):
@@ -321,18 +368,11 @@ def engines_folder() -> Path:
     return autoseg_home() / "engines"
 
 
-def _key(bundle: Bundle, name: EngineName, int8: Path | None) -> str:
+def _key(bundle: Bundle, name: EngineName) -> str:
     """Names all that a network, its results and its speed depend on."""
-    digest = hashlib.sha256(
-        repr(
-            (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
-            + (torch.get_num_threads(), bundle.model, weights_digest(bundle))
-        ).encode()
-    )
-    for file in (int8, int8.with_suffix(".bin")) if int8 is not None else ():
-        if file.is_file():
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:32]
+    machine = (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
+    network = (torch.get_num_threads(), bundle.model, weights_digest(bundle))
+    return hashlib.sha256(repr(machine + network).encode()).hexdigest()[:32]
 
 
 def _read_verdict(file: Path) -> Verdict | None:

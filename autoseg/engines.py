@@ -22,6 +22,8 @@ from autoseg.training.hardware import Precision
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+INT8_NAMES = ("onnxruntime int8", "openvino int8")
+"""How an engine is asked for that computes a file of `autoseg export --int8`."""
 
 TOLERANCE = 1e-3
 """Largest share of an image's pixels to which an engine may give another class than torch does."""
@@ -175,19 +177,28 @@ def is_installed(name: EngineName) -> bool:
 def check_engine(name: str) -> None:
     """Refuse an engine that is unknown or not installed; "auto" is neither.
 
+    Args:
+        name: "auto", or a name of `ENGINE_NAMES` or `INT8_NAMES`.
+
     Raises:
         ConfigError: It cannot be used here; the text says how to install it.
     """
-    known = [engine for engine in ENGINE_NAMES if engine == name]
+    known = [engine for engine in ENGINE_NAMES if engine == runtime_of(name)]
     if name == "auto":
         return
-    if not known:
-        raise ConfigError(f"The engine must be auto, {', '.join(ENGINE_NAMES)}, but got {name!r}.")
+    if name not in ENGINE_NAMES + INT8_NAMES:
+        names = ", ".join(ENGINE_NAMES + INT8_NAMES)
+        raise ConfigError(f"The engine must be auto, {names}, but got {name!r}.")
     if not is_installed(known[0]):
         raise ConfigError(
-            f"The engine {name} is not installed here: "
+            f"The engine {known[0]} is not installed here: "
             f"pip install 'autoseg-search[{_EXTRAS[known[0]]}]'."
         )
+
+
+def runtime_of(name: str) -> str:
+    """The name of an engine without " int8"."""
+    return name.removesuffix(" int8")
 
 
 def engine_versions(name: EngineName) -> str:
@@ -228,16 +239,6 @@ def disagreement(wanted: torch.Tensor, got: torch.Tensor) -> float:
 def said_by(error: Exception) -> str:
     """What a runtime says of a failure, in one line."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def openvino_note(path: Path) -> str:
-    """The note in a file of OpenVINO's; "" where there is none.
-
-    Raises:
-        RuntimeError: It is no such file.
-    """
-    model = import_openvino().Core().read_model(str(path))
-    return str(model.get_rt_info(["autoseg"]).value) if model.has_rt_info(["autoseg"]) else ""
 
 
 def write_openvino(onnx_file: Path, path: Path, note: str) -> None:

@@ -164,14 +164,6 @@ def describe_onnx(path: Path, note: str) -> None:
     onnx.save(model, path)
 
 
-def onnx_note(path: Path) -> str:
-    """The note in an ONNX file's metadata; "" where there is none."""
-    import onnx  # noqa: PLC0415 - comes with the extra "onnx" only
-
-    model = onnx.load(path, load_external_data=False)
-    return next((entry.value for entry in model.metadata_props if entry.key == "autoseg"), "")
-
-
 def note_text(bundle: Bundle, **more: object) -> str:
     """What stands in an exported file: classes and preprocessing, and what is given beside."""
     return json.dumps({**to_dict(bundle.info), **more})

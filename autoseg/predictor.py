@@ -37,7 +37,7 @@ class Predictor:
     precision: Precision
     """Where and how it computes."""
     wanted_engine: str = "torch"
-    """What is to compute: "auto" or a name of `ENGINE_NAMES`."""
+    """What is to compute: "auto", or a name of `ENGINE_NAMES` or `INT8_NAMES`."""
 
     @classmethod
     def from_pretrained(
@@ -58,15 +58,17 @@ class Predictor:
             engine: What computes: "torch", "onnxruntime", "openvino", or "auto": on a CPU, torch
                 until OpenVINO, or ONNX Runtime where that is not installed, has been prepared
                 beside the work and found to be as good and faster. Against torch they give at
-                most 0.1 % of the pixels another class; in int8, which they compute where a file
-                that `autoseg export --int8` accepted lies beside the model, at most 1 %.
+                most 0.1 % of the pixels another class. In int8 it may be 1 %: that is computed by
+                "openvino int8" and "onnxruntime int8", and by "auto" where it is faster, if
+                beside the model lies a file that `autoseg export --int8` accepted on this machine.
             revision: Branch, tag or commit on the Hub; not for folders.
             token: For private repositories on the Hub; None: the saved login.
 
         Raises:
             BundleError: There is no sound model.
             HubError: The Hub does not give it, or not to this account.
-            ConfigError: `device` is none of this machine, or `engine` is not installed.
+            ConfigError: `device` is none of this machine, or `engine` is not installed or has no
+                accepted file in int8.
         """
         check_engine(engine)
         folder = locate_model(path_or_repo_id, revision=revision, token=token)
@@ -100,7 +102,7 @@ class Predictor:
     def engine(self) -> str:
         """What computes at present; with "auto" that may change from "torch" as images come.
 
-        A name of `ENGINE_NAMES`, with " int8" behind it where a file of `autoseg export --int8`
+        A name of `ENGINE_NAMES`, or of `INT8_NAMES` where a file of `autoseg export --int8`
         computes.
         """
         return self._network.name

@@ -37,9 +37,9 @@ from autoseg.export import (
     takes_any_size,
     write_onnx,
 )
-from autoseg.files import replacing
+from autoseg.files import autoseg_home, replacing
 from autoseg.inference import segment
-from autoseg.int8_files import Int8Note, int8_note_text, weights_digest
+from autoseg.int8_files import Int8Note, accept_int8, int8_note_text, weights_digest
 from autoseg.metrics import confusion_matrix, iou, macro
 from autoseg.preprocessing import pad_image, round_up
 from autoseg.resizing import resize_image
@@ -160,9 +160,11 @@ def export_int8(
         data: Images to calibrate with and to judge by.
         say: Told what is done.
 
+    The accepted file is recorded in `AUTOSEG_HOME`: predictions on this machine use no other.
+
     Raises:
-        BundleError: A package is missing, the network takes one size only, the loss is greater
-            (nothing is written), or the file cannot be written.
+        BundleError: A package is missing, the network takes one size only or cannot be quantized,
+            the loss is greater (nothing is written), or the file cannot be written or recorded.
     """
     check_can_export("onnxruntime")
     check_can_export(engine)
@@ -204,18 +206,25 @@ def export_int8(
 
 
 def _place(bundle: Bundle, source: Path, found: Quantized, engine: EngineName) -> None:
-    """Put the accepted network where it belongs, whole or not at all."""
+    """Put the accepted network where it belongs, whole or not at all, and record it."""
     note = Int8Note(weights_digest(bundle), found.miou_before, found.miou_after, found.layers)
     text = int8_note_text(bundle, note)
     if engine == "openvino":
         place_openvino(source, found.path, text, lambda file: None)  # It was judged just now.
-        return
+    else:
+        try:
+            with replacing(found.path) as temporary:
+                temporary.write_bytes(source.read_bytes())
+                describe_onnx(temporary, text)
+        except OSError as error:
+            raise BundleError(f"{found.path} cannot be written: {error}") from error
     try:
-        with replacing(found.path) as temporary:
-            temporary.write_bytes(source.read_bytes())
-            describe_onnx(temporary, text)
+        accept_int8(found.path, engine, note)
     except OSError as error:
-        raise BundleError(f"{found.path} cannot be written: {error}") from error
+        raise BundleError(
+            f"{found.path} was written, but predictions will not use it: that it was accepted "
+            f"cannot be recorded in {autoseg_home()}: {error}"
+        ) from error
 
 
 def _miou_in_int8(

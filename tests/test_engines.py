@@ -238,8 +238,9 @@ def test_a_network_that_a_runtime_cannot_compute_stays_with_torch(forward, said,
 
 
 def test_an_unknown_engine_is_an_error(folder):
-    with pytest.raises(ConfigError, match="auto, torch, onnxruntime, openvino, but got 'warp'"):
-        Predictor.from_pretrained(folder, engine="warp")
+    for name in ("warp", "torch int8", "auto int8", "openvino int8 int8"):
+        with pytest.raises(ConfigError, match=f"auto, torch, onnxruntime, .*but got '{name}'"):
+            Predictor.from_pretrained(folder, engine=name)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("onnxruntime", "onnx"), ("openvino", "openvino")])
@@ -247,6 +248,8 @@ def test_without_its_package_the_error_says_what_to_install(folder, monkeypatch,
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=rf"autoseg-search\[{extra}\]"):
         Predictor.from_pretrained(folder, engine=name)
+    with pytest.raises(ConfigError, match=rf"The engine {name} is .*autoseg-search\[{extra}\]"):
+        Predictor.from_pretrained(folder, engine=f"{name} int8")
 
 
 def test_without_any_package_auto_is_torch(folder, monkeypatch):

@@ -27,6 +27,11 @@ needs_openvino = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path_factory.mktemp("home") / "home"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return run_with_its_data(tmp_path_factory.mktemp("home"))
@@ -141,6 +146,14 @@ def test_what_the_quantizer_cannot_do_is_told(run, tmp_path, monkeypatch, functi
     if "quantize_static" in function:
         assert len([text for text in told if "odd graph" in text]) == len(LEVELS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_acceptance_cannot_be_recorded_says_so(run, tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("in the way")
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    bundle = load_bundle(run.model)
+    with pytest.raises(BundleError, match="predictions will not use it"):
+        export_int8(bundle, tmp_path / "model.onnx", "onnxruntime", calibration_data(bundle))
 
 
 def test_a_model_without_its_run_needs_data(run, tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -16,8 +17,19 @@ from bundle_helpers import make_bundle
 from safetensors.torch import load_file, save_file
 from smp_helpers import change_json, make_smp
 
-from autoseg.bundle import check_bundle, load_bundle
-from autoseg.errors import BundleError
+from autoseg import engine_choice
+from autoseg.bundle import Bundle, check_bundle, load_bundle
+from autoseg.engines import EngineName, import_openvino, is_installed
+from autoseg.errors import BundleError, ConfigError
+from autoseg.export import describe_onnx, place_openvino, write_onnx
+from autoseg.int8_files import (
+    Int8Note,
+    accept_int8,
+    find_int8,
+    int8_note_text,
+    weights_digest,
+)
+from autoseg.predictor import Predictor
 from autoseg.smp_models import weightless
 
 MARKER = "AUTOSEG_WAS_FOOLED"
@@ -314,6 +326,104 @@ def test_what_is_no_regular_file_is_refused_without_waiting(folder, make, name):
     make(folder / name)
     with pytest.raises(BundleError, match="no regular file"):
         load_bundle(folder)
+
+
+RUNTIMES = [
+    pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"no {name} here"))
+    for name in ("onnxruntime", "openvino")
+]
+
+
+def forged(bundle: Bundle, name: EngineName, note: Int8Note) -> Path:
+    """A sound network beside a model that says of itself what an accepted one does."""
+    network = bundle.path / "forged.onnx"
+    write_onnx(bundle, network)
+    text = int8_note_text(bundle, note)
+    if name == "openvino":
+        return place_openvino(network, bundle.path / "forged.xml", text, lambda file: None)
+    describe_onnx(network, text)
+    return network
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """What the runtimes' parsers are given."""
+    given: list[str] = []
+
+    def watch(owner: object, function: str) -> None:
+        original = getattr(owner, function)
+
+        def watched(*arguments: object, **options: object) -> object:
+            given.extend(
+                str(argument) for argument in arguments if isinstance(argument, str | Path)
+            )
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, function, watched)
+
+    import onnx  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
+
+    watch(onnx, "load")
+    watch(onnxruntime, "InferenceSession")
+    if is_installed("openvino"):
+        watch(import_openvino().Core, "read_model")
+        watch(import_openvino().Core, "compile_model")
+    return given
+
+
+@pytest.mark.skipif(not is_installed("onnxruntime"), reason="the extra onnx is not installed")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_network_that_this_machine_did_not_accept_is_neither_parsed_nor_used(
+    originals, tmp_path, monkeypatch, parsed, name
+):
+    """All that it says of itself can be computed by whoever publishes a model."""
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(engine_choice, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(engine_choice, "_FASTER", 1e9)
+    bundle = load_bundle(shutil.copytree(originals["ours"], tmp_path / "model"))
+    note = Int8Note(weights_digest(bundle), 0.9, 0.9, "every layer")
+    file = forged(bundle, name, note)
+    (tmp_path / "own.onnx").write_bytes(b"accepted")  # That there is another one changes nothing.
+    accept_int8(tmp_path / "own.onnx", "onnxruntime", note)
+    parsed.clear()
+    image = np.zeros((90, 80, 3), np.uint8)
+    asked = Predictor.from_pretrained(bundle.path, device="cpu", engine=name)
+    auto = Predictor.from_pretrained(bundle.path, device="cpu")
+    for _ in range(3):
+        assert asked.predict(image).engine == name
+        auto.predict(image)
+    auto._network.preparing.join()
+    assert auto.engine in ("onnxruntime", "openvino")
+    with pytest.raises(ConfigError, match="accepted on this machine"):
+        Predictor.from_pretrained(bundle.path, device="cpu", engine=f"{name} int8")
+    assert parsed and not [path for path in parsed if path.startswith(str(bundle.path))]
+    accept_int8(file, name, note)
+    in_int8 = Predictor.from_pretrained(bundle.path, device="cpu", engine=f"{name} int8")
+    assert in_int8.predict(image).engine == f"{name} int8"
+    assert str(file) in parsed
+
+
+@pytest.mark.skipif(not is_installed("onnxruntime"), reason="the extra onnx is not installed")
+def test_what_is_large_or_no_file_is_not_read_as_a_network(originals, tmp_path, monkeypatch):
+    """Reading any of these would go on for ever."""
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    bundle = load_bundle(shutil.copytree(originals["ours"], tmp_path / "model"))
+    note = Int8Note(weights_digest(bundle), 0.9, 0.9, "every layer")
+    (bundle.path / "own.onnx").write_bytes(b"accepted")
+    accept_int8(bundle.path / "own.onnx", "onnxruntime", note)
+    os.utime(bundle.path / "own.onnx", (0, 0))  # The others are looked at before it.
+    for name in ("queue.onnx", "network.bin"):
+        os.mkfifo(bundle.path / name)
+    (bundle.path / "network.xml").write_text("<net/>")
+    (bundle.path / "folder.onnx").mkdir()
+    (bundle.path / "link.onnx").symlink_to("/dev/zero")
+    (bundle.path / "large.onnx").touch()
+    os.truncate(bundle.path / "large.onnx", 2**40)
+    assert find_int8(bundle, "onnxruntime").path == bundle.path / "own.onnx"
+    assert find_int8(bundle, "openvino") is None
+    with pytest.raises(OSError, match="no regular file"):
+        accept_int8(bundle.path / "large.onnx", "onnxruntime", note)
 
 
 LOAD_ALL = """
