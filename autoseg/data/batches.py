@@ -136,8 +136,9 @@ class Pixels:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Parts of mapped images: (n, h, w, 3) and (n, h, w)."""
         height, width = shape
-        # Only from pinned memory is a copy asynchronous.
-        pinned = self.device.type == "cuda"
+        # Only from pinned memory is a copy asynchronous. torch keeps pinned blocks of each size, so
+        # whole images, of many sizes, are copied from plain memory.
+        pinned = self.device.type == "cuda" and shape == self._window
         images = torch.empty(len(places), height, width, 3, dtype=torch.uint8, pin_memory=pinned)
         masks = torch.empty(len(places), height, width, dtype=torch.uint8, pin_memory=pinned)
         for k, (i, top, left) in enumerate(places):

@@ -132,8 +132,11 @@ def _grouped_forward(module: torch.nn.Conv2d, images: torch.Tensor) -> torch.Ten
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means that memory ran out, on a GPU or in torch's CPU allocator."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether an error means that memory ran out: on a GPU, in torch's CPU allocator, or where
+    memory of the CPU is pinned for a GPU.
+    """
+    texts = ("can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 @contextlib.contextmanager

@@ -44,23 +44,18 @@ def validation_confusions(
     """
     pixels = pixels or Pixels(cache, precision.device)
     shapes = [(int(height), int(width)) for height, width in cache.shapes[list(indices)]]
-    # Counts stay on the device until the end, so that it is waited for once.
-    found: list[tuple[list[int], torch.Tensor]] = []
+    matrices = np.empty((len(indices), num_classes, num_classes), dtype=np.int64)
     for batch in _batches(shapes, precision.device):
         shape, chosen = shapes[batch[0]], [indices[place] for place in batch]
         if max(shape) > _largest_side(preprocessing.geometry):
-            counts = [
+            matrices[batch] = [
                 _tiled(forward, cache, i, preprocessing, num_classes, precision) for i in chosen
             ]
-            found.append((batch, torch.from_numpy(np.stack(counts)).to(precision.device)))
         else:
-            found.append(
-                (batch, _fitting(forward, pixels, chosen, preprocessing, num_classes, precision))
-            )
-    matrices = np.empty((len(indices), num_classes, num_classes), dtype=np.int64)
-    matrices[[place for batch, _ in found for place in batch]] = (
-        torch.cat([counts for _, counts in found]).cpu().numpy()
-    )
+            # Counting has waited for the device already, and with many classes many images' counts
+            # are too large to be kept there.
+            counts = _fitting(forward, pixels, chosen, preprocessing, num_classes, precision)
+            matrices[batch] = counts.cpu().numpy()
     return matrices
 
 

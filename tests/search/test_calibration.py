@@ -13,7 +13,7 @@ from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.calibration import Workload, make_plan
-from autoseg.search.planning import LIGHT_UP_TO_WINDOWS
+from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
 
@@ -94,8 +94,14 @@ def test_a_limit_that_no_encoder_keeps_names_the_fastest(limited):
         limited({SLOW: 30.0, FAST: 8.0}, 5.0, 600.0)
 
 
-def test_images_are_not_resampled_in_a_short_training_and_are_in_a_long_one(plan_of):
+@pytest.mark.parametrize(("n_train", "at_length"), [(50, "strong"), (400, "medium")])
+def test_images_are_not_resampled_in_a_short_training_and_are_in_a_long_one(n_train, at_length):
     """Turning and zooming cost a short training a point of IoU (see `choose_augmentation`)."""
+    assert choose_augmentation(LIGHT_UP_TO_WINDOWS, n_train) == "light"
+    assert choose_augmentation(LIGHT_UP_TO_WINDOWS + 1, n_train) == at_length
+
+
+def test_a_plan_augments_by_the_windows_that_it_has_time_for(plan_of):
     short, long = plan_of((FAST,), 4.0), plan_of((FAST,), 600.0)
     assert short.reference_epochs * 50 < LIGHT_UP_TO_WINDOWS < long.reference_epochs * 50
-    assert (short.space.augmentation, long.space.augmentation) == ("light", "medium")
+    assert (short.space.augmentation, long.space.augmentation) == ("light", "strong")
