@@ -145,6 +145,8 @@ class Finish:
             return None, default_note(None, won, n_candidates, stopped=stopped)
         recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)
         theirs = self._predict(judged, recipe, weights)
+        if judged.split == "test":
+            ScoredOnTest((self.final.number, default)).write(self.run)
         return theirs, default_note(recipe.epochs, won, n_candidates)
 
     @property

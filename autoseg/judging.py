@@ -51,7 +51,14 @@ class ScoredOnTest:
     """
 
     trials: tuple[int, ...]
-    """Trial of each model, in the order in which they were scored; the first is the winner."""
+    """Trial of each model, in the order in which they were scored; the first is the winner, and one
+    that was taken twice stands here twice.
+    """
+
+    @property
+    def n_models(self) -> int:
+        """How many models they are."""
+        return len(set(self.trials))
 
     @staticmethod
     def of(run: RunFolder) -> "ScoredOnTest":
@@ -176,13 +183,13 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
     )
 
 
-def taken_note(judged: Judged, splits: Splits, looks: int, n_candidates: int) -> str:
+def taken_note(judged: Judged, splits: Splits, n_models: int, n_candidates: int) -> str:
     """What the numbers of a model are worth that a person took from the trials of a finished run.
 
     Args:
         judged: On what it was judged.
         splits: Of the run.
-        looks: Models of the run that were scored on the test images, this one included.
+        n_models: Models of the run that were scored on the test images, this one included.
         n_candidates: Trials that were compared.
     """
     if judged.split != "test":
@@ -193,7 +200,7 @@ def taken_note(judged: Judged, splits: Splits, looks: int, n_candidates: int) ->
         else "the given test images (read the notes on the splits)"
     )
     return (
-        f"Measured on {seen}. {looks} models of this run have been scored on them by now: who "
+        f"Measured on {seen}. {n_models} models of this run have been scored on them by now: who "
         f"chooses among these by their scores must expect somewhat less on new images."
     )
 
