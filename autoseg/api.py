@@ -115,17 +115,23 @@ def take(
         run: Name or folder of the run.
         trial: Number of the trial.
         out: Name or folder of the new run; None: named after the run and the trial.
-        data: Where the run's data set is now; None: where it was.
+        data: Where the run's data set is now, a folder, zip or "hf://owner/name"; None: where it
+            was.
         device: torch device, or "auto"; None: as the search had it.
 
     Raises:
         RunError: There is no such trial or it has no weights, the run is not done or held by
-            another process, the data set is not there or not the same, or `out` is taken.
+            another process, its weights are damaged, the data set is not there or not the same, or
+            `out` is taken or cannot be written.
         DatasetError: The data set cannot be read any more.
+        HubError: The Hub does not give it.
+        ConfigError: There is no such device.
+        BundleError: The winner's model cannot be read, or the trial's not be written.
+        PredictionError: There is too little memory.
+        DiskFullError: There is no room to unpack the data set.
     """
     workspace = Workspace()
-    place = None if data is None else Path(data)
-    return workspace.take_trial(workspace.run(run), trial, out, data=place, device=device)
+    return workspace.take_trial(workspace.run(run), trial, out, data=data, device=device)
 
 
 def deploy(

@@ -1,8 +1,10 @@
 """The commands that choose among the trials of a finished run."""
 
 import json
+import os
 import shlex
-from pathlib import Path
+import subprocess
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +27,7 @@ def trials(
     """List the trials of a run that came to an end, and which of them `take` makes a model of.
 
     A run keeps the weights of trials that no other beats in both score and time per image, at
-    most six, in float32: 13 to 20 MB each for the encoders that come with autoseg. They go with
+    most six, in float32: 13 to 22 MB each for the encoders that come with autoseg. They go with
     the run when it is deleted.
     """
     from autoseg.taking import finished_trials  # noqa: PLC0415 - torch
@@ -39,7 +41,8 @@ def trials(
     console = Console()
     console.print(_table(folder.name, found))
     if any(trial.can_be_taken for trial in found):
-        console.print(f"autoseg take {escape(run)} --trial N makes a model of one of them.")
+        command = command_line(["autoseg", "take", run, "--trial", "N"])
+        console.print(f"{escape(command)} makes a model of one of them.", soft_wrap=True)
 
 
 def _facts(trial: "FinishedTrial") -> dict[str, object]:
@@ -87,7 +90,8 @@ def take(
         str | None, typer.Option(help="Name or folder of the new run (else RUN-trial-N).")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="The run's data set, if it is elsewhere by now.")
+        str | None,
+        typer.Option(help="The run's data set, if it is elsewhere by now, or hf://owner/name."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ... (else as in the search).")
@@ -129,4 +133,9 @@ def _training_on(run: "RunFolder") -> str:
         command += ["--map", f"{value}={meaning}"]
     for name, color in info.config.colors:
         command += ["--color", f"{name}={color}"]
-    return shlex.join(command)
+    return command_line(command)
+
+
+def command_line(words: Sequence[str], system: str = os.name) -> str:
+    """Words as the shell of a system ("nt" or "posix", as `os.name` has it) takes them."""
+    return subprocess.list2cmdline(words) if system == "nt" else shlex.join(words)

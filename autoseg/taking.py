@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from autoseg.bundle import load_bundle, trained
-from autoseg.checkpoint import Weights, load_weights
+from autoseg.checkpoint import Weights
 from autoseg.config import Recipe, from_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.duplicates import group_near_duplicates
@@ -23,7 +24,7 @@ from autoseg.data.splits import Splits
 from autoseg.errors import RunError
 from autoseg.evaluation import Predictions, make_report
 from autoseg.examples import MAX_EXAMPLES, example_facts
-from autoseg.files import is_disk_full, making_folder, write_json
+from autoseg.files import making_folder, telling_full_disk, write_json
 from autoseg.finishing import data_source, draw_examples, save_model
 from autoseg.judging import (
     Judged,
@@ -38,13 +39,18 @@ from autoseg.report_facts import data_facts, search_facts
 from autoseg.search.budget import Plan
 from autoseg.search.front import FINISHED, kept_front, pareto_front
 from autoseg.search.run_folder import Phase, RunFolder, RunInfo, RunState, TrialRecord
-from autoseg.sources import check
+from autoseg.sources import check, local_source
+from autoseg.taking_faults import reading, sound_weights, telling_of_memory, writing
 from autoseg.training.hardware import Precision, choose_device
 
 OnProgress = Callable[[Phase, int, int], None]
 """Told of a phase, how much of it is done, and how much there is."""
 
 COMPARED_WITH = "winner of the search"
+
+_FREE_THE_RUN = (
+    "The run keeps count of the models scored on its test images: free some space there."
+)
 
 _COPIED = ("verdict.json", "mask_coding.json", "splits.json", "images.json", "plan.json")
 """Records that hold for every model of a run."""
@@ -142,7 +148,7 @@ def take_trial(
     number: int,
     out: RunFolder,
     *,
-    data: Path | None = None,
+    data: str | Path | None = None,
     device: str | None = None,
     on_progress: OnProgress = lambda phase, done, total: None,
 ) -> SearchResult:
@@ -155,15 +161,21 @@ def take_trial(
         run: A run that is done.
         number: The trial.
         out: The new run, which must not be there yet.
-        data: Where the run's data set is now; None: where it was.
+        data: Where the run's data set is now, a folder, zip or "hf://owner/name"; None: where it
+            was.
         device: torch device, or "auto"; None: as the search had it.
         on_progress: Told how far it is.
 
     Raises:
         RunError: There is no such trial or it has no weights, the run is not done or held by
-            another process, the data set is not there or not the same, or `out` is taken.
+            another process, its weights are damaged, the data set is not there or not the same, or
+            `out` is taken or cannot be written.
         DatasetError: The data set cannot be read any more.
+        HubError: The Hub does not give it.
         ConfigError: There is no such device.
+        BundleError: The winner's model cannot be read, or the trial's not be written.
+        PredictionError: There is too little memory.
+        DiskFullError: There is no room to unpack the data set.
     """
     record = _with_epochs(takeable(run, number))
     refuse_taken(out)
@@ -171,16 +183,20 @@ def take_trial(
     assert info is not None
     source = _find_data(run, info, data)
     place = choose_device(device or info.config.device)
-    try:
-        with run.locked(), making_folder(out.path) as aside:
-            taking = _Taking(run, info, record, source, place, on_progress)
-            report = taking.write(RunFolder(aside))
-    except OSError as error:
-        why = "the disk is full" if is_disk_full(error) else error.strerror or str(error)
-        raise RunError(
-            f"{out.path} cannot be written: {why}. Free some space, or choose another folder."
-        ) from error
-    return SearchResult(out, report)
+    with (
+        writing(run.path, _FREE_THE_RUN),
+        run.locked(),
+        writing(out.path, "Free some space, or choose another folder."),
+        making_folder(out.path) as aside,
+    ):
+
+        def alive(phase: Phase, done: int, total: int) -> None:
+            with suppress(OSError):
+                os.utime(aside)  # Whoever sweeps what killed writers left goes by its time.
+            on_progress(phase, done, total)
+
+        taking = _Taking(run, info, record, source, place, alive)
+        return SearchResult(out, taking.write(RunFolder(aside)))
 
 
 def refuse_taken(out: RunFolder) -> None:
@@ -193,9 +209,12 @@ def refuse_taken(out: RunFolder) -> None:
         raise RunError(f"{out.path} is there already. Choose another name, or delete that first.")
 
 
-def _find_data(run: RunFolder, info: RunInfo, data: Path | None) -> Path:
-    source = (data or Path(info.source)).expanduser().absolute()
-    if not source.exists():
+def _find_data(run: RunFolder, info: RunInfo, data: str | Path | None) -> Path:
+    named = info.source if data is None else data
+    with reading(Path(named)):
+        source = local_source(named).expanduser().absolute()
+        is_there = source.exists()
+    if not is_there:
         raise RunError(
             f"The data set of {run.name} is not in {source}. A trial is judged on its test images: "
             f"bring it back, or say where it is now (in a terminal: with --data)."
@@ -216,20 +235,21 @@ class _Taking:
 
     def write(self, out: RunFolder) -> dict[str, Any]:
         """Judge the trial, and write the run that holds its model; the report."""
-        dataset = self._read()
-        splits = from_dict(Splits, self.run.json("splits.json"), "splits.json")
         recipe = self.record.recipe
-        weights = load_weights(self.run.weights(self.record.number))
-        judged, report = self._judge(dataset, splits, recipe, weights)
-        examples = draw_examples(
-            dataset,
-            judged.indices,
-            judged.predictions.confusions,
-            self._precision(recipe),
-            recipe,
-            weights,
-            MAX_EXAMPLES,
-        )
+        with reading(self.source), telling_full_disk(self.run.path), telling_of_memory(self.device):
+            dataset = self._read()
+            splits = from_dict(Splits, self.run.json("splits.json"), "splits.json")
+            weights = sound_weights(self.run, self.record, dataset.classes.num_classes)
+            judged, report = self._judge(dataset, splits, recipe, weights)
+            examples = draw_examples(
+                dataset,
+                judged.indices,
+                judged.predictions.confusions,
+                self._precision(recipe),
+                recipe,
+                weights,
+                MAX_EXAMPLES,
+            )
         report["examples"] = example_facts(examples, judged.split, len(judged.indices))
         save_model(out.model, dataset, recipe, weights, self.info.versions, report, examples)
         self._write_records(out, report)
@@ -298,10 +318,11 @@ class _Taking:
         """Models of the run that were scored on its test images; from now on this one, too."""
         before = ScoredOnTest.of(self.run)
         if judged.split != "test":
-            return len(before.trials)
+            return before.n_models
         now = ScoredOnTest((*before.trials, self.record.number))
-        now.write(self.run)
-        return len(now.trials)
+        with writing(self.run.path, _FREE_THE_RUN):
+            now.write(self.run)
+        return now.n_models
 
     def _facts(self, trials: tuple[TrialRecord, ...], n_models: int) -> dict[str, Any]:
         """What the report says of the trial and of its search."""

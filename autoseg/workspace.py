@@ -22,7 +22,7 @@ from autoseg.corrections import Correction, Corrections, NewCorrection, same_ima
 from autoseg.data.dataset import Progress
 from autoseg.data.formats import find_samples
 from autoseg.errors import RunError, RunLockedError
-from autoseg.files import telling_full_disk
+from autoseg.files import sweep_folders, telling_full_disk
 from autoseg.pulled_models import PulledModels
 from autoseg.search.run_folder import RunFolder
 from autoseg.search_process import spawn, starting
@@ -164,12 +164,15 @@ class Workspace(StoredRuns):
 
         Raises:
             DatasetError: There is none.
-            RunLockedError: A search is using it.
+            RunLockedError: A run that another process uses was made from it.
         """
         source = self.dataset(name).source
         for run in self.runs():
             if self.is_busy(run) and self.source_of(run) == source:
-                raise RunLockedError(f"{run.name} is searching in {name}. Stop it first.")
+                raise RunLockedError(
+                    f"{name} is in use by {run.name}: a search, or a model being made of one. Wait "
+                    f"for it, or stop the search first."
+                )
         super().delete_dataset(name)
 
     # Models.
@@ -201,7 +204,7 @@ class Workspace(StoredRuns):
             name: Name of the run; an interrupted or paused one goes on. None: a new run.
 
         Raises:
-            RunLockedError: The run is being searched already.
+            RunLockedError: Another process uses the run already.
             RunError: The run is finished.
             DiskFullError: There is no room for the run's records.
         """
@@ -280,7 +283,7 @@ class Workspace(StoredRuns):
         number: int,
         out: str | Path | None = None,
         *,
-        data: Path | None = None,
+        data: str | Path | None = None,
         device: str | None = None,
         on_progress: "OnProgress" = lambda phase, done, total: None,
     ) -> "SearchResult":
@@ -290,17 +293,25 @@ class Workspace(StoredRuns):
             run: The run.
             number: The trial.
             out: Name or folder of the new run; None: named after the run and the trial.
-            data: Where the run's data set is now; None: where it was.
+            data: Where the run's data set is now, a folder, zip or "hf://owner/name"; None: where
+                it was.
             device: torch device, or "auto"; None: as the search had it.
             on_progress: Told how far it is.
 
         Raises:
             RunError: There is no such trial or it has no weights, the run is not done or held by
-                another process, the data set is not there or not the same, or `out` is taken.
+                another process, its weights are damaged, the data set is not there or not the
+                same, or `out` is taken or cannot be written.
             DatasetError: The data set cannot be read any more.
+            HubError: The Hub does not give it.
+            ConfigError: There is no such device.
+            BundleError: The winner's model cannot be read, or the trial's not be written.
+            PredictionError: There is too little memory.
+            DiskFullError: There is no room to unpack the data set.
         """
         from autoseg.taking import take_trial  # noqa: PLC0415 - torch, optuna
 
+        sweep_folders(self._runs)
         new = self.run(out if out is not None else f"{run.name}-trial-{number}")
         return take_trial(run, number, new, data=data, device=device, on_progress=on_progress)
 

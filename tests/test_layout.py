@@ -34,7 +34,7 @@ ROWS = [
     ("fold_results", "judging", "examples", "live", "estimate", "outlook", "finishing"),
     ("sources",),
     ("quantization", "stages"),
-    ("pipeline", "taking"),
+    ("pipeline", "taking", "taking_*"),
     ("search_process", "pulled_models", "stored_datasets", "stored_runs"),
     ("workspace",),
     ("api",),

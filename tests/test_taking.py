@@ -156,11 +156,21 @@ def test_the_report_says_that_it_had_no_final_training(taken, fast):
 def test_the_run_counts_the_models_that_were_scored_on_its_test_images(copied, fast, tmp_path):
     number = fast.record.number
     before = ScoredOnTest.of(copied).trials
+    n_models = len({*before, number})
     for k in (1, 2):
         report = take_trial(copied, number, RunFolder(tmp_path / f"model-{k}")).report
-        assert f"{len(before) + k} models of this run have been scored" in report["note"]
-        assert report["taken"]["models_scored"] == len(before) + k
+        assert f"{n_models} models of this run have been scored" in report["note"]
+        assert report["taken"]["models_scored"] == n_models
     assert ScoredOnTest.of(copied).trials == (*before, number, number)
+
+
+def test_the_default_recipe_counts_where_it_was_scored_beside_the_winner(done):
+    (winner,) = [trial.number for trial in done.run.trials() if "winner" in trial.tags]
+    models = [winner]
+    if done.report["default_recipe"]:
+        models += [t.number for t in done.run.trials() if t.origin == "default"][-1:]
+    scored = ScoredOnTest.of(done.run).trials  # Behind them come those that were taken.
+    assert scored[: len(models)] == tuple(models)
 
 
 def test_a_run_of_an_earlier_autoseg_has_scored_its_winner(copied):

@@ -14,7 +14,7 @@ MAX_KEPT = 6
 """Trials of the front whose weights stay on disk.
 
 An image's time is measured once for each encoder, so a front has one trial of an encoder at most:
-the three encoders that come with autoseg need three files of 13 to 20 MB. Of dozens of encoders
+the three encoders that come with autoseg need three files of 13 to 22 MB. Of dozens of encoders
 some have hundreds of MB each, and a front of theirs would fill a disk.
 """
 
