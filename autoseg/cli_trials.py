@@ -64,9 +64,10 @@ def _table(name: str, found: "tuple[FinishedTrial, ...]") -> Table:
     table = Table(title=f"Trials of {escape(name)}, the best first", title_justify="left")
     for column in ("trial", "score", "ms per image"):
         table.add_column(column, justify="right")
-    table.add_column("encoder")
+    table.add_column("encoder", overflow="fold")  # Cut short, all encoders of a family look alike.
     table.add_column("frozen depth", justify="right")
-    for column in ("status", "best at its speed", "model"):
+    table.add_column("status", no_wrap=True)
+    for column in ("best at its speed", "model"):
         table.add_column(column)
     for trial in found:
         record = trial.record

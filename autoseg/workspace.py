@@ -299,15 +299,7 @@ class Workspace(StoredRuns):
             on_progress: Told how far it is.
 
         Raises:
-            RunError: There is no such trial or it has no weights, the run is not done or held by
-                another process, its weights are damaged, the data set is not there or not the
-                same, or `out` is taken or cannot be written.
-            DatasetError: The data set cannot be read any more.
-            HubError: The Hub does not give it.
-            ConfigError: There is no such device.
-            BundleError: The winner's model cannot be read, or the trial's not be written.
-            PredictionError: There is too little memory.
-            DiskFullError: There is no room to unpack the data set.
+            AutosegError: It cannot be made; see `taking.take_trial`.
         """
         from autoseg.taking import take_trial  # noqa: PLC0415 - torch, optuna
 
