@@ -113,8 +113,8 @@ def _wait(process: "subprocess.Popen[bytes]", run: RunFolder) -> None:
                 error = printed[-1] if printed else _ended(code)
                 status: Status = "interrupted" if code < 0 else "failed"
                 run.write_state(replace(state, status=status, message="", error=error))
-    except RunError:
-        return  # Somebody has taken it up again, or it is of another version.
+    except (RunError, FileNotFoundError):
+        return  # Somebody has taken it up again or removed it, or it is of another version.
 
 
 def _ended(code: int) -> str:
