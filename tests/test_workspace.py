@@ -264,7 +264,12 @@ def test_a_search_runs_in_a_session_of_its_own_and_says_why_it_failed(workspace,
     empty = tmp_path / "empty"
     (empty / "images").mkdir(parents=True)
     run = workspace.start_search(empty, CONFIG)
-    child = next(p for p in psutil.Process().children() if str(run.path) in p.cmdline())
+
+    def searches() -> list[psutil.Process]:  # For a moment a new process has no command line.
+        return [p for p in psutil.Process().children() if str(run.path) in p.cmdline()]
+
+    wait_until(searches)
+    (child,) = searches()
     assert os.getsid(child.pid) == child.pid
     assert run.state().status == "running"
     wait_until(lambda: run.state().status == "failed")

@@ -102,12 +102,12 @@ def build(workspace: Workspace, access: Access) -> gr.Blocks:
         title="autoseg", analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S)
     ) as page:
         html(head(access))
-        first = gr.Textbox(visible=False)
+        first, has_opened = gr.Textbox(visible=False), gr.Checkbox(visible=False)
         parts = _layout(workspace, access, browser_states())
         api_endpoints.build(workspace, access)
-        _connect_opening(page, workspace, access, parts, first)
+        _connect_opening(page, workspace, access, parts, first, has_opened)
         _connect_ways(workspace, access, parts)
-        _connect_selecting(workspace, access, parts)
+        _connect_selecting(workspace, access, parts, has_opened)
     return page
 
 
@@ -133,7 +133,12 @@ def _dataset_field(workspace: Workspace, name: str | None) -> dict[str, Any]:
 
 
 def _connect_opening(
-    page: gr.Blocks, workspace: Workspace, access: Access, parts: Tabs, first: gr.Textbox
+    page: gr.Blocks,
+    workspace: Workspace,
+    access: Access,
+    parts: Tabs,
+    first: gr.Textbox,
+    has_opened: gr.Checkbox,
 ) -> None:
     """Everything comes from disk, for a page just opened or reloaded."""
     data, search, predict = parts.data, parts.search, parts.predict
@@ -146,9 +151,10 @@ def _connect_opening(
             **search.open_page(),
             search.dataset: _dataset_field(workspace, listed["datasets"]["value"]),
             first: "search" if workspace.runs() else "",
+            has_opened: True,
         }
 
-    opened = [*data.outputs, *search.outputs, search.dataset, first]
+    opened = [*data.outputs, *search.outputs, search.dataset, first, has_opened]
     opening = page.load(open_first, None, opened, queue=False, **_QUIET)
     opening.then(None, first, parts.tabs, js=_SHOW_FIRST, **_QUIET)
     keep_budget(search.budget, kept_budget(), opening)
@@ -189,12 +195,20 @@ def _connect_ways(workspace: Workspace, access: Access, parts: Tabs) -> None:
         share.try_it.click(try_model, share.pulled_name, [*predict.outputs, tabs], **_QUIET)
 
 
-def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> None:
+def _connect_selecting(
+    workspace: Workspace, access: Access, parts: Tabs, has_opened: gr.Checkbox
+) -> None:
     """What a tab reads again when it is chosen."""
     data, search, predict, share = parts.data, parts.search, parts.predict, parts.share
 
-    def list_datasets(name: str | None) -> Placed:
-        """Data sets that came or went meanwhile: of a training with corrections, or elsewhere."""
+    def list_datasets(name: str | None, has_opened: bool) -> Placed:
+        """Data sets that came or went meanwhile: of a training with corrections, or elsewhere.
+
+        Gradio also says that a tab is chosen when the page opens, which lists them by itself:
+        this answer came later, and put back whoever had chosen one by then.
+        """
+        if not has_opened:
+            return dict(gr.skip())
         return data.placed(data_tab.listed_again(workspace, name))
 
     def datasets(shown: str | None) -> dict[str, Any]:
@@ -205,7 +219,7 @@ def _connect_selecting(workspace: Workspace, access: Access, parts: Tabs) -> Non
     has_chosen, found = gr.Checkbox(visible=False), gr.JSON(visible=False)
     search.dataset.input(None, None, has_chosen, js="() => true", **_QUIET)
     data.use.click(None, None, has_chosen, js="() => false", **_QUIET)
-    parts.data_page.select(list_datasets, data.datasets, data.outputs, **_QUIET)
+    parts.data_page.select(list_datasets, [data.datasets, has_opened], data.outputs, **_QUIET)
     listing = parts.search_page.select(datasets, data.datasets, found, queue=False, **_QUIET)
     following = [found, has_chosen, search.dataset]
     listing.success(None, following, search.dataset, js=_FOLLOW, **_QUIET)

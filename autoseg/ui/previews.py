@@ -1,7 +1,7 @@
 """What the page keeps of a checked data set, so that a reload shows it again at once."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -152,14 +152,18 @@ def mark_seen(folder: Path) -> None:
 def crop_of(folder: Path, row: int) -> Path | None:
     """The picture of a row of the verdict or of the question."""
     path = folder / "values" / f"{row}.jpg"
-    return path if path.is_file() else None
+    if path.is_file():
+        return path
+    with folder_lock(folder):  # Not there for a moment where another tab checks at the same time.
+        return path if path.is_file() else None
 
 
 def load_index(folder: Path, source: Path) -> ImageIndex | None:
     """The images of a data set that was checked and lies in `source`."""
     path = folder / "images.npz"
     try:
-        return _read_index(path, source, path.stat().st_mtime_ns)
+        with nullcontext() if path.is_file() else folder_lock(folder):  # As with a crop.
+            return _read_index(path, source, path.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError):
         return None
 

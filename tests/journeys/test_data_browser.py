@@ -293,6 +293,18 @@ def test_a_finished_check_leaves_the_data_set_alone_that_is_chosen_by_then(app, 
     assert json.loads(many.read_text())["classes"]["names"][1] == "vegetation"
 
 
+def test_a_data_set_chosen_as_soon_as_the_page_shows_it_stays_chosen(app, page, tmp_path):
+    """Gradio says that a tab is chosen when the page opens: the late answer put "bees" back."""
+    workspace = Workspace(app.home)
+    for name in ("ants", "bees"):
+        data_actions.added(workspace, make_photos(tmp_path / name))
+    with requests_held(page, "**/queue/join*"):
+        open_page(page, app)
+        page.click("#datasets label >> text=ants")
+    page.wait_for_timeout(2000)
+    assert page.locator("#datasets input:checked").get_attribute("value") == "ants"
+
+
 def test_a_data_set_that_came_meanwhile_is_listed_when_the_tab_is_opened(app, page, tmp_path):
     workspace = Workspace(app.home)
     data_actions.added(workspace, make_photos(tmp_path / "photos"))
