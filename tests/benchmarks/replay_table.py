@@ -3,7 +3,7 @@
 Every row is one recipe on one data set: its trial as the search trains it (a decoder on the frozen
 encoder, then fine-tuning at a constant rate), scored on the validation images at every rung of a
 short and of a long trial, and final phases of two lengths from the long trial's weights, scored on
-the test images. Lengths are counted in windows, not in seconds, so the machine may do other work
+both. Lengths are counted in windows, not in seconds, so the machine may do other work
 meanwhile. Rows that the file has already are left out: the same command goes on after a break.
 
     python tests/benchmarks/replay_table.py --datasets coffee_leaf dsb2018 --subsets 100,50
@@ -43,8 +43,8 @@ TRIAL_WINDOWS = (400, 1200)
 """Lengths of a search trial. In windows: a trial of some epochs of 20 images has no 50 steps."""
 RUNGS = (1 / 9, 1 / 3, 1.0)
 """Shares of the longer trial after which it is scored; the second is the end of the shorter."""
-FINAL_WINDOWS = (600, 2800)
-"""Lengths of the final phase."""
+FINAL_WINDOWS = (240, 2800)
+"""Lengths of the final phase; the shorter one is hardly more than a cooldown."""
 DECODER_WINDOWS = 400
 """Length of the decoder phase that all recipes of an encoder start from."""
 AFFORDABLE_PIXELS = 40e6
@@ -72,6 +72,8 @@ class Row:
     """On the validation images at `RUNGS`, in percent."""
     confusions: tuple[list[Any], ...]
     """On the validation images after each of `TRIAL_WINDOWS`, (n, K, K), of 1000 each."""
+    final_scores: tuple[float, ...]
+    """On the validation images after each of `FINAL_WINDOWS`, in percent."""
     test: tuple[float, ...]
     """On the test images after the longer trial, then after each of `FINAL_WINDOWS`, in percent."""
 
@@ -192,11 +194,12 @@ class Lab:
         recipe = replace(self.base, **point)
         trial = self._trial(recipe, self._start(recipe))
         result = trial.fine_tune(self._schedule(TRIAL_WINDOWS[-1], RUNGS))
-        test = [self._test_score(trial)]
+        test, final_scores = [self._test_score(trial)], []
         trial.close()
         for windows in FINAL_WINDOWS:
             trial = self._trial(recipe, result.weights)
-            trial.fine_tune(self._schedule(windows, (1.0,), COOLDOWN_SHARE))
+            final = trial.fine_tune(self._schedule(windows, (1.0,), COOLDOWN_SHARE))
+            final_scores.append(_percent(final.evaluations[-1]))
             test.append(self._test_score(trial))
             trial.close()
         short = result.evaluations[RUNGS.index(TRIAL_WINDOWS[0] / TRIAL_WINDOWS[-1])]
@@ -208,8 +211,9 @@ class Lab:
             point,
             len(self.data.train),
             round(self._step_s(recipe) / self._reference_step_s, 2),
-            tuple(round(100 * evaluation.score, 2) for evaluation in result.evaluations),
+            tuple(map(_percent, result.evaluations)),
             tuple(_counts(evaluation) for evaluation in (short, result.evaluations[-1])),
+            tuple(final_scores),
             tuple(test),
         )
 
@@ -240,6 +244,10 @@ class Lab:
 
     def _test_score(self, trial: Trial) -> float:
         return round(100 * float(macro_imagewise(iou, trial.evaluate(self.test))), 2)
+
+
+def _percent(evaluation: Evaluation) -> float:
+    return round(100 * evaluation.score, 2)
 
 
 def _counts(evaluation: Evaluation) -> list[Any]:

@@ -76,6 +76,8 @@ def test_from_an_empty_workspace_to_a_mask(app, page):
     page.wait_for_selector("#trials tbody tr", timeout=180_000)
     second.wait_for_selector("#trials tbody tr", timeout=10_000)
     second.close()
+    # A search that is stopped before its second evaluation has no learning curve.
+    page.wait_for_selector("#curves svg.marks", timeout=180_000)
 
     page.click("#stop")
     page.wait_for_selector("#stop:disabled")
