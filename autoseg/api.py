@@ -32,6 +32,7 @@ def search(
     mapping: Mapping[str, str] | None = None,
     colors: Mapping[str, str] | None = None,
     start_from: str | Path | None = None,
+    warm_start: bool = True,
 ) -> SearchResult:
     """Find and train the best model for a data set within a time budget; blocks until it is there.
 
@@ -56,6 +57,8 @@ def search(
         colors: Colours of classes, "#rrggbb"; the others keep theirs.
         start_from: Run or folder of a model whose recipe and weights are trained on; None: a
             search from pretrained encoders.
+        warm_start: Whether the recipes that won your earlier runs on similar data are tried early,
+            right after the default one.
 
     Raises:
         DatasetError: The data set cannot be used.
@@ -79,6 +82,7 @@ def search(
         mapping=tuple((mapping or {}).items()),
         colors=tuple((colors or {}).items()),
         start_from=None if start_from is None else locate_start(start_from),
+        warm_start=warm_start,
     )
     workspace = Workspace()
     path = local_source(source)

@@ -20,6 +20,7 @@ _ENDINGS = {
 
 _ORIGINS = {
     "default": "the default recipe",
+    "earlier run": "the recipe that won an earlier search on similar data",
     "portfolio": "one of the recipes that every search tries first",
     "sampler": "a suggestion of the search's sampler",
     "former model": "a former model, trained on",

@@ -264,6 +264,12 @@ def search(
         str | None,
         typer.Option(help="Train this model on instead of searching: a run, a folder, OWNER/NAME."),
     ] = None,
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            " /--no-warm-start", help="Do not try early what won earlier runs on similar data."
+        ),
+    ] = True,
 ) -> None:
     """Find and train the best model for a data set in the time given.
 
@@ -286,6 +292,7 @@ def search(
         mapping=tuple(_parse_choice(text) for text in mapping or ()),
         colors=tuple(_parse_color(text) for text in color or ()),
         start_from=_locate(start_from) if start_from else None,
+        warm_start=warm_start,
     )
     from autoseg import console  # noqa: PLC0415 - torch, optuna
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow

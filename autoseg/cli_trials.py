@@ -54,6 +54,8 @@ def _facts(trial: "FinishedTrial") -> dict[str, object]:
         "latency_ms": record.latency_ms,
         "encoder_name": record.recipe.encoder_name,
         "frozen_depth": record.recipe.frozen_depth,
+        "origin": record.origin,
+        "from_run": record.from_run,
         "on_front": trial.on_front,
         "is_model": trial.is_model,
         "can_be_taken": trial.can_be_taken,

@@ -221,6 +221,8 @@ class SearchConfig:
     start_from: str | None = None
     """Folder of a model whose recipe and weights are trained on; None: a search from pretrained
     encoders."""
+    warm_start: bool = True
+    """Whether the recipes that won earlier runs on similar data are tried early."""
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:

@@ -20,6 +20,7 @@ from autoseg.evaluation import compared_with
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
 from autoseg.stages import StopRequest
+from autoseg.text import printable
 
 REFRESH_PER_S = 2
 MAX_ROWS = 15
@@ -176,6 +177,8 @@ def _row(trial: TrialRecord) -> tuple[str, ...]:
     status = trial.status if not trial.reason else f"{trial.status}: {trial.reason}"
     if curve and curve[-1].phase == "final":
         status = "final"
+    if trial.from_run is not None:
+        status += f"; its recipe won {escape(printable(trial.from_run))}"
     return (
         str(trial.number),
         trial.recipe.encoder_name,

@@ -66,6 +66,8 @@ def search_command(source: Path, config: SearchConfig, run: RunFolder) -> list[s
         command += ["--color", f"{name}={color}"]
     if config.start_from is not None:
         command += ["--start-from", config.start_from]
+    if not config.warm_start:
+        command += ["--no-warm-start"]
     return command
 
 

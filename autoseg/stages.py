@@ -36,6 +36,7 @@ from autoseg.search.calibration import (
     make_plan,
     plan_training_on,
 )
+from autoseg.search.earlier_runs import Traits
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
 from autoseg.search.folds import fold_seconds, train_folds
@@ -46,6 +47,7 @@ from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
 from autoseg.search.study import Study
+from autoseg.search.warm_start import warm_started
 from autoseg.sources import check
 from autoseg.training.hardware import choose_device, gpu_uuid
 from autoseg.training.trial import TrainingData
@@ -262,11 +264,28 @@ class Stages:
                 plan = plan_training_on(
                     work, recipe, self.start.weights, self.config, device, self.clock
                 )
+            plan = self._with_winners(plan, dataset, splits)
             write_json(self.run.path / "plan.json", to_dict(plan))
             window_pixels = float(np.prod(geometry.window))
             remember_costs(autoseg_home(), device, plan.costs, window_pixels, float(cached))
         self.clock.reserve_s = plan.reserve_s
         return data, plan
+
+    def _with_winners(self, plan: Plan, dataset: CheckedDataset, splits: Splits) -> Plan:
+        """A plan that has what won earlier runs on similar data tried early."""
+        if plan.search_s <= 0 or not self.config.warm_start:
+            return plan
+        # What the test images hold must not shape the model.
+        areas = dataset.statistics.class_pixels[sorted((*splits.train, *splits.val))].sum(0)
+        shares = (areas / max(1, areas.sum())).tolist()
+        data = Traits(
+            fingerprint=dataset.fingerprint,
+            class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
+            n_train=len(splits.train),
+        )
+        return replace(
+            plan, space=warm_started(plan.space, data, autoseg_home() / "runs", self.run)
+        )
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
         """Run the trials the plan has time for; those that were compared."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoseg.config import SearchConfig
 from autoseg.errors import DatasetError, RunError, RunLockedError
 from autoseg.files import sweep_folders
-from autoseg.search.run_folder import RunFolder
+from autoseg.search.run_folder import RunFolder, find_runs
 from autoseg.stored_datasets import StoredDataset, StoredDatasets, name_of_source
 from autoseg.text import clean_name
 
@@ -23,12 +23,7 @@ class StoredRuns(StoredDatasets):
 
     def runs(self) -> list[RunFolder]:
         """All runs, the newest first."""
-        started = {
-            path: _started_at(path)
-            for path in self._runs.glob("[!.]*")
-            if (path / "search.json").is_file() or (path / "state.json").is_file()
-        }
-        return [RunFolder(path) for path in sorted(started, key=started.__getitem__, reverse=True)]
+        return find_runs(self._runs)
 
     def named_run(self, name: str) -> RunFolder:
         """The run of that name, inside the workspace.
@@ -186,9 +181,3 @@ class StoredRuns(StoredDatasets):
                 f"{run.name} is in use by another process: a search, or a model being made of it. "
                 f"Wait for it, or stop the search first."
             )
-
-
-def _started_at(path: Path) -> float:
-    """Unix time of a run's first record, in seconds."""
-    files = [path / "search.json", path / "state.json"]
-    return min(file.stat().st_mtime for file in files if file.is_file())

@@ -355,6 +355,13 @@ def test_a_run_that_was_stopped_says_so_on_its_card():
     assert sentence not in render_card(make_info(), full_report(stopped_after_s=None))
 
 
+def test_a_recipe_that_won_an_earlier_search_is_called_that():
+    report = full_report()
+    report["search"]["winner"]["origin"] = "earlier run"
+    card = render_card(make_info(), report)
+    assert "won: the recipe that won an earlier search on similar data." in card
+
+
 def test_a_model_that_was_trained_on_is_compared_with_the_former_one():
     report = full_report(compared_with="former model")
     report["search"]["winner"]["origin"] = "former model"

@@ -232,6 +232,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
         max_side=512, max_latency_ms=0.1 * 3, flip="both", allow_noncommercial=True,
         weights_files=(("a", "b.safetensors"),), mapping=(("255", "ignore"), ("#ff0000", "roof")),
         colors=(("roof", "#00ff00"),), start_from="/runs/leaf-1/model",
+        warm_start=False,
     )  # fmt: skip
     defaults = SearchConfig(budget_s=1)
     for field in dataclasses.fields(config):
@@ -248,6 +249,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
         "allow_noncommercial": True,
         "mapping": ["255=ignore", "#ff0000=roof"], "weights": ["a=b.safetensors"],
         "color": ["roof=#00ff00"], "start_from": "/runs/leaf-1/model",
+        "warm_start": False,
     }  # fmt: skip
 
 

@@ -150,7 +150,12 @@ class Journal:
     # Trials
 
     def begin_trial(
-        self, number: int, recipe: Recipe, origin: str, latency_s: float | None = None
+        self,
+        number: int,
+        recipe: Recipe,
+        origin: str,
+        latency_s: float | None = None,
+        from_run: str | None = None,
     ) -> None:
         """Show a trial as running.
 
@@ -159,9 +164,12 @@ class Journal:
             recipe: What it trains.
             origin: Where the recipe came from.
             latency_s: Time of one image through its network, in seconds, where it was measured.
+            from_run: Name of the earlier run that the recipe won, if it comes from one.
         """
         latency_ms = None if latency_s is None else 1000 * latency_s
-        self.record(TrialRecord(number, "running", recipe, origin, latency_ms=latency_ms))
+        self.record(
+            TrialRecord(number, "running", recipe, origin, latency_ms=latency_ms, from_run=from_run)
+        )
 
     def add_point(self, number: int, evaluation: Evaluation, n_train: int, phase: str) -> None:
         """Append one evaluation to a trial's curve."""

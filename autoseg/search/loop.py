@@ -84,7 +84,9 @@ class SearchLoop:
         trial, params, origin = self.study.ask()
         recipe = self.bench.plan.space.recipe(params)
         cost = self.bench.plan.costs[recipe.encoder_name]
-        self.journal.begin_trial(trial.number, recipe, origin, cost.image_s)
+        self.journal.begin_trial(
+            trial.number, recipe, origin, cost.image_s, self.study.won_run(trial)
+        )
         try:
             result, reason = self._train(trial, params, recipe)
         except PausedError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -101,7 +102,7 @@ class TrialRecord:
     status: TrialStatus
     recipe: Recipe
     origin: str
-    """Where the recipe came from: "default", "portfolio", "sampler"."""
+    """Where the recipe came from: "default", "earlier run", "portfolio", "sampler"."""
     curve: tuple[CurvePoint, ...] = ()
     score: float | None = None
     """Score of its weights; while it runs, the best of its curve."""
@@ -115,6 +116,8 @@ class TrialRecord:
     """Time of one image through its network on this machine, at working size, in milliseconds."""
     tags: tuple[str, ...] = field(default=())
     """E.g. "winner"."""
+    from_run: str | None = None
+    """Name of the earlier run that the recipe won; None: it comes from none."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,11 @@ class RunFolder:
         numbered = [file for file in files if file.parent.name.isdecimal()]
         ordered = sorted(numbered, key=lambda file: int(file.parent.name))
         return tuple(self._parse(TrialRecord, self._read(file), file) for file in ordered)
+
+    def trial_record(self, number: int) -> TrialRecord | None:
+        """One trial."""
+        file = self.trial(number) / "trial.json"
+        return self._parse(TrialRecord, self._read(file), file) if file.is_file() else None
 
     def json(self, name: str) -> Any:
         """Content of one of the run's other records, by its path in the folder.
@@ -322,3 +330,22 @@ class RunFolder:
             with contextlib.suppress(FileNotFoundError):
                 if asked_before is None or file.stat().st_mtime < asked_before:
                     file.unlink()
+
+
+def find_runs(folder: Path) -> list[RunFolder]:
+    """All runs in a folder, the newest first; others may add and remove some meanwhile."""
+    started: dict[Path, float] = {}
+    for path in folder.glob("[!.]*"):
+        times = [_changed_at(path / name) for name in ("search.json", "state.json")]
+        if known := [time_s for time_s in times if time_s is not None]:
+            started[path] = min(known)
+    return [RunFolder(path) for path in sorted(started, key=started.__getitem__, reverse=True)]
+
+
+def _changed_at(file: Path) -> float | None:
+    """Unix time of a record, in seconds; None: there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
@@ -27,7 +27,33 @@ MANY_TRIALS = 20
 VERY_MANY_TRIALS = 30
 """From this many expected trials on, layer decay and stochastic depth are searched too."""
 
+AUGMENTATIONS: tuple[AugmentationName, ...] = ("light", "medium", "strong")
+DROP_PATHS = (0.0, 0.1, 0.2)
+LAYER_DECAYS = (0.8, 1.0)
+
 Params = dict[str, Any]
+Origin = Literal["default", "earlier run", "portfolio"]
+
+
+@dataclass(frozen=True)
+class EarlierWinner:
+    """A recipe that won an earlier run, as a point of this search."""
+
+    run: str
+    """Name of that run."""
+    params: Params
+    """The point."""
+
+
+@dataclass(frozen=True)
+class FirstPoint:
+    """One of the points that a study tries before it suggests any."""
+
+    params: Params
+    origin: Origin
+    """Where it came from."""
+    run: str | None = None
+    """Name of the earlier run that it won."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +78,29 @@ class SearchSpace:
     """Length of a trial, in windows per training image."""
     expected_trials: int = 8
     """Trials the budget holds: decides how many dimensions are searched."""
+    earlier: tuple[EarlierWinner, ...] = ()
+    """What won earlier runs on similar data, the most similar first; see `warm_start`."""
 
     @property
     def default(self) -> Recipe:
         """The recipe to beat: the reference encoder, fully tuned, with rates from practice."""
         return self.recipe(self.portfolio()[0])
 
-    def portfolio(self) -> list[Params]:
-        """Recipes tried first, strong and cheap ones before others.
+    def first_points(self) -> list[FirstPoint]:
+        """What is tried first: the default, what won earlier runs, the rest of the portfolio.
 
-        The first is immune to pruning (successive halving never prunes the first trial it sees).
+        The default is immune to pruning (successive halving never prunes the first trial it sees).
         """
+        default, *others = self.portfolio()
+        known = [winner.params for winner in self.earlier]
+        return [
+            FirstPoint(default, "default"),
+            *(FirstPoint(winner.params, "earlier run", winner.run) for winner in self.earlier),
+            *(FirstPoint(params, "portfolio") for params in others if params not in known),
+        ]
+
+    def portfolio(self) -> list[Params]:
+        """Recipes for any data, strong and cheap ones before others; the first is the default."""
         reference, biggest = self.encoders[0], self.encoders[-1]
         # The next one is the second cheapest: a safe step up.
         bigger = self.encoders[min(1, len(self.encoders) - 1)]
@@ -93,6 +131,40 @@ class SearchSpace:
                 params["layer_decay"] = 1.0
         return params
 
+    def nearest(self, recipe: Recipe, other: "SearchSpace") -> Params | None:
+        """The point of this space that is nearest to a recipe from another.
+
+        Rates are brought into their ranges. What the other space did not search keeps its default
+        here: there it was chosen for another budget.
+
+        Args:
+            recipe: The recipe.
+            other: The space that it was found in.
+
+        Returns:
+            The point; None: this space has no such encoder.
+        """
+        if recipe.encoder_name not in self.encoders:
+            return None
+        core = (
+            recipe.encoder_name,
+            recipe.frozen_depth,
+            _clamped(recipe.decoder_lr, DECODER_LR),
+            _clamped(recipe.encoder_lr_ratio, ENCODER_LR_RATIO),
+        )
+        params = self._params(*core)
+        found = {
+            "augmentation": (recipe.augmentation, AUGMENTATIONS),
+            "decoder": (recipe.decoder_name, self.decoder_names),
+            "drop_path": (recipe.drop_path, DROP_PATHS),
+            "layer_decay": (recipe.layer_decay, LAYER_DECAYS),
+        }
+        for name in params.keys() & other._params(*core).keys() & found.keys():
+            value, allowed = found[name]
+            if value in allowed:
+                params[name] = value
+        return params
+
     def suggest(self, trial: optuna.Trial) -> Params:
         """Ask the study for one point; conditional dimensions are asked only where they act."""
         params: Params = {
@@ -106,15 +178,13 @@ class SearchSpace:
                 "encoder_lr_ratio", *ENCODER_LR_RATIO, log=True
             )
         if self.expected_trials >= MANY_TRIALS:
-            params["augmentation"] = trial.suggest_categorical(
-                "augmentation", ("light", "medium", "strong")
-            )
+            params["augmentation"] = trial.suggest_categorical("augmentation", AUGMENTATIONS)
             if params["encoder"] not in self.vit_encoders:
                 params["decoder"] = trial.suggest_categorical("decoder", self.decoder_names)
         if self.expected_trials >= VERY_MANY_TRIALS:
-            params["drop_path"] = trial.suggest_categorical("drop_path", (0.0, 0.1, 0.2))
+            params["drop_path"] = trial.suggest_categorical("drop_path", DROP_PATHS)
             if depth < MAX_FROZEN_DEPTH - 1:
-                params["layer_decay"] = trial.suggest_categorical("layer_decay", (0.8, 1.0))
+                params["layer_decay"] = trial.suggest_categorical("layer_decay", LAYER_DECAYS)
         return params
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
@@ -134,3 +204,8 @@ class SearchSpace:
             batch_size=self.batch_size,
             epochs=self.epochs,
         )
+
+
+def _clamped(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return min(max(value, low), high)

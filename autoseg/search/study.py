@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 import optuna
 from optuna.storages import JournalStorage
@@ -12,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from autoseg.config import MAX_FROZEN_DEPTH
-from autoseg.search.space import DECODER_LR, Params, SearchSpace
+from autoseg.search.space import DECODER_LR, Origin, Params, SearchSpace
 
 STUDY_NAME = "autoseg"
 REDUCTION_FACTOR = 3
@@ -25,6 +26,7 @@ MIN_TRIALS_FOR_IMPORTANCES = 4
 """Complete trials below which nothing is said of parameters."""
 
 ORIGIN = "autoseg:origin"
+FROM_RUN = "autoseg:from_run"
 RETRY_OF = "autoseg:retry_of"
 
 
@@ -78,21 +80,18 @@ class Study:
                 self._study.tell(trial.number, score, state=state)
                 continue
             lost.append(trial.number)
-            origin = trial.user_attrs.get(ORIGIN, "sampler")
             params = dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
             self._study.tell(trial.number, state=TrialState.FAIL)
             if params:
-                self._study.enqueue_trial(
-                    params, user_attrs={ORIGIN: origin, RETRY_OF: trial.number}
-                )
+                self._study.enqueue_trial(params, user_attrs=_again(trial))
         return lost
 
     def ask(self) -> tuple[optuna.Trial, Params, str]:
         """The next trial, its point and where the point came from.
 
-        Retried points come first, then the portfolio, then what the sampler suggests.
+        Retried points come first, then the space's first points, then what the sampler suggests.
         """
-        self._enqueue_portfolio()
+        self._enqueue_first_points()
         trial = self._study.ask()
         with warnings.catch_warnings():
             # A retried point of an older plan may lie on the edge of today's ranges.
@@ -100,16 +99,23 @@ class Study:
             params = self.space.suggest(trial)
         return trial, params, str(trial.user_attrs.get(ORIGIN, "sampler"))
 
-    def _enqueue_portfolio(self) -> None:
-        """Queue the portfolio's next point if nothing else waits."""
+    def won_run(self, trial: optuna.Trial) -> str | None:
+        """Name of the earlier run that a trial's point won; None: it comes from none."""
+        name = trial.user_attrs.get(FROM_RUN)
+        return None if name is None else str(name)
+
+    def _enqueue_first_points(self) -> None:
+        """Queue the next of the space's first points if nothing else waits."""
         trials = self._study.get_trials(deepcopy=False)
         if any(trial.state == TrialState.WAITING for trial in trials):
             return
         first = [trial.user_attrs for trial in trials if RETRY_OF not in trial.user_attrs]
-        tried = sum(attributes.get(ORIGIN) in ("default", "portfolio") for attributes in first)
-        for params in self.space.portfolio()[tried : tried + 1]:
-            origin = "portfolio" if tried else "default"
-            self._study.enqueue_trial(params, user_attrs={ORIGIN: origin})
+        tried = sum(attributes.get(ORIGIN) in get_args(Origin) for attributes in first)
+        for point in self.space.first_points()[tried : tried + 1]:
+            attributes: dict[str, str] = {ORIGIN: point.origin}
+            if point.run is not None:
+                attributes[FROM_RUN] = point.run
+            self._study.enqueue_trial(point.params, user_attrs=attributes)
 
     def report(self, trial: optuna.Trial, params: Params, share: float, score: float) -> bool:
         """Report a rung; whether the trial should be pruned.
@@ -139,8 +145,7 @@ class Study:
         if RETRY_OF in trial.user_attrs or params["decoder_lr"] / 3 < DECODER_LR[0]:
             return
         slower = {**params, "decoder_lr": params["decoder_lr"] / 3}
-        origin = trial.user_attrs.get(ORIGIN, "sampler")
-        self._study.enqueue_trial(slower, user_attrs={ORIGIN: origin, RETRY_OF: trial.number})
+        self._study.enqueue_trial(slower, user_attrs=_again(trial))
 
     def importances(self) -> tuple[int, dict[str, float]]:
         """How much each parameter decides whether a trial is among the best, so far.
@@ -176,6 +181,11 @@ def _mend(journal: Path) -> None:
     if journal.is_file():
         content = journal.read_bytes()
         os.truncate(journal, content.rfind(b"\n") + 1)
+
+
+def _again(trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """What a trial is told to be that repeats another."""
+    return {ORIGIN: "sampler", **trial.user_attrs, RETRY_OF: trial.number}
 
 
 def step_of(share: float) -> int:

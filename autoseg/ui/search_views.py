@@ -199,9 +199,11 @@ def trials(records: Sequence[TrialRecord], best_trial: int | None) -> str:
 
 
 def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
-    star = f' <span title="{tr("Best so far")}" aria-label="{tr("Best so far")}">★</span>'
+    marks = [_mark("★", tr("Best so far"))] if is_best else []
+    if trial.from_run is not None:
+        marks.append(_mark("↩", tr("Its recipe won the run {run}", run=trial.from_run)))
     return (
-        str(trial.number) + (star if is_best else ""),
+        " ".join((str(trial.number), *marks)),
         views.percent(trial.score),
         views.pill(trial.status, status_name(trial.status)),
         _encoder(trial.recipe.encoder_name),
@@ -212,6 +214,11 @@ def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
         milliseconds(trial.latency_ms),
         f'<div class="wide">{escape(ending(trial.reason))}</div>',
     )
+
+
+def _mark(sign: str, meaning: str) -> str:
+    """A sign that says what it means when pointed at, and to those who cannot see it."""
+    return f'<span title="{escape(meaning)}" aria-label="{escape(meaning)}">{sign}</span>'
 
 
 def _encoder(name: str) -> str:

@@ -166,11 +166,15 @@ def _run_peer(script: str, data: Data, cell: Cell, folder: Path) -> Outcome:
 
 
 def _run_autoseg(options: list[str], data: Data, cell: Cell, folder: Path) -> Outcome:
-    """Run the command line; its budget holds evaluating and writing the model too."""
+    """Run the command line; its budget holds evaluating and writing the model too.
+
+    It knows nothing of earlier runs: no side does.
+    """
     run = folder / "run"
     wall_s, memory = run_child(
         ["-m", "autoseg", "search", str(data.source), "--budget", f"{cell.budget_s}s"]
-        + ["--run", str(run), "--seed", str(cell.seed), "--device", cell.device, *options],
+        + ["--run", str(run), "--seed", str(cell.seed), "--device", cell.device]
+        + ["--no-warm-start", *options],
         child_environment(cell.threads, folder / "home"),
         folder / "autoseg.log",
     )

@@ -115,7 +115,9 @@ def main() -> None:
     watch = Watch(choose_device(args.device))
     for owner, name, part in PARTS:
         watch.watch(owner, name, part)
-    config = SearchConfig(budget_s=parse_duration(args.budget), device=args.device)
+    config = SearchConfig(
+        budget_s=parse_duration(args.budget), device=args.device, warm_start=False
+    )
     watch.start()
     before = watch.seconds["before the first line"]
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

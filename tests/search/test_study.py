@@ -1,11 +1,12 @@
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
-from autoseg.search.space import SearchSpace
+from autoseg.search.space import EarlierWinner, SearchSpace
 from autoseg.search.study import RUNG_SHARES, Study, step_of
 
 SPACE = SearchSpace(
@@ -40,6 +41,41 @@ def test_the_default_comes_first_and_the_portfolio_before_the_sampler(journal):
     origins = [origin for _, _, origin in asked]
     expected = ["default"] + ["portfolio"] * (N_PORTFOLIO - 1) + ["sampler"] * 2
     assert origins == expected
+
+
+WON = {**SPACE.portfolio()[0], "frozen_depth": 1, "decoder_lr": 7e-4}
+WARM = replace(SPACE, earlier=(EarlierWinner("leaf-1", WON),))
+
+
+def test_what_won_an_earlier_run_comes_second_and_says_so(journal):
+    study = Study(journal, WARM, seed=0)
+    asked = [study.ask() for _ in range(N_PORTFOLIO + 2)]
+    default, *others = SPACE.portfolio()
+    assert [params for _, params, _ in asked[:-1]] == [default, WON, *others]
+    origins = [origin for _, _, origin in asked]
+    expected = ["default", "earlier run"] + ["portfolio"] * (N_PORTFOLIO - 1) + ["sampler"]
+    assert origins == expected
+    runs = [study.won_run(trial) for trial, _, _ in asked]
+    assert runs == [None, "leaf-1"] + [None] * N_PORTFOLIO
+
+
+def test_a_resumed_study_goes_on_after_what_won_earlier_runs(journal):
+    assert points(Study(journal, WARM, seed=0), 2) == [SPACE.portfolio()[0], WON]
+    resumed = Study(journal, WARM, seed=0)
+    assert points(resumed, N_PORTFOLIO - 1) == SPACE.portfolio()[1:]
+
+
+def test_what_won_an_earlier_run_is_that_also_when_it_is_tried_again(journal):
+    killed = Study(journal, WARM, seed=0)
+    points(killed, 1)
+    killed.ask()
+    resumed = Study(journal, WARM, seed=0)
+    resumed.retry_interrupted({})
+    trial, params, origin = resumed.ask()
+    assert (params, origin, resumed.won_run(trial)) == (WON, "earlier run", "leaf-1")
+    resumed.fail(trial)
+    resumed.retry_slower(trial, params)
+    assert resumed.ask()[1:] == (SPACE.portfolio()[1], "portfolio")  # Once is enough.
 
 
 def test_the_same_seed_asks_for_the_same_recipes(tmp_path):

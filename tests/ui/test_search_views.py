@@ -28,7 +28,9 @@ PICTURES = {"trial": 2, "score": 0.7, "images": [{"file": "0.jpg", "name": EVIL,
 
 
 def test_texts_from_outside_are_escaped():
-    evil = replace(trial(0), reason=EVIL, recipe=replace(trial(0).recipe, encoder_name=EVIL))
+    evil = replace(
+        trial(0), reason=EVIL, recipe=replace(trial(0).recipe, encoder_name=EVIL), from_run=EVIL
+    )
     shown = [
         search_views.run_card(EVIL, state(message=EVIL, error=EVIL), EVIL, 1, RESOURCES, None),
         search_views.trials([evil], 0),
@@ -47,6 +49,12 @@ def test_the_best_trial_is_marked_in_words_too():
     html = search_views.trials([trial(0), trial(2)], best_trial=2)
     marked = re.findall(r'<tr class="best">(.*?)</tr>', html)
     assert len(marked) == 1 and ">2 <" in marked[0] and "Best so far" in marked[0]
+
+
+def test_a_recipe_that_won_another_run_is_marked_in_words_too():
+    html = search_views.trials([replace(trial(0), from_run="leaf-1"), trial(2)], best_trial=0)
+    assert html.count("Its recipe won the run leaf-1") == html.count("Best so far") == 2
+    assert "won the run" not in search_views.trials([trial(0)], best_trial=0)
 
 
 def test_a_running_card_counts_down_and_says_when_it_is_done():
