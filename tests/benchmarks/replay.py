@@ -6,12 +6,15 @@ winner are those of the search; the time is counted in windows of the default re
 the mean over data sets and seeds of the test score (macro-imagewise IoU, in points) against the
 default recipe trained for the whole time, with its standard error.
 
+The order "warm" begins, after the default, with what won on other subsets and seeds of the same
+data set: what a search knows from this user's earlier runs. Where there are none it is as it is.
+
     python tests/benchmarks/replay.py
 """
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -23,6 +26,10 @@ from replay_table import FINAL_WINDOWS, RUNGS, SAMPLED, TABLE, TRIAL_WINDOWS, Ro
 from autoseg.config import MAX_FROZEN_DEPTH
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.study import REDUCTION_FACTOR, RUNG_SHARES
+from autoseg.search.warm_start import MOST_WINNERS, TRAIN_FACTOR
+
+Cells = Mapping[tuple[str, int, int], Sequence[Row]]
+"""Rows by data set, subset and seed."""
 
 BUDGETS = (1500, 3000, 6000, 12000, 24000)
 """Windows of the default recipe that the time holds."""
@@ -41,7 +48,8 @@ class Policy:
     windows: int
     """Length of a trial, one of `TRIAL_WINDOWS`."""
     portfolio: str
-    """"as it is", "full first" (what fine-tunes everything before what is frozen), or "none"."""
+    """"as it is", "full first" (what fine-tunes everything before what is frozen), "none", or
+    "warm" (what won on other subsets and seeds of the data set first)."""
 
 
 @dataclass
@@ -118,10 +126,20 @@ def final_score(row: Row, windows: float) -> float:
     return float(low + slope * np.log(reached / known[0]))
 
 
-def orders(rows: Sequence[Row], portfolio: str) -> Iterator[list[Row]]:
-    """The recipes of one data set as a policy tries them."""
+def orders(rows: Sequence[Row], portfolio: str, won: Sequence[int] = ()) -> Iterator[list[Row]]:
+    """The recipes of one data set as a policy tries them.
+
+    Args:
+        rows: All of them.
+        portfolio: As in `Policy`.
+        won: Points that won on other subsets and seeds, the nearest first.
+    """
     ordered = sorted(rows, key=lambda row: row.point)
     first, drawn = ordered[:-SAMPLED], ordered[-SAMPLED:]
+    if portfolio == "warm":
+        earlier = [row for point in won for row in ordered if row.point == point]
+        first = [first[0], *earlier, *(row for row in first[1:] if row not in earlier)]
+        drawn = [row for row in drawn if row not in earlier]
     if portfolio == "full first":
         first = [first[0], *sorted(first[1:], key=lambda row: row.recipe["frozen_depth"])]
     if portfolio == "none":
@@ -130,27 +148,44 @@ def orders(rows: Sequence[Row], portfolio: str) -> Iterator[list[Row]]:
         yield first + [drawn[k] for k in np.random.default_rng(seed).permutation(len(drawn))]
 
 
+def winners_elsewhere(cells: Cells, here: tuple[str, int, int]) -> list[int]:
+    """Points that won on other subsets and seeds of a data set, as `warm_start` takes them."""
+    dataset, subset, _ = here
+    n_train = cells[here][0].n_train
+    others = [
+        (abs(np.log(key[1] / subset)), key)
+        for key, rows in cells.items()
+        if key[0] == dataset and key != here
+        if 1 / TRAIN_FACTOR <= rows[0].n_train / n_train <= TRAIN_FACTOR
+    ]
+    won = [max(cells[key], key=lambda row: row.scores[-1]).point for _, key in sorted(others)]
+    default = min(row.point for row in cells[here])
+    return [point for point in dict.fromkeys(won) if point != default][:MOST_WINNERS]
+
+
 def main() -> None:
     """Print the gain of each policy at each budget."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--table", type=Path, nargs="+", default=[TABLE])
     args = parser.parse_args()
     cells: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
-    for row in read_rows(args.table):
-        cells[row.dataset, row.subset, row.seed].append(row)
+    for table in args.table:
+        for row in read_rows(table):
+            cells[row.dataset, row.subset, row.seed].append(row)
+    won = {key: winners_elsewhere(cells, key) for key in cells}
     policies = [
         Policy(share, windows, portfolio)
         for portfolio, share, windows in product(
-            ("as it is", "full first", "none"), (0.15, 0.3, 0.5, 0.7), TRIAL_WINDOWS
+            ("as it is", "full first", "none", "warm"), (0.15, 0.3, 0.5, 0.7), TRIAL_WINDOWS
         )
     ]
     lines = []
     for policy in policies:
         line = [f"{policy.portfolio}, {policy.share:.0%}, {policy.windows} windows"]
         for budget in BUDGETS:
-            gains = [gain(rows, policy, budget) for rows in cells.values()]
+            gains = [gain(rows, policy, budget, won[key]) for key, rows in cells.items()]
             error = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
             line.append(f"{np.mean(gains):+.2f} ±{error:.2f}")
         lines.append(line)
@@ -162,12 +197,14 @@ def main() -> None:
         ("portfolio, search share, trial", *(f"{budget:,} windows" for budget in BUDGETS)),
         [*lines, best],
     )
+    known = sum(map(bool, won.values()))
+    print(f"For {known} of {len(cells)} something else than the default won elsewhere.")
 
 
-def gain(rows: Sequence[Row], policy: Policy, budget: float) -> float:
+def gain(rows: Sequence[Row], policy: Policy, budget: float, won: Sequence[int] = ()) -> float:
     """Of a policy on one data set over the default recipe, in points."""
     default = min(rows, key=lambda row: row.point)
-    searches = [Replay(order, policy, budget) for order in orders(rows, policy.portfolio)]
+    searches = [Replay(order, policy, budget) for order in orders(rows, policy.portfolio, won)]
     scores = [search.score() for search in searches]
     return float(np.mean(scores)) - final_score(default, budget)
 
