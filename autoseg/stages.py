@@ -282,6 +282,7 @@ class Stages:
             fingerprint=dataset.fingerprint,
             class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
             n_train=len(splits.train),
+            seed=self.config.seed,
         )
         return replace(
             plan, space=warm_started(plan.space, data, autoseg_home() / "runs", self.run)

@@ -27,6 +27,8 @@ class Traits:
     """Share of the pixels of each class, by its name, in [0, 1]."""
     n_train: int
     """Images to train on."""
+    seed: int = 0
+    """Of the splits."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _finished_search(run: RunFolder) -> EarlierSearch | None:
         return None
     if facts.trials.get("complete", 0) + facts.trials.get("pruned", 0) < LEAST_COMPARED:
         return None
-    traits = Traits(info.data_fingerprint, facts.class_shares, facts.n_train)
+    traits = Traits(info.data_fingerprint, facts.class_shares, facts.n_train, info.config.seed)
     return EarlierSearch(run, traits, facts.winner)
 
 

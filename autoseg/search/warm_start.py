@@ -11,7 +11,8 @@ An earlier run is similar if it searched in the same data set, or if all of this
   images. A GPU's windows are twice as wide as a CPU's, which takes two of the three.
 - There are at most four times as many training images, and at least a quarter.
 
-Only recipes are taken from it: neither weights nor what its test images said of them.
+Only recipes are taken from it: neither weights nor what its test images said of them. A search in
+the same data set with another seed is left out: it may have chosen by images that test this one.
 """
 
 import math
@@ -105,7 +106,8 @@ def _nearest_first(data: Traits, searches: Sequence[EarlierSearch]) -> list[Earl
     ranks = {}
     for number, search in enumerate(searches):
         if search.traits.fingerprint == data.fingerprint:
-            ranks[number] = (0, 0.0)
+            if search.traits.seed == data.seed:
+                ranks[number] = (0, 0.0)
         elif is_similar(data, search.traits):
             ranks[number] = (1, -overlap(data, search.traits))
     return [searches[number] for number in sorted(ranks, key=ranks.__getitem__)]

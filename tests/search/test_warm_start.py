@@ -84,7 +84,7 @@ class Home:
         """A search that ended, newer than those before; its winner is trial 3."""
         self._count += 1
         run = RunFolder(self.runs / f"leaf-{self._count}")
-        asked = SearchConfig(60.0, start_from=start_from)
+        asked = SearchConfig(60.0, seed=data.seed, start_from=start_from)
         run.write_info(RunInfo(asked, "/data", data.fingerprint, {}))
         run.write_state(RunState(status, "finished", 60, 60, time.time(), 1))
         run.write_trial(TrialRecord(3, "complete", won, "sampler", score=0.8, tags=("winner",)))
@@ -195,6 +195,12 @@ def test_the_same_data_is_similar_however_it_was_searched(home):
     small = replace(space(), geometry=Geometry(window=(96, 96), scale=0.1))
     home.add(recipe(), replace(NEW, n_train=3), searched=small)
     assert len(home.winners()) == 1
+
+
+def test_the_same_data_with_another_seed_is_left_out(home):
+    """Its recipe may have been chosen by images that are test images now."""
+    home.add(recipe(), replace(NEW, seed=NEW.seed + 1))
+    assert home.winners() == []
 
 
 def test_other_data_must_show_objects_as_large(home):
