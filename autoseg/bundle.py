@@ -36,6 +36,7 @@ from autoseg.files import replacing, write_json, write_text
 from autoseg.model import build_model, model_config
 from autoseg.smp_models import weightless
 from autoseg.text import printable
+from autoseg.unfilled import unfilled
 
 __all__ = [
     "CARD_FILE",
@@ -251,7 +252,8 @@ def _read_bundle(path: Path) -> Bundle:
     """Load a folder that exists."""
     weights = find_weights(path)
     plan = _plan(path, weights)
-    network = plan.build()
+    with unfilled():
+        network = plan.build()
     load_weights(weights, network, plan.rename)
     return Bundle(path, plan.finish(network).eval(), plan.info, plan.tile)
 

@@ -296,8 +296,7 @@ def save_model(
         weights_licence=find_encoder(recipe.encoder_name).licence,
         scores=scores,
     )
-    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
-    model.load_state_dict(weights)
+    model = build_network(recipe, dataset.classes.num_classes, weights)
     save_bundle(
         folder,
         model,

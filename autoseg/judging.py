@@ -123,8 +123,7 @@ def _network(
     dataset: CheckedDataset, device: torch.device, recipe: Recipe, weights: Weights
 ) -> torch.nn.Module:
     """A trained network on its device, in eval mode."""
-    model = build_network(recipe, dataset.classes.num_classes, pretrained=False)
-    model.load_state_dict(weights)
+    model = build_network(recipe, dataset.classes.num_classes, weights)
     return model.eval().to(device).to(memory_format=torch.channels_last)
 
 

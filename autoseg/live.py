@@ -138,10 +138,7 @@ class LivePictures:
                 path.unlink(missing_ok=True)
 
     def _network(self, recipe: Recipe, weights: Weights) -> Forward:
-        # Numbers drawn for weights that are not kept must not change the training around this.
-        with torch.random.fork_rng(devices=[]):
-            model = build_network(recipe, self._bench.data.num_classes, pretrained=False)
-        model.load_state_dict(weights)
+        model = build_network(recipe, self._bench.data.num_classes, weights)
         model = model.eval().to(self._bench.device).to(memory_format=torch.channels_last)
         return forward_of(model)
 

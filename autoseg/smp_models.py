@@ -15,6 +15,7 @@ from autoseg.config import WINDOW_MULTIPLE
 from autoseg.errors import ConfigError
 from autoseg.preprocessing import pad_image, round_up
 from autoseg.smp_config import SmpConfig
+from autoseg.unfilled import filled_by
 
 _MAX_GAIN = 4
 """A mask may have this many times the height and width of its image before it is refused: smp's own
@@ -149,24 +150,19 @@ def _takes(network: nn.Module, height: int, width: int) -> bool:
     return bool(fits)
 
 
-_FILLING = frozenset(
-    getattr(torch.Tensor, f"{name}_")
-    for name in ("normal", "uniform", "erfinv", "mul", "add", "clamp", "fill", "zero")
-)
-"""What gives a fresh layer its values, in place."""
-
-
 class _Unfilled(TorchFunctionMode):
     """Leave tensors on "meta" as they are, but compute the few numbers that encoders read."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _FILLING and args[0].is_meta:
-            return args[0]
+        kwargs = kwargs or {}
+        tensor = filled_by(func, args, kwargs)
+        if tensor is not None and tensor.is_meta:
+            return tensor
         if func is torch.linspace:
-            return func(*args, **{**(kwargs or {}), "device": "cpu"})
-        return func(*args, **(kwargs or {}))
+            return func(*args, **{**kwargs, "device": "cpu"})
+        return func(*args, **kwargs)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ ROWS = [
     ("preprocessing", "resizing"),
     ("data", "data.*"),
     ("encoders", "encoder_catalogue", "encoder_*"),
-    ("model", "freezing", "smp_config", "smp_models"),
+    ("model", "freezing", "smp_config", "smp_models", "unfilled"),
     ("inference",),
     ("checkpoint", "training", "training.*"),
     ("engines",),
