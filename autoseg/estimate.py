@@ -1,7 +1,7 @@
 """What a search will do with its time, told before it starts from what is known of the data."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from autoseg.files import replacing
 from autoseg.machine_load import Load, current_load
 from autoseg.search.bench import free_memory_bytes
 from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, check_enough
-from autoseg.search.calibration import DEFAULT_ENCODERS
+from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.planning import (
@@ -59,8 +59,14 @@ STEP_OVERHEAD = 1.6
 FEATURE_BYTES = 8.0
 """Cached features of the frozen encoder, in bytes per pixel."""
 
+VIT_FEATURE_BYTES = 24.0
+"""The same of a small ViT: four maps of 384 channels in float32, one pixel for 16x16."""
+
 COPIES_OF_WEIGHTS = 8
 """Weights, gradients, AdamW's two moments, the average, the best so far and two starts."""
+
+COPIES_OF_FROZEN_WEIGHTS = 5
+"""The same without gradients and moments."""
 
 SHORTEST_SHARE, LONGEST_SHARE = 0.35, 1.0
 """A trial's time as a share of full fine-tuning: pruned or frozen ones take less."""
@@ -74,6 +80,10 @@ MANY_WITHOUT_GAIN = 20
 ONE_RECIPE = "There is only time for one recipe. With more time several are compared."
 FROZEN_ONLY = "There is only time to train a decoder on the pretrained encoder as it is."
 GOES_ON = "The chosen model is trained on. No recipes are compared."
+FEW_IMAGES = (
+    "There are few images to learn from, so DINOv2, which learnt without labels, is tried too: "
+    "only a decoder is trained on it."
+)
 WAITS = "Another search has the device. This one begins after it."
 FETCHES = "Weights that are not on this computer yet are fetched first."
 NO_ROOM = "This may need more memory than is free now."
@@ -184,7 +194,8 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     load = current_load()  # Before speeds are measured, which is work too.
     device = choose_device(config.device)
     in_line = runs_in_line(home, device)
-    encoders = _encoders(config, device)
+    frozen = few_images_encoders(config, len(facts.train))
+    encoders = [*_encoders(config, device), *map(find_encoder, frozen)]
     speeds = _speeds(encoders, device, home, busy=bool(in_line))
     clock = Clock(config.budget_s, started_at=0.0, stood_at=_preparing_s(facts))
     geometry = _geometry(facts, config, device, pixels_in(clock, speeds[0].step_s, device.type))
@@ -194,13 +205,16 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
         encoder.name: speed.cost(float(np.prod(geometry.window)), image_pixels)
         for encoder, speed in zip(encoders, speeds, strict=True)
     }
-    plan = _plan(task, costs, config, clock, device)
+    for name in frozen:  # Its steps train the decoder alone.
+        costs[name] = replace(costs[name], step_s=costs[name].head_s + costs[name].decoder_s)
+    plan = _plan(task, costs, config, clock, device, frozen)
     low, high = _trials(plan, task, config)
     memory_bytes = _memory(plan, encoders, speeds, device)
     facts_on_notes = {
         GOES_ON: config.start_from is not None,
         ONE_RECIPE: config.start_from is None and high == 1 and config.n_trials != 1,
         FROZEN_ONLY: config.start_from is None and plan.frozen_only,
+        FEW_IMAGES: bool(plan.space.frozen_encoders),
         WAITS: bool(in_line),
         FETCHES: not all(weights_at_hand(encoder) for encoder in encoders),
         NO_ROOM: memory_bytes > free_memory_bytes(device),
@@ -293,6 +307,7 @@ def _plan(
     config: SearchConfig,
     clock: Clock,
     device: torch.device,
+    frozen: Collection[str],
 ) -> Plan:
     """The plan that measuring these costs would lead to; moves the clock as measuring would."""
     batch_size = choose_batch_size(task.n_train, device.type, task.geometry.window)
@@ -302,8 +317,8 @@ def _plan(
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
         short = clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS
-        if short and fast_enough(measured, limit_ms):
-            break
+        if name in frozen or (short and fast_enough(measured, limit_ms)):
+            break  # Those that are tried frozen come last.
         measured[name] = cost
         assert clock.stood_at is not None
         clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
@@ -313,7 +328,9 @@ def _plan(
     measured = fast_enough(measured, limit_ms)
     first = next(iter(measured.values()))
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
-    return divide(task, measured, batch_size, config, clock)
+    if frozen_may_fit(first, task.n_train, clock.left()):
+        measured |= fast_enough({name: costs[name] for name in frozen}, limit_ms)
+    return divide(task, measured, batch_size, config, clock, frozen)
 
 
 def _trials(plan: Plan, task: Task, config: SearchConfig) -> tuple[int, int]:
@@ -321,13 +338,10 @@ def _trials(plan: Plan, task: Task, config: SearchConfig) -> tuple[int, int]:
     if config.start_from is not None or plan.search_s <= 0:
         return 1, 1
     windows = plan.space.epochs * task.n_train
-    costs = [plan.costs[name] for name in plan.space.encoders]
+    names = [name for name in plan.space.encoders if name not in plan.space.frozen_encoders]
+    costs = [plan.costs[name] for name in names]
     scoring_s = [cost.validation_s * len(plan.val) for cost in costs]
-    # The decoder that all trials of an encoder start from.
-    decoders_s = [
-        plan.decoder_features * cost.head_s + plan.decoder_windows * cost.decoder_s + s
-        for cost, s in zip(costs, scoring_s, strict=True)
-    ]
+    decoders_s = [_decoder_s(plan, name) for name in plan.space.encoders]
     longest_s = LONGEST_SHARE * windows * float(np.mean([cost.step_s for cost in costs]))
     shortest_s = SHORTEST_SHARE * windows * min(cost.step_s for cost in costs)
     longest_s += OPENING_S + len(RUNG_SHARES) * float(np.mean(scoring_s))
@@ -341,17 +355,27 @@ def _trials(plan: Plan, task: Task, config: SearchConfig) -> tuple[int, int]:
     )
 
 
+def _decoder_s(plan: Plan, name: str) -> float:
+    """Training the decoder that all trials of an encoder start from, and scoring it, in seconds."""
+    cost, (windows, features) = plan.costs[name], plan.decoder_length(name)
+    scoring_s = cost.validation_s * len(plan.val)
+    return features * cost.head_s + windows * cost.decoder_s + scoring_s
+
+
 def _memory(plan: Plan, encoders: list[Encoder], speeds: list[Speed], device: torch.device) -> int:
     """Peak memory of the largest encoder that is searched, in bytes."""
     height, width = plan.space.geometry.window
     pixels = float(height * width)
-    most = 0.0
+    most, features = 0.0, FEATURE_BYTES * plan.decoder_features * pixels
     for encoder, speed in zip(encoders, speeds, strict=True):
+        copies = COPIES_OF_WEIGHTS
+        if encoder.name in plan.space.frozen_encoders:
+            copies = COPIES_OF_FROZEN_WEIGHTS
+            features = max(features, VIT_FEATURE_BYTES * plan.frozen_features * pixels)
         if encoder.name in plan.space.encoders:
             saved = speed.saved_bytes or speeds[0].saved_bytes or 0.0
             step = STEP_OVERHEAD * saved * plan.space.batch_size * pixels
-            most = max(most, step + COPIES_OF_WEIGHTS * 4.0 * encoder.params)
-    features = FEATURE_BYTES * plan.decoder_features * pixels
+            most = max(most, step + copies * 4.0 * encoder.params)
     if device.type == "cuda":
         return int(most)
     return int(BASE_BYTES + most + min(features, 0.25 * free_memory_bytes(device)))

@@ -33,6 +33,7 @@ from autoseg.search.calibration import (
     Workload,
     affordable_pixels,
     default_encoders,
+    few_images_encoders,
     make_plan,
     plan_training_on,
 )
@@ -257,6 +258,7 @@ class Stages:
                 n_test=len(splits.test) or len(splits.val),
                 test_pixels=float(original / cached),
                 encoder_names=names,
+                frozen_encoders=few_images_encoders(self.config, len(splits.train)),
             )
             if self.start is None or recipe is None:
                 plan = make_plan(work, self.config, device, self.clock, self.journal.progress)
@@ -267,7 +269,8 @@ class Stages:
             plan = self._with_winners(plan, dataset, splits)
             write_json(self.run.path / "plan.json", to_dict(plan))
             window_pixels = float(np.prod(geometry.window))
-            remember_costs(autoseg_home(), device, plan.costs, window_pixels, float(cached))
+            tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
+            remember_costs(autoseg_home(), device, tuned, window_pixels, float(cached))
         self.clock.reserve_s = plan.reserve_s
         return data, plan
 

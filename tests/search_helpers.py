@@ -33,16 +33,22 @@ run_search(Path(source), config, Path(folder))
 """
 
 
-def fill_hub_cache(folder: Path) -> Path:
-    """A Hub cache that holds weights of the tests' encoder, as a download would leave it."""
-    repository = folder / "models--timm--test_resnet.r160_in1k"
+def fill_hub_cache(folder: Path, encoder_name: str = ENCODER, scale: float = 1.0) -> Path:
+    """A Hub cache that holds random weights of an encoder, as a download would leave it.
+
+    Args:
+        folder: The cache; what it holds of other encoders stays.
+        encoder_name: The encoder.
+        scale: Factor of all weights; 0 makes an encoder that tells nothing of an image.
+    """
+    repository = folder / f"models--timm--{encoder_name}"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     torch.manual_seed(0)
-    model = timm.create_model(ENCODER, pretrained=False)
-    save_file(model.state_dict(), snapshot / "model.safetensors")
+    weights = timm.create_model(encoder_name, pretrained=False).state_dict()
+    save_file({n: scale * t for n, t in weights.items()}, snapshot / "model.safetensors")
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from search_helpers import Room, config, search_room
+from search_helpers import Room, config, fill_hub_cache, search_room
 
 from autoseg import estimate
 from autoseg.config import SearchConfig
@@ -16,6 +16,7 @@ from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.errors import BudgetError, ConfigError, DatasetError, EncoderError
 from autoseg.estimate import Facts, estimate_search
 from autoseg.pipeline import run_search
+from autoseg.search.calibration import FEW_IMAGES_ENCODER
 from autoseg.search.devices import turn_on
 from autoseg.search.run_folder import RunFolder, RunState
 from autoseg.search.speed import Speed, known_speeds, measure_on_noise, remember_speeds
@@ -152,6 +153,20 @@ def test_encoders_that_are_too_slow_are_left_out_of_the_answer(home):
     assert narrow.memory_bytes < free.memory_bytes
     with pytest.raises(ConfigError, match=rf"at most 1 ms .*{LITE}, takes \d"):
         estimate_search(facts, replace(both, max_latency_ms=1.0), home)
+
+
+def test_the_encoder_for_few_images_is_told_where_there_is_time_for_it(home, tmp_path, monkeypatch):
+    few = many_photos(60, 128)
+    hour, short = SearchConfig(3600.0, max_side=64), SearchConfig(20.0, max_side=64)
+    without = estimate_search(few, hour, home)
+    assert estimate.FEW_IMAGES not in without.notes
+    cache = fill_hub_cache(tmp_path / "hub", FEW_IMAGES_ENCODER)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    told = estimate_search(few, hour, home)
+    assert estimate.FEW_IMAGES in told.notes
+    assert told.memory_bytes > without.memory_bytes and told.trials_low <= without.trials_low
+    assert estimate.FEW_IMAGES not in estimate_search(few, short, home).notes
+    assert estimate.FEW_IMAGES not in estimate_search(many_photos(400, 128), hour, home).notes
 
 
 def test_what_cannot_be_searched_is_refused_as_the_search_would(home):

@@ -86,9 +86,9 @@ class Bench:
             free_memory(self.device)
         return self._pixels
 
-    def decoder_schedule(self, share: float = 1.0) -> Schedule:
-        """The decoder phase every trial of a pair starts from, or a share of it."""
-        windows = max(1, round(self.plan.decoder_windows * share))
+    def decoder_schedule(self, encoder_name: str) -> Schedule:
+        """The decoder phase every trial of an encoder starts from."""
+        windows, _ = self.plan.decoder_length(encoder_name)
         return Schedule(windows=windows, cooldown_share=0.3, evaluations=(1.0,))
 
     def train_decoder(
@@ -100,9 +100,10 @@ class Bench:
     ) -> TrainResult:
         """Train a trial's decoder on cached features, within the plan's memory and time."""
         max_bytes = int(_RAM_SHARE * free_memory_bytes(self.device))
+        _, features = self.plan.decoder_length(trial.recipe.encoder_name)
         return trial.train_decoder(
             schedule,
-            self.plan.decoder_features,
+            features,
             max_bytes,
             on_evaluation=on_evaluation,
             on_best=on_best,
@@ -127,7 +128,7 @@ class Bench:
                 if file.is_file():
                     start = self._rescore(trial, load_weights(file))
                 else:
-                    start = self.train_decoder(trial, self.decoder_schedule())
+                    start = self.train_decoder(trial, self.decoder_schedule(recipe.encoder_name))
                     # One cut short by a stop must not be what a resumed search starts from.
                     if start.reason == "complete":
                         save_weights(file, start.weights)

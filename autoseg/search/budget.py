@@ -70,7 +70,8 @@ class EncoderCost:
     """What one encoder costs on this machine, measured."""
 
     step_s: float
-    """One fine-tuning step with nothing frozen, in seconds per window."""
+    """One training step, in seconds per window: with nothing frozen; of an encoder that is only
+    tried frozen, with all of it frozen."""
     head_s: float
     """The frozen encoder's forward pass, in seconds per window."""
     decoder_s: float
@@ -114,6 +115,16 @@ class Plan:
     """Time for evaluation and bundle if the first encoder wins, in seconds."""
     evaluation_images: float = 0.0
     """What one model's final evaluation costs, in validation images scored."""
+    frozen_windows: int = 0
+    """Length of a trial of an encoder that is only tried frozen, in windows."""
+    frozen_features: int = 0
+    """Windows whose features such a trial caches."""
+
+    def decoder_length(self, encoder_name: str) -> tuple[int, int]:
+        """Windows of an encoder's decoder phase, and how many have their features cached."""
+        if encoder_name in self.space.frozen_encoders:
+            return self.frozen_windows, self.frozen_features
+        return self.decoder_windows, self.decoder_features
 
     def reserve_for(self, encoder_name: str) -> float:
         """Time for evaluation and bundle if this encoder wins, in seconds."""
@@ -133,6 +144,10 @@ FROZEN_ONLY_EPOCHS = 1.0
 
 SEARCH_FROM_EPOCHS = 20.0
 """Below this many epochs a search costs as much as it finds (simulated regret 6.6 against 6.6)."""
+
+
+TRIAL_SHARE = 0.12
+"""Share of the search that one trial of an encoder may take, for the encoder to be searched."""
 
 
 def search_share(reference_epochs: float) -> float:
@@ -194,16 +209,16 @@ def _round_up(seconds: float) -> float:
 def admissible(
     costs: Mapping[str, EncoderCost], n_train: int, epochs: float, search_s: float
 ) -> list[str]:
-    """Encoders one of whose trials takes at most 12 % of the search, the cheapest always.
+    """Encoders one of whose trials takes at most `TRIAL_SHARE` of the search, the cheapest always.
 
     Args:
-        costs: Per encoder.
+        costs: Per encoder that is fine-tuned.
         n_train: Training images.
         epochs: Length of a trial.
         search_s: Time of the search, in seconds.
     """
     ordered = sorted(costs, key=lambda name: (costs[name].step_s, name))
-    limit = 0.12 * search_s
+    limit = TRIAL_SHARE * search_s
     return [
         name
         for k, name in enumerate(ordered)

@@ -141,7 +141,7 @@ class SearchLoop:
             network = self.bench.open_trial(recipe, self.bench.seed + number)
             try:
                 if network.can_cache_features:
-                    schedule = self.bench.decoder_schedule()
+                    schedule = self.bench.decoder_schedule(recipe.encoder_name)
                     result = self.bench.train_decoder(network, schedule)
                 else:
                     schedule = self._schedule(recipe)

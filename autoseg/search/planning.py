@@ -1,6 +1,6 @@
 """What a run has to do, in numbers, and how its time is divided once costs are known."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from autoseg.model import decoders_for
 from autoseg.search.budget import (
     RESERVE_S,
     RESERVE_SHARE,
+    TRIAL_SHARE,
     Clock,
     EncoderCost,
     Plan,
@@ -35,6 +36,9 @@ DECODER_EPOCHS = 5
 
 LEAST_DECODER_WINDOWS = 160
 """A decoder that saw fewer windows is no better a start than a new one."""
+
+FEW_IMAGES = 100
+"""Training images below which augmentation is strong and a frozen self-supervised encoder joins."""
 
 LIGHT_UP_TO_WINDOWS = 4000
 """Windows of a budget up to which images are flipped and recoloured, but not turned and zoomed."""
@@ -112,6 +116,7 @@ def divide(
     batch_size: int,
     config: SearchConfig,
     clock: Clock,
+    frozen_encoders: Collection[str] = (),
 ) -> Plan:
     """Divide the time that is left.
 
@@ -121,6 +126,7 @@ def divide(
         batch_size: Windows per step.
         config: What the user asked.
         clock: The run's, its reserve set for one model's evaluation.
+        frozen_encoders: Those of `costs` that are only tried frozen.
     """
     reference = next(iter(costs))
     reserve_s = clock.reserve_s
@@ -130,7 +136,14 @@ def divide(
     epochs_left = max(0.0, clock.left()) / epoch_s
     search_s = search_share(epochs_left) * max(0.0, clock.left())
     epochs = trial_epochs(epochs_left)
-    names = admissible(costs, task.n_train, epochs, search_s) if search_s else [reference]
+    tuned = {name: cost for name, cost in costs.items() if name not in frozen_encoders}
+    names = admissible(tuned, task.n_train, epochs, search_s) if search_s else [reference]
+    frozen = [
+        name
+        for name, cost in costs.items()
+        if name in frozen_encoders and frozen_trial_fits(cost, task.n_train, epochs, search_s)
+    ]
+    names += frozen
     expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
     vits = tuple(name for name in names if find_encoder(name).kind == "vit")
     pyramids = [name for name in names if name not in vits]
@@ -139,6 +152,7 @@ def divide(
         geometry=task.geometry,
         decoder_names=decoders_for(pyramids[0] if pyramids else reference),
         vit_encoders=vits,
+        frozen_encoders=tuple(frozen),
         flip=task.flip,
         augmentation=choose_augmentation(epochs_left * task.n_train, task.n_train),
         batch_size=batch_size,
@@ -148,6 +162,7 @@ def divide(
     decoder_windows, decoder_features = decoder_phase(
         costs[reference], task.n_train, clock.left(), epochs_left, bool(search_s)
     )
+    frozen_windows, frozen_features = frozen_trial(task.n_train, epochs) if frozen else (0, 0)
     return Plan(
         space=space,
         costs={name: costs[name] for name in names},
@@ -160,6 +175,8 @@ def divide(
         val=validation_subset(task, costs[reference], clock.budget_s, config.seed),
         reserve_s=reserve_s,
         evaluation_images=evaluation_images(task),
+        frozen_windows=frozen_windows,
+        frozen_features=frozen_features,
     )
 
 
@@ -177,7 +194,7 @@ def choose_augmentation(windows: float, n_train: int) -> AugmentationName:
     """
     if windows <= LIGHT_UP_TO_WINDOWS:
         return "light"
-    return "strong" if n_train < 100 else "medium"
+    return "strong" if n_train < FEW_IMAGES else "medium"
 
 
 def reserve(task: Task, cost: EncoderCost, budget_s: float, n_models: int) -> float:
@@ -214,6 +231,34 @@ def decoder_phase(
     share = max(share, LEAST_DECODER_WINDOWS / windows)
     # Two digits are enough, and two calibrations of one machine then plan alike.
     return _coarse(windows * share), _coarse(features * share)
+
+
+def frozen_trial(n_train: int, epochs: float) -> tuple[int, int]:
+    """Length of a trial of an encoder that is only tried frozen, whose decoder phase is all of it.
+
+    Args:
+        n_train: Images to train on.
+        epochs: Length of a fine-tuned trial.
+
+    Returns:
+        Windows, as many as a fine-tuned trial sees, and those whose features are cached, at least
+        one of each image.
+    """
+    windows = round(epochs * n_train)
+    return windows, max(n_train, round(windows / DECODER_EPOCHS))
+
+
+def frozen_trial_fits(cost: EncoderCost, n_train: int, epochs: float, search_s: float) -> bool:
+    """Whether such a trial takes at most `TRIAL_SHARE` of the search.
+
+    Args:
+        cost: Of the encoder.
+        n_train: Images to train on.
+        epochs: Length of a fine-tuned trial.
+        search_s: Time of the search, in seconds.
+    """
+    windows, features = frozen_trial(n_train, epochs)
+    return features * cost.head_s + windows * cost.decoder_s <= TRIAL_SHARE * search_s
 
 
 def _coarse(count: float) -> int:

@@ -61,13 +61,16 @@ class SearchSpace:
     """The dimensions of one search; written into the run's plan."""
 
     encoders: tuple[str, ...]
-    """Encoders that fit the budget, by rising cost; the first is the reference."""
+    """Encoders that fit the budget, by rising cost; the first is the reference, and those that are
+    only tried frozen come last."""
     geometry: Geometry
     """Working size."""
     decoder_names: tuple[DecoderName, ...]
     """Decoders, the default first."""
     vit_encoders: tuple[str, ...] = ()
     """Those of `encoders` that take the "dpt" decoder only."""
+    frozen_encoders: tuple[str, ...] = ()
+    """Those of `encoders` that are only tried wholly frozen; never the first."""
     flip: FlipName = "horizontal"
     """Flips that keep every class what it is."""
     augmentation: AugmentationName = "medium"
@@ -101,12 +104,14 @@ class SearchSpace:
 
     def portfolio(self) -> list[Params]:
         """Recipes for any data, strong and cheap ones before others; the first is the default."""
-        reference, biggest = self.encoders[0], self.encoders[-1]
+        tuned = [name for name in self.encoders if name not in self.frozen_encoders]
+        reference, biggest = tuned[0], tuned[-1]
         # The next one is the second cheapest: a safe step up.
-        bigger = self.encoders[min(1, len(self.encoders) - 1)]
+        bigger = tuned[min(1, len(tuned) - 1)]
         points: list[tuple[str, int, float, float]] = [
             (reference, 0, 1e-3, 0.3),
             (reference, MAX_FROZEN_DEPTH, 1e-3, 0.3),
+            *((name, MAX_FROZEN_DEPTH, 1e-3, 0.3) for name in self.frozen_encoders),
             (reference, 2, 1e-3, 0.3),
             (bigger, 0, 1e-3, 0.1),
             (bigger, 2, 1e-3, 0.3),
@@ -125,7 +130,7 @@ class SearchSpace:
             params["augmentation"] = self.augmentation
             if encoder not in self.vit_encoders:
                 params["decoder"] = self.decoder_names[0]
-        if self.expected_trials >= VERY_MANY_TRIALS:
+        if self.expected_trials >= VERY_MANY_TRIALS and encoder not in self.frozen_encoders:
             params["drop_path"] = 0.0
             if depth < MAX_FROZEN_DEPTH - 1:
                 params["layer_decay"] = 1.0
@@ -146,9 +151,10 @@ class SearchSpace:
         """
         if recipe.encoder_name not in self.encoders:
             return None
+        is_tuned = recipe.encoder_name not in self.frozen_encoders
         core = (
             recipe.encoder_name,
-            recipe.frozen_depth,
+            recipe.frozen_depth if is_tuned else MAX_FROZEN_DEPTH,
             _clamped(recipe.decoder_lr, DECODER_LR),
             _clamped(recipe.encoder_lr_ratio, ENCODER_LR_RATIO),
         )
@@ -166,22 +172,27 @@ class SearchSpace:
         return params
 
     def suggest(self, trial: optuna.Trial) -> Params:
-        """Ask the study for one point; conditional dimensions are asked only where they act."""
-        params: Params = {
-            "encoder": trial.suggest_categorical("encoder", self.encoders),
-            "frozen_depth": trial.suggest_int("frozen_depth", 0, MAX_FROZEN_DEPTH),
-            "decoder_lr": trial.suggest_float("decoder_lr", *DECODER_LR, log=True),
-        }
-        depth = params["frozen_depth"]
+        """Ask the study for one point; conditional dimensions are asked only where they act.
+
+        The depth of an encoder that is only tried frozen is in the point, but not asked: what the
+        study learns of depths is of encoders that have the choice.
+        """
+        encoder = trial.suggest_categorical("encoder", self.encoders)
+        is_tuned = encoder not in self.frozen_encoders
+        depth = MAX_FROZEN_DEPTH
+        if is_tuned:
+            depth = trial.suggest_int("frozen_depth", 0, MAX_FROZEN_DEPTH)
+        decoder_lr = trial.suggest_float("decoder_lr", *DECODER_LR, log=True)
+        params: Params = {"encoder": encoder, "frozen_depth": depth, "decoder_lr": decoder_lr}
         if depth < MAX_FROZEN_DEPTH:
             params["encoder_lr_ratio"] = trial.suggest_float(
                 "encoder_lr_ratio", *ENCODER_LR_RATIO, log=True
             )
         if self.expected_trials >= MANY_TRIALS:
             params["augmentation"] = trial.suggest_categorical("augmentation", AUGMENTATIONS)
-            if params["encoder"] not in self.vit_encoders:
+            if encoder not in self.vit_encoders:
                 params["decoder"] = trial.suggest_categorical("decoder", self.decoder_names)
-        if self.expected_trials >= VERY_MANY_TRIALS:
+        if self.expected_trials >= VERY_MANY_TRIALS and is_tuned:
             params["drop_path"] = trial.suggest_categorical("drop_path", DROP_PATHS)
             if depth < MAX_FROZEN_DEPTH - 1:
                 params["layer_decay"] = trial.suggest_categorical("layer_decay", LAYER_DECAYS)

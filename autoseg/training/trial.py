@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,9 @@ from autoseg.training.trainer import (
 )
 from autoseg.training.validation import validation_confusions
 from autoseg.unfilled import unfilled
+
+FILLING_SHARE = 0.5
+"""Share of a schedule's time that computing features may take."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +185,8 @@ class Trial:
         arXiv 2202.10054).
 
         Args:
-            schedule: Length and evaluations.
-            n_features: Windows whose features are cached.
+            schedule: Length and evaluations; computing the features is part of its time.
+            n_features: Windows whose features are cached, if there is time for them.
             max_bytes: Memory for them.
             on_evaluation: See `Trainer.run`.
             on_best: See `Trainer.run`.
@@ -192,7 +196,17 @@ class Trial:
         self.model.eval()
         head, tail = split_forward(self.model, MAX_FROZEN_DEPTH)
         features = FeatureSource(self._source, head, self.precision, self._seed)
-        features.fill(n_features, self.recipe.batch_size, max_bytes, keep_going)
+        began = time.monotonic()
+        filling_s = math.inf if schedule.seconds is None else FILLING_SHARE * schedule.seconds
+        features.fill(
+            n_features,
+            self.recipe.batch_size,
+            max_bytes,
+            lambda: keep_going() and time.monotonic() - began < filling_s,
+        )
+        if schedule.seconds is not None:
+            left_s = schedule.seconds - (time.monotonic() - began)
+            schedule = replace(schedule, seconds=max(0.0, left_s))
         window = self.recipe.geometry.window
         trainer = self._trainer(MAX_FROZEN_DEPTH)
         phase = trainer.run(

@@ -79,6 +79,10 @@ def _note(text: str) -> str:
         estimate.FROZEN_ONLY: tr(
             "There is only time to train a decoder on the pretrained encoder as it is."
         ),
+        estimate.FEW_IMAGES: tr(
+            "There are few images to learn from, so DINOv2, which learnt without labels, is tried "
+            "too: only a decoder is trained on it."
+        ),
         estimate.GOES_ON: tr("The chosen model is trained on. No recipes are compared."),
         estimate.WAITS: tr("Another search has the device. This one begins after it."),
         estimate.FETCHES: tr("Weights that are not on this computer yet are fetched first."),

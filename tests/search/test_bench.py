@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from search_helpers import fill_hub_cache
 
 from autoseg.config import Geometry
 from autoseg.data.batches import Pixels
@@ -16,7 +17,7 @@ from autoseg.search.budget import EncoderCost, Plan
 from autoseg.search.space import SearchSpace
 from autoseg.training.trial import TrainingData
 
-ENCODER = "test_resnet.r160_in1k"
+ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 
@@ -90,6 +91,20 @@ def test_weights_of_decoder_starts_lie_on_disk_and_not_in_memory(make_bench):
     assert first.weights.keys() == again.weights.keys() and first.weights
     assert all(torch.equal(again.weights[name], tensor) for name, tensor in first.weights.items())
     assert first.best.score == again.best.score
+
+
+def test_an_encoder_only_tried_frozen_has_a_decoder_phase_of_its_own(make_bench, hub_folder):
+    fill_hub_cache(hub_folder, VIT)
+    bench = make_bench()
+    space = replace(
+        bench.plan.space, encoders=(ENCODER, VIT), vit_encoders=(VIT,), frozen_encoders=(VIT,)
+    )
+    costs = {**bench.plan.costs, VIT: bench.plan.costs[ENCODER]}
+    plan = replace(bench.plan, space=space, costs=costs, frozen_windows=24, frozen_features=12)
+    bench = replace(bench, plan=plan)
+    recipe = space.recipe(space.portfolio()[2])
+    assert recipe.encoder_name == VIT and bench.decoder_start(recipe).windows == 24
+    assert bench.decoder_start(space.default).windows == 8
 
 
 def test_a_decoder_start_cut_short_stays_in_memory(make_bench):

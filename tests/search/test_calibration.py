@@ -1,19 +1,27 @@
 """The plan that follows from what encoders cost; the costs themselves are made up here."""
 
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from autoseg.config import Geometry, SearchConfig
+from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
 from autoseg.errors import ConfigError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
-from autoseg.search.calibration import Workload, make_plan
-from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation
+from autoseg.search.calibration import (
+    FEW_IMAGES_ENCODER,
+    Workload,
+    default_encoders,
+    few_images_encoders,
+    make_plan,
+)
+from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, frozen_trial
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
 
@@ -105,3 +113,125 @@ def test_a_plan_augments_by_the_windows_that_it_has_time_for(plan_of):
     short, long = plan_of((FAST,), 4.0), plan_of((FAST,), 600.0)
     assert short.reference_epochs * 50 < LIGHT_UP_TO_WINDOWS < long.reference_epochs * 50
     assert (short.space.augmentation, long.space.augmentation) == ("light", "strong")
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path) -> Path:
+    """Where the Hub's cache has the weights of the encoder for few images, without a network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / f"models--timm--{FEW_IMAGES_ENCODER}"
+    file = repository / "snapshots" / ("0" * 40) / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    file.write_bytes(b"")
+    return file
+
+
+def test_the_encoder_for_few_images_joins_below_a_hundred_that_train(cached):
+    config = SearchConfig(600.0)
+    assert few_images_encoders(config, 99) == (FEW_IMAGES_ENCODER,)
+    assert few_images_encoders(config, 100) == ()
+    assert FEW_IMAGES_ENCODER not in default_encoders(config, torch.device("cuda"))
+
+
+def test_it_joins_only_where_its_weights_are_here(cached):
+    cached.unlink()
+    assert few_images_encoders(SearchConfig(600.0), 20) == ()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"encoders": ("resnet18",)},
+        {"start_from": "/models/leaf"},
+        {"weights_files": (("vit_small_patch14_dinov2", "dino.safetensors"),)},
+    ],
+)
+def test_it_joins_no_search_whose_encoders_the_user_chose(cached, asked):
+    assert few_images_encoders(SearchConfig(600.0, **asked), 20) == ()
+
+
+CHEAP = EncoderCost(1e-3, 2e-4, 2.5e-4, 1e-3, bf16=False)
+FROZEN_COST = EncoderCost(1e-4, 2e-4, 4e-4, 2e-3, bf16=True)
+"""Its steps, of the decoder alone, are cheaper than those that fine-tune the reference."""
+
+
+@pytest.fixture
+def with_frozen(monkeypatch):
+    """The plan of a search of two encoders and one that is only tried frozen."""
+    measured = []
+
+    def plan(budget_s: float, cost: EncoderCost = FROZEN_COST, limit_ms=None) -> Plan:
+        def measure_frozen(name: str, *_: object) -> EncoderCost:
+            measured.append(name)
+            return cost
+
+        monkeypatch.setattr(calibration, "measure", lambda *_: CHEAP)
+        monkeypatch.setattr(calibration, "measure_frozen", measure_frozen)
+        data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
+        work = Workload(
+            data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, (FAST, SLOW),
+            frozen_encoders=(FEW_IMAGES_ENCODER,),
+        )  # fmt: skip
+        config = SearchConfig(budget_s, max_latency_ms=limit_ms)
+        return make_plan(work, config, torch.device("cpu"), Clock(budget_s, time.monotonic()))
+
+    return SimpleNamespace(plan=plan, measured=measured)
+
+
+def test_an_encoder_that_is_only_tried_frozen_comes_last_however_cheap_it_is(with_frozen):
+    plan = with_frozen.plan(600.0)
+    space = plan.space
+    assert space.encoders == (FAST, SLOW, FEW_IMAGES_ENCODER)
+    assert space.frozen_encoders == space.vit_encoders == (FEW_IMAGES_ENCODER,)
+    assert plan.costs[FEW_IMAGES_ENCODER] == FROZEN_COST
+    third = space.recipe(space.portfolio()[2])
+    assert third.encoder_name == FEW_IMAGES_ENCODER and third.frozen_depth == MAX_FROZEN_DEPTH
+    model_config(third.encoder_name, third.decoder_name, 3)
+    assert plan.reserve_for(FEW_IMAGES_ENCODER) > plan.reserve_s == plan.reserve_for(FAST)
+
+
+def test_its_trial_sees_as_many_windows_as_one_that_is_fine_tuned_and_every_image(with_frozen):
+    plan = with_frozen.plan(600.0)
+    assert plan.decoder_length(FEW_IMAGES_ENCODER) == frozen_trial(50, plan.space.epochs)
+    assert plan.decoder_length(FAST) == (plan.decoder_windows, plan.decoder_features)
+    for epochs in (4.0, 5.0, 8.0, 15.0):
+        windows, features = frozen_trial(50, epochs)
+        assert windows == 50 * epochs and 50 <= features <= windows
+
+
+def test_it_is_admitted_by_what_its_decoder_phase_takes(with_frozen):
+    free = with_frozen.plan(600.0)
+    windows, features = free.decoder_length(FEW_IMAGES_ENCODER)
+    limit_s = 0.12 * free.search_s
+    for share, fits in ((0.9, True), (1.1, False)):
+        half_s = share * limit_s / 2
+        cost = replace(FROZEN_COST, head_s=half_s / features, decoder_s=half_s / windows)
+        plan = with_frozen.plan(600.0, cost)
+        assert (FEW_IMAGES_ENCODER in plan.costs) == fits
+        assert plan.space.frozen_encoders == ((FEW_IMAGES_ENCODER,) if fits else ())
+        assert (plan.frozen_windows > 0) == fits
+
+
+def test_where_there_is_no_time_for_it_it_is_not_even_measured(with_frozen):
+    plan = with_frozen.plan(5.0)
+    assert plan.search_s > 0 and plan.space.frozen_encoders == () and with_frozen.measured == []
+
+
+def test_the_longest_time_for_an_image_holds_for_it_too(with_frozen):
+    slow = replace(FROZEN_COST, latency_s=0.030)
+    assert with_frozen.plan(600.0, slow, limit_ms=40.0).space.frozen_encoders
+    assert with_frozen.plan(600.0, slow, limit_ms=20.0).space.encoders == (FAST, SLOW)
+    with pytest.raises(ConfigError, match="at most 0.5 ms"):
+        with_frozen.plan(600.0, replace(FROZEN_COST, latency_s=1e-4), limit_ms=0.5)
+
+
+def test_plans_are_read_back_also_those_of_before_there_was_such_an_encoder(with_frozen):
+    plan = with_frozen.plan(600.0)
+    values = json.loads(json.dumps(to_dict(plan)))
+    assert from_dict(Plan, values, "plan.json") == plan
+    del values["frozen_windows"], values["frozen_features"], values["space"]["frozen_encoders"]
+    old = from_dict(Plan, values, "plan.json")
+    assert old.space.frozen_encoders == () and old.frozen_windows == 0

@@ -23,7 +23,7 @@ from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.training.trial import TrainingData, Trial
 
-ENCODER = "test_resnet.r160_in1k"
+ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 
@@ -56,6 +56,26 @@ def final(bench: Bench, journal: Journal, number: int, decoder: str, seconds: fl
     return train_final(
         bench, journal, number, recipe, model.state_dict(), lambda: ends - time.monotonic()
     )
+
+
+def test_a_decoder_on_an_encoder_that_is_only_tried_frozen_is_trained_to_the_end(bench, journal):
+    space = replace(
+        bench.plan.space, encoders=(ENCODER, VIT), vit_encoders=(VIT,), frozen_encoders=(VIT,)
+    )
+    costs = {**bench.plan.costs, VIT: bench.plan.costs[ENCODER]}
+    plan = replace(bench.plan, space=space, costs=costs, frozen_windows=20, frozen_features=10)
+    recipe = space.recipe(space.portfolio()[2])
+    torch.manual_seed(0)
+    begun = build_model(VIT, "dpt", bench.data.num_classes, pretrained=False).state_dict()
+    journal.begin_trial(2, recipe, "portfolio")
+    ends = time.monotonic() + 1.0
+    result = train_final(
+        replace(bench, plan=plan), journal, 2, recipe, begun, lambda: ends - time.monotonic()
+    )
+    assert journal.trials[2].reason == "trained to the end of the time"
+    assert journal.trials[2].curve[-1].phase == "final"
+    moved = {name for name in begun if not torch.equal(begun[name], result.weights[name])}
+    assert moved and not any(name.startswith("encoder.") for name in moved)
 
 
 def test_another_winner_does_not_get_the_weights_of_the_first(bench, journal):

@@ -74,6 +74,38 @@ def test_a_plain_vit_keeps_its_own_decoder():
         assert (of.recipe(params).decoder_name == "dpt") == (params["encoder"] == "vit")
 
 
+FROZEN = {"vit_encoders": ("vit",), "frozen_encoders": ("vit",)}
+
+
+@pytest.mark.parametrize("expected", [5, MANY_TRIALS, VERY_MANY_TRIALS])
+def test_an_encoder_that_is_only_tried_frozen_is_never_unfrozen(expected):
+    of = space(expected, ("a", "b", "vit"), **FROZEN)
+    sampled = sample(of)
+    for params in [*sampled, *of.portfolio()]:
+        recipe = of.recipe(params)
+        if recipe.encoder_name == "vit":
+            assert recipe.frozen_depth == MAX_FROZEN_DEPTH and recipe.encoder_lr_ratio == 0
+            assert recipe.decoder_name == "dpt" and recipe.drop_path == 0
+    rates = {p["decoder_lr"] for p in sampled if p["encoder"] == "vit"}
+    assert len(rates) > 30 and min(rates) < 5e-4 < 2e-3 < max(rates)
+    depths = {p["frozen_depth"] for p in sampled if p["encoder"] != "vit"}
+    assert depths == set(range(MAX_FROZEN_DEPTH + 1))
+
+
+@pytest.mark.parametrize("encoders", [("a",), ("a", "b"), ("a", "b", "c", "d")])
+@pytest.mark.parametrize("expected", [5, MANY_TRIALS, VERY_MANY_TRIALS])
+def test_it_is_tried_third_and_the_rest_of_the_portfolio_stays(encoders, expected):
+    of = space(expected, (*encoders, "vit"), **FROZEN)
+    without = space(expected, encoders).portfolio()
+    points = of.portfolio()
+    assert (points[2]["encoder"], points[2]["decoder_lr"]) == ("vit", 1e-3)
+    assert points[:2] + points[3:] == without and of.default == space(expected, encoders).default
+    study = optuna.create_study()
+    for point in points:
+        study.enqueue_trial(point)
+    assert [of.suggest(study.ask()) for _ in points] == points
+
+
 def test_what_is_not_searched_is_that_of_the_space():
     of = space(flip="both", augmentation="strong", batch_size=3, epochs=5.0)
     recipe = of.recipe(sample(of, 1)[0])

@@ -2,6 +2,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -253,3 +254,42 @@ def test_the_parameter_that_decides_is_the_most_important(journal):
     assert n_trials == 33 and max(shares, key=shares.get) == "decoder_lr"
     assert set(shares) >= {"encoder", "frozen_depth", "encoder_lr_ratio"}  # Conditional ones too.
     assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+
+
+WITH_FROZEN = replace(
+    SPACE, encoders=("a", "b", "vit"), vit_encoders=("vit",), frozen_encoders=("vit",)
+)
+
+
+def test_a_study_goes_on_learning_beside_an_encoder_that_is_only_tried_frozen(journal, caplog):
+    study = Study(journal, WITH_FROZEN, seed=0)
+    optuna.logging.enable_propagation()
+    found = points(study, 60)
+    optuna.logging.disable_propagation()
+    assert not caplog.records
+    frozen = [params for params in found if params["encoder"] == "vit"]
+    assert {params["frozen_depth"] for params in frozen} == {MAX_FROZEN_DEPTH}
+    assert 3 <= len(frozen) <= 50
+    asked = [trial.params for trial in study._study.trials]
+    assert all(("frozen_depth" in one) == (one["encoder"] != "vit") for one in asked)
+    n_trials, shares = study.importances()
+    assert n_trials == 60 and {"encoder", "frozen_depth", "decoder_lr"} <= set(shares)
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_trial_of_it_that_was_killed_or_diverged_comes_again_frozen(journal):
+    killed = Study(journal, WITH_FROZEN, seed=0)
+    points(killed, 2)
+    _, params, _ = killed.ask()
+    assert params["encoder"] == "vit"
+    resumed = Study(journal, WITH_FROZEN, seed=0)
+    assert len(resumed.retry_interrupted({})) == 1
+    trial, again, origin = resumed.ask()
+    assert (again, origin) == (params, "portfolio")
+    other = Study(journal.with_name("other"), WITH_FROZEN, seed=0)
+    points(other, 2)
+    trial, params, _ = other.ask()
+    other.fail(trial)
+    other.retry_slower(trial, params)
+    slower = next(p for p in points(other, 2) if p["encoder"] == "vit")
+    assert slower == {**params, "decoder_lr": params["decoder_lr"] / 3}

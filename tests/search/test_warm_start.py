@@ -352,6 +352,14 @@ def test_what_both_searched_is_taken_and_the_rest_is_the_default(home, then, now
     assert taken <= chosen.keys()
 
 
+def test_an_encoder_that_is_only_tried_frozen_stays_frozen(home):
+    arm = space(vit_encoders=("b",), frozen_encoders=("b",))
+    home.add(recipe(encoder_name="b", frozen_depth=0, decoder_name="dpt"))
+    (winner,) = home.winners(arm)
+    assert winner.params["frozen_depth"] == MAX_FROZEN_DEPTH
+    assert "encoder_lr_ratio" not in winner.params
+
+
 def test_a_plain_vit_keeps_its_own_decoder(home):
     of = space(MANY_TRIALS, ("a", "vit"), vit_encoders=("vit",))
     home.add(recipe(encoder_name="vit", decoder_name="dpt"), searched=of)

@@ -1,4 +1,5 @@
 import gc
+import time
 import weakref
 from dataclasses import replace
 
@@ -80,6 +81,23 @@ def test_features_are_cached_as_far_as_memory_goes(data):
     trial = Trial(tiny_recipe(batch_size=2), data, CPU, 0, START)
     result = trial.train_decoder(SHORT, n_features=500, max_bytes=1)
     assert result.reason == "complete" and result.windows == 24
+
+
+@pytest.mark.alone
+def test_the_time_of_a_decoder_phase_holds_the_computing_of_its_features(data, monkeypatch):
+    """The final phase on a frozen encoder took as much longer as its features took."""
+    trial = Trial(tiny_recipe(), data, CPU, 0, START)
+    draw = trial._source.draw
+
+    def slowly(count: int):
+        time.sleep(0.05)
+        return draw(count)
+
+    monkeypatch.setattr(trial._source, "draw", slowly)
+    started = time.monotonic()
+    result = trial.train_decoder(Schedule(seconds=2.0), 10**6, 2**40)
+    assert 1.9 < time.monotonic() - started < 3.0
+    assert result.reason == "complete" and result.windows > 0
 
 
 def test_a_stop_ends_the_decoder_phase_with_a_score(data):
