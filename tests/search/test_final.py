@@ -68,10 +68,8 @@ def test_a_decoder_on_an_encoder_that_is_only_tried_frozen_is_trained_to_the_end
     torch.manual_seed(0)
     begun = build_model(VIT, "dpt", bench.data.num_classes, pretrained=False).state_dict()
     journal.begin_trial(2, recipe, "portfolio")
-    ends = time.monotonic() + 1.0
-    result = train_final(
-        replace(bench, plan=plan), journal, 2, recipe, begun, lambda: ends - time.monotonic()
-    )
+    # Counted from the first step on: building the network takes seconds on a busy machine.
+    result = train_final(replace(bench, plan=plan), journal, 2, recipe, begun, lambda: 4.0)
     assert journal.trials[2].reason == "trained to the end of the time"
     assert journal.trials[2].curve[-1].phase == "final"
     moved = {name for name in begun if not torch.equal(begun[name], result.weights[name])}
