@@ -11,6 +11,7 @@ from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.data.batches import Pixels
 from autoseg.search.budget import Plan
+from autoseg.search.planning import DECODER_EPOCHS
 from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import OnBest, OnEvaluation
@@ -18,6 +19,9 @@ from autoseg.training.trial import TrainingData, TrainResult, Trial
 
 _RAM_SHARE = 0.25
 """Share of the free memory that cached features may take."""
+
+MOST_VIEWS = 10
+"""Windows of one training image whose features are cached at most."""
 
 _GPU_SHARE = 0.4
 """Share of a GPU's free memory that images may be kept in for the whole search."""
@@ -100,15 +104,29 @@ class Bench:
     ) -> TrainResult:
         """Train a trial's decoder on cached features, within the plan's memory and time."""
         max_bytes = int(_RAM_SHARE * free_memory_bytes(self.device))
-        _, features = self.plan.decoder_length(trial.recipe.encoder_name)
         return trial.train_decoder(
             schedule,
-            features,
+            self._n_features(trial.recipe.encoder_name, schedule),
             max_bytes,
             on_evaluation=on_evaluation,
             on_best=on_best,
             keep_going=self.keep_going,
         )
+
+    def _n_features(self, encoder_name: str, schedule: Schedule) -> int:
+        """Windows whose features a phase caches: as planned, and more if it has a time to fill.
+
+        Then each is seen as often as in the plan, as far as there are `MOST_VIEWS`. Measured with
+        EfficientNet-Lite0 on 40 images, 4,000 windows: ten of each image instead of two gave 0.7
+        points of macro-imagewise IoU more on dsb2018 (four seeds, 0.4 to 0.9) and on coffee_leaf
+        (three seeds, -0.3 to 2.1); twenty gave no more than ten.
+        """
+        _, planned = self.plan.decoder_length(encoder_name)
+        if schedule.seconds is None:
+            return planned
+        cost = self.plan.costs[encoder_name]
+        in_time = int(schedule.seconds / (cost.head_s + DECODER_EPOCHS * cost.decoder_s))
+        return max(planned, min(in_time, MOST_VIEWS * len(self.data.train)))
 
     def decoder_start(self, recipe: Recipe) -> TrainResult | None:
         """The decoder that fine-tuning of this encoder and decoder starts from.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from search_helpers import fill_hub_cache
 
-from autoseg.config import Geometry
+from autoseg.config import MAX_FROZEN_DEPTH, Geometry
 from autoseg.data.batches import Pixels
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
@@ -15,6 +15,7 @@ from autoseg.data.sample import make_sample_dataset
 from autoseg.search.bench import Bench
 from autoseg.search.budget import EncoderCost, Plan
 from autoseg.search.space import SearchSpace
+from autoseg.training.schedule import Schedule
 from autoseg.training.trial import TrainingData
 
 ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
@@ -91,6 +92,27 @@ def test_weights_of_decoder_starts_lie_on_disk_and_not_in_memory(make_bench):
     assert first.weights.keys() == again.weights.keys() and first.weights
     assert all(torch.equal(again.weights[name], tensor) for name, tensor in first.weights.items())
     assert first.best.score == again.best.score
+
+
+def test_a_decoder_phase_that_fills_a_time_caches_more_windows_but_ten_of_an_image(
+    make_bench, data
+):
+    bench = make_bench()
+    recipe = replace(bench.plan.space.default, frozen_depth=MAX_FROZEN_DEPTH)
+
+    def drawn(bench: Bench, schedule: Schedule) -> int:
+        trial, counts = bench.open_trial(recipe, 0), []
+        draw = trial._source.draw
+        trial._source.draw = lambda count: counts.append(count) or draw(count)
+        bench.train_decoder(trial, schedule)
+        return sum(counts)
+
+    assert drawn(bench, Schedule(windows=8)) == bench.plan.decoder_features == 8
+    minute = Schedule(windows=8, seconds=60.0)  # Whichever comes first.
+    assert drawn(bench, minute) == 10 * len(data.train)
+    slow = EncoderCost(1.0, 0.5, 0.5, 1e-2, bf16=False)
+    slower = replace(bench, plan=replace(bench.plan, costs={ENCODER: slow}))
+    assert drawn(slower, minute) == 60 / (0.5 + 5 * 0.5)
 
 
 def test_an_encoder_only_tried_frozen_has_a_decoder_phase_of_its_own(make_bench, hub_folder):
