@@ -71,7 +71,12 @@ def search_facts(trials: Sequence[TrialRecord], winner: int) -> dict[str, Any]:
         "trials": dict(Counter(trial.status for trial in trials)),
         "encoders": _tried(trials, "encoder_name"),
         "frozen_depths": _tried(trials, "frozen_depth"),
-        "winner": {"number": winner, "origin": won.origin, "epochs": round(won.recipe.epochs, 2)},
+        "winner": {
+            "number": winner,
+            "origin": won.origin,
+            "epochs": round(won.recipe.epochs, 2),
+            "speedup": None if won.speedup is None else round(won.speedup, 2),
+        },
         "parameters": won.parameters,
     }
 

@@ -9,11 +9,13 @@ import numpy as np
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
+from autoseg.files import autoseg_home
 from autoseg.metrics import clearly_better
 from autoseg.search.bench import Bench
 from autoseg.search.budget import MIN_STEPS, check_enough
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
+from autoseg.training.compile_gains import Gain
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainResult, Trial
@@ -188,10 +190,18 @@ def _go_on(
         save_weights(checkpoint, averaged)
         kept[:] = [averaged]  # Their evaluation is told next.
 
+    def note(sentence: str, gain: Gain | None) -> None:
+        journal.note(number, sentence, None if gain is None else gain.ratio)
+
     if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
         return bench.train_decoder(trial, schedule, on_evaluation, on_best)
+    assert schedule.seconds is not None
     return trial.fine_tune(
-        schedule, on_evaluation=on_evaluation, on_best=on_best, keep_going=bench.keep_going
+        schedule,
+        on_evaluation=on_evaluation,
+        on_best=on_best,
+        keep_going=bench.keep_going,
+        compilation=trial.compilation(autoseg_home(), schedule.seconds, note),
     )
 
 

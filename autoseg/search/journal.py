@@ -171,6 +171,18 @@ class Journal:
             TrialRecord(number, "running", recipe, origin, latency_ms=latency_ms, from_run=from_run)
         )
 
+    def note(self, number: int, sentence: str, speedup: float | None = None) -> None:
+        """Keep a sentence with a trial, and show it until the next phase.
+
+        Args:
+            number: The trial.
+            sentence: For people.
+            speedup: Of its steps, once it is known.
+        """
+        with self._lock:
+            self._state = replace(self._state, message=sentence)
+        self.record(replace(self.trials[number], note=sentence, speedup=speedup))
+
     def add_point(self, number: int, evaluation: Evaluation, n_train: int, phase: str) -> None:
         """Append one evaluation to a trial's curve."""
         record = self.trials[number]

@@ -118,6 +118,11 @@ class TrialRecord:
     """E.g. "winner"."""
     from_run: str | None = None
     """Name of the earlier run that the recipe won; None: it comes from none."""
+    speedup: float | None = None
+    """Time of a step of its final training before the network was compiled over that after; at most
+    1: it went on without, 0: it could not be compiled; None: nobody tried."""
+    note: str = ""
+    """What else is to be known of it, one sentence."""
 
 
 @dataclass(frozen=True)

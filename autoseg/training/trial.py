@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from autoseg.model import (
     train_mode,
 )
 from autoseg.preprocessing import Preprocessing
+from autoseg.training.compilation import Compilation, Note
+from autoseg.training.compile_gains import case_of
 from autoseg.training.hardware import (
     Precision,
     free_memory,
@@ -226,19 +229,41 @@ class Trial:
         on_evaluation: OnEvaluation = lambda _: True,
         on_best: OnBest = lambda _: None,
         keep_going: KeepGoing = lambda: True,
+        compilation: Compilation | None = None,
     ) -> TrainResult:
-        """Train all but the recipe's frozen stages; arguments as `Trainer.run`."""
+        """Train all but the recipe's frozen stages.
+
+        Args:
+            schedule: Length and evaluations.
+            on_evaluation: See `Trainer.run`.
+            on_best: See `Trainer.run`.
+            keep_going: See `Trainer.run`.
+            compilation: Of this trial's network, for its steps; None: it is not compiled.
+        """
         freeze_stages(self.model, self.recipe.frozen_depth)
         trainer = self._trainer(self.recipe.frozen_depth)
+        network = self.model if compilation is None else compilation
         phase = trainer.run(
             self._source,
-            lambda inputs: self.model(inputs[0]),
+            lambda inputs: network(inputs[0]),
             schedule,
             on_evaluation=on_evaluation,
             on_best=on_best,
             keep_going=keep_going,
         )
         return self._result(phase, trainer.passes)
+
+    def compilation(self, home: Path, seconds: float, note: Note) -> Compilation:
+        """What compiles the network in a fine-tuning of so many seconds, on a GPU, if that pays.
+
+        Args:
+            home: `AUTOSEG_HOME`, which knows what it brought before.
+            seconds: From now on.
+            note: See `Compilation`.
+        """
+        case = case_of(self.recipe, self.data.num_classes, self.precision)
+        batch_size, device = self.recipe.batch_size, self.precision.device
+        return Compilation(self.model, batch_size, device, case, home, seconds, note)
 
     def evaluate(self, indices: Sequence[int]) -> np.ndarray:
         """Confusion matrices of cached images under the present weights, (n, K, K)."""

@@ -11,6 +11,16 @@ _RUNG = re.compile(
 
 _TAKEN = re.compile(r"Trial (\d+) of (.+) as the search trained it, without final training\.")
 
+_COMPILED = re.compile(
+    r"The network was compiled in (\d+) s: a step takes (\d+) ms instead of (\d+) ms\."
+)
+_IN_VAIN = re.compile(
+    r"The network was compiled in (\d+) s, but its steps are no faster: training goes on without\."
+)
+_NOT_COMPILED = re.compile(
+    r"The network could not be compiled, and training goes on without: (.+)", re.DOTALL
+)
+
 
 def status_name(status: str) -> str:
     """Status of a run or a trial."""
@@ -72,6 +82,8 @@ def message(state: RunState) -> str:
             number=found[1],
             run=found[2],
         )
+    if compiled := _compiled(state.message):
+        return compiled
     return {
         "Starting.": tr("Starting."),
         "Starting again.": tr("Starting again."),
@@ -87,4 +99,32 @@ def message(state: RunState) -> str:
         "The search is paused. It goes on where it stood. The trial that ran starts again.": tr(
             "The search is paused. It goes on where it stood. The trial that ran starts again."
         ),
+        "Compiling the network, for faster steps.": tr("Compiling the network, for faster steps."),
+        "Memory ran out for the compiled network: training goes on without.": tr(
+            "Memory ran out for the compiled network: training goes on without."
+        ),
     }.get(state.message, state.message)
+
+
+def _compiled(text: str) -> str | None:
+    """What came of compiling the network; None: the text is of something else."""
+    if found := _COMPILED.fullmatch(text):
+        return tr(
+            "The network was compiled in {seconds} s: a step takes {after} ms instead of "
+            "{before} ms.",
+            seconds=found[1],
+            after=found[2],
+            before=found[3],
+        )
+    if found := _IN_VAIN.fullmatch(text):
+        return tr(
+            "The network was compiled in {seconds} s, but its steps are no faster: training goes "
+            "on without.",
+            seconds=found[1],
+        )
+    if found := _NOT_COMPILED.fullmatch(text):
+        return tr(
+            "The network could not be compiled, and training goes on without: {reason}",
+            reason=found[1],
+        )
+    return None

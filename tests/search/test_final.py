@@ -15,12 +15,15 @@ from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
 from autoseg.model import build_model
+from autoseg.report_facts import search_facts
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.final import TRAINED_ON, FinalModel, train_final
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
+from autoseg.training.compilation import Compilation, Note
+from autoseg.training.compile_gains import case_of
 from autoseg.training.trial import TrainingData, Trial
 
 ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
@@ -158,3 +161,38 @@ def test_training_that_the_time_cut_short_was_not_stopped_on_request(bench, jour
     begun = build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
     train_final(replace(bench, keep_going=keep_going), journal, 0, recipe, begun, left)
     assert journal.trials[0].reason == "trained to the end of the time"
+
+
+def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+    raise FileNotFoundError("no C compiler here")
+
+
+def test_a_network_that_cannot_be_compiled_is_trained_as_it_is_and_the_trial_says_so(
+    bench, journal, monkeypatch, tmp_path
+):
+    """On the CPU, for a phase that is said to last longer than it does."""
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    def compilation(self: Trial, home: Path, seconds: float, note: Note) -> Compilation:
+        case = case_of(self.recipe, 5, self.precision)
+        device = self.precision.device
+        return Compilation(
+            self.model, 4, device, case, home, 3600.0, note, backend=broken, device_types=("cpu",)
+        )
+
+    monkeypatch.setattr(Trial, "compilation", compilation)
+    final(bench, journal, 0, "fpn", seconds=6.0)
+    record = journal.folder.trials()[0]
+    assert record.speedup == 0 and "no C compiler here" in record.note
+    assert record.curve[-1].phase == "final" and record.images_per_s
+    assert journal.folder.state().message == record.note
+    assert search_facts([record], 0)["winner"]["speedup"] == 0
+
+
+def test_on_a_cpu_the_final_training_is_not_compiled(bench, journal, monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path))
+    final(bench, journal, 0, "fpn", seconds=1.0)
+    record = journal.folder.trials()[0]
+    assert record.speedup is None and record.note == ""
+    assert not (tmp_path / "compiled.json").exists()

@@ -51,6 +51,17 @@ def finish(
     journal.record(replace(journal.trials[number], status=status))
 
 
+def test_a_sentence_on_a_trial_is_shown_until_the_next_phase_and_kept(journal, run):
+    journal.begin_trial(3, RECIPE, "default")
+    journal.enter("final training")
+    journal.note(3, "Compiled.", 1.6)
+    assert run.state().message == "Compiled."
+    journal.enter("evaluating")
+    assert run.state().message == ""
+    (record,) = run.trials()
+    assert (record.note, record.speedup) == ("Compiled.", 1.6)
+
+
 def with_weights(journal: Journal) -> set[int]:
     return {number for number in journal.trials if journal.has_weights(number)}
 

@@ -10,6 +10,7 @@ from training_helpers import CPU, GEOMETRY, random_weights, tiny_recipe
 
 from autoseg.data.batches import Pixels, Windows
 from autoseg.model import freeze_stages, split_forward
+from autoseg.training.compile_gains import Gain, case_of, expected_gain, remember_gain
 from autoseg.training.hardware import Precision
 from autoseg.training.schedule import Schedule
 from autoseg.training.sources import FeatureSource
@@ -88,6 +89,21 @@ def test_the_time_of_steps_is_that_of_the_device(data):
     result = trainer.run(source, forward, schedule)
     slept = sum(a.elapsed_time(b) for a, b in zip(starts, ends, strict=True)) / 1000
     assert slept <= result.step_seconds <= result.seconds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: str(p.training_dtype))
+def test_a_network_is_compiled_in_the_midst_of_a_long_training(data, precision, tmp_path):
+    recipe = tiny_recipe(decoder_name="unet")
+    case = case_of(recipe, data.num_classes, precision)
+    remember_gain(tmp_path, case, Gain(ratio=2.0, compile_s=1.0))
+    notes = []
+    trial = Trial(recipe, data, precision, 0, random_weights(decoder="unet"))
+    compilation = trial.compilation(tmp_path, 600.0, lambda *note: notes.append(note))
+    result = trial.fine_tune(Schedule(windows=4 * 60), compilation=compilation)
+    assert result.reason == "complete" and result.passes == 1
+    assert all(tensor.isfinite().all() for tensor in result.weights.values())
+    assert "compiled in" in notes[-1][0] and notes[-1][1] == expected_gain(tmp_path, case)
 
 
 @pytest.mark.parametrize("max_bytes", [0, 2**30])

@@ -36,6 +36,22 @@ def test_of_which_trial_a_model_was_made_is_said(chinese_reader):
     assert "leaves-1" in said and "3" in said and "Trial" not in said
 
 
+COMPILED = [
+    "Compiling the network, for faster steps.",
+    "Memory ran out for the compiled network: training goes on without.",
+    "The network was compiled in 62 s: a step takes 41 ms instead of 70 ms.",
+    "The network was compiled in 62 s, but its steps are no faster: training goes on without.",
+    "The network could not be compiled, and training goes on without: OSError: 41",
+]
+
+
+@pytest.mark.parametrize("text", COMPILED)
+def test_what_came_of_compiling_is_said_with_its_numbers(chinese_reader, text):
+    said = words.message(state(text))
+    assert "train" not in said and "ompil" not in said
+    assert all(number in said for number in ("62", "41", "70", "OSError") if number in text)
+
+
 def test_what_nobody_translated_stays_as_it_stands(chinese_reader):
     assert words.ending("CUDA out of memory") == "CUDA out of memory"
     assert words.message(state("Something else.")) == "Something else."
