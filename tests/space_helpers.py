@@ -60,7 +60,8 @@ def running_space(
     try:
         deadline = time.monotonic() + timeout_s
         while not _answers(url):
-            assert process.poll() is None, log.read_text()
+            ended = process.poll()
+            assert ended is None, f"It ended with status {ended}: {log.read_text()}"
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         yield url

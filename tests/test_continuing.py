@@ -21,7 +21,7 @@ from autoseg.data.images import read_mask
 from autoseg.data.sample import make_sample_dataset
 from autoseg.data.splits import Splits, make_splits
 from autoseg.errors import BundleError, DatasetError, StoppedEarlyError
-from autoseg.finishing import FORMER_KEPT
+from autoseg.finishing import FORMER_KEPT, FORMER_LATE
 from autoseg.image_roles import read_roles, write_roles
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder
@@ -259,7 +259,9 @@ def test_a_model_of_few_images_is_trained_on_without_a_test_split(tmp_path):
     asked = config(30.0, start_from=str(first.run.model))
     report = run_search(folder, asked, tmp_path / "second").report
     assert report["split"] == "validation" and report["untouched"] is False
-    assert report["compared_with"] == "former model" and report["difference"] is not None
+    assert report["compared_with"] == "former model"
+    # On a busy machine there may be no time left to score the former model.
+    assert report["difference"] is not None or report["default_note"] == FORMER_LATE
     before, after = (RunFolder(tmp_path / name).json("splits.json") for name in ("first", "second"))
     assert after["val"] == before["val"] and after["train"] == before["train"]
     assert before["folds"] and not after["folds"]
