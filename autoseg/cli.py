@@ -339,6 +339,8 @@ def predict(
 
     source = Workspace().model_source(model)
     predictor = Predictor.from_pretrained(source, device=device, engine=engine, revision=revision)
+    if flip:
+        predictor.check_flip()
     errors: list[str] = []
     used: dict[str, int] = {}
     with _progress("Predicting") as bar:

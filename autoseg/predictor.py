@@ -132,14 +132,18 @@ class Predictor:
 
         Args:
             image: A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image.
-            flip: Average with the mirrored image: twice the time, a little better.
+            flip: Average with the mirrored image: twice the time, a little better. Refused where
+                classes are left or right of something, as a mirrored image has wrong ones.
             tile_px: Longest side of a tile at working size, for less memory; rounded up to a
                 multiple of 32. None: as large as is sensible.
             with_probabilities: Keep the probabilities of all classes: K times the memory.
 
         Raises:
-            PredictionError: The image does not decode, is no image, or memory ran out.
+            PredictionError: The image does not decode, is no image, memory ran out, or `flip` is
+                refused.
         """
+        if flip:
+            self.check_flip()
         start = time.perf_counter()
         pixels = _pixels(image)
         info = self.bundle.info
@@ -171,6 +175,20 @@ class Predictor:
             probabilities=result.probabilities,
             engine=self.engine,
         )
+
+    def check_flip(self) -> None:
+        """Refuse averaging with mirrored images if the model was trained without them.
+
+        Raises:
+            PredictionError: It was.
+        """
+        recipe = self.bundle.info.recipe
+        if recipe is not None and recipe.flip == "none":
+            raise PredictionError(
+                "This model was trained without mirrored images, as for classes that are left or "
+                "right of something, so averaging with the mirrored image would mix them up. "
+                "Predict without it."
+            )
 
     def _tile(self, side_px: int | None) -> tuple[int, int] | None:
         """Largest input (height, width): what was asked, and no more than the model takes."""

@@ -4,16 +4,18 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_helpers import make_bundle
+from bundle_helpers import make_bundle, make_info, make_model
 from PIL import Image
 from smp_helpers import make_smp
 
 import autoseg
 from autoseg import cli
+from autoseg.bundle import save_bundle
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,15 @@ def test_predict_writes_every_format(run, model, photos, tmp_path):
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
         "a.coco.json", "a.color.png", "a.confidence.png", "a.geojson", "a.overlay.png", "a.png",
     ]  # fmt: skip
+
+
+def test_predict_says_once_that_a_model_takes_no_mirrored_images(run, photos, tmp_path):
+    info = make_info()
+    info = replace(info, recipe=replace(info.recipe, flip="none"))
+    model = save_bundle(tmp_path / "model", make_model(info), info)
+    status, out, err = run("predict", model, photos, "--out", tmp_path / "masks", "--flip")
+    assert status == 1 and err.count("trained without mirrored images") == 1
+    assert not (tmp_path / "masks").exists()
 
 
 def test_one_bad_image_does_not_keep_the_others_from_being_predicted(run, model, photos, tmp_path):

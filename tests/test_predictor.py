@@ -1,16 +1,17 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from bundle_helpers import make_bundle
+from bundle_helpers import make_bundle, make_info, make_model
 from PIL import Image
 
-from autoseg.bundle import load_bundle
+from autoseg.bundle import load_bundle, save_bundle
 from autoseg.config import Geometry
 from autoseg.errors import BundleError, ConfigError, PredictionError
 from autoseg.predictor import Predictor
@@ -115,6 +116,17 @@ def test_mirroring_the_image_mirrors_the_averaged_prediction(predictor):
     once = predictor.predict(image, flip=True).confidence
     mirrored = predictor.predict(np.ascontiguousarray(image[:, ::-1]), flip=True).confidence
     assert np.allclose(once, mirrored[:, ::-1], atol=2e-3)
+
+
+def test_a_model_that_tells_left_from_right_is_not_averaged_with_mirrored_images(tmp_path):
+    info = make_info()
+    info = replace(info, recipe=replace(info.recipe, flip="none"))
+    folder = save_bundle(tmp_path / "model", make_model(info), info)
+    predictor = Predictor.from_pretrained(folder, device="cpu")
+    image = random_image(40, 50)
+    with pytest.raises(PredictionError, match="trained without mirrored images"):
+        predictor.predict(image, flip=True)
+    assert predictor.predict(image).mask.shape == (40, 50)
 
 
 def test_no_tile_is_larger_than_was_asked(predictor, monkeypatch):
