@@ -9,6 +9,9 @@ default recipe trained for the whole time, with its standard error.
 The order "warm" begins, after the default, with what won on other subsets and seeds of the same
 data set: what a search knows from this user's earlier runs. Where there are none it is as it is.
 
+Two more tables say by which score a trial should be judged, that of its averaged weights or that of
+a copy after a mini-cooldown, and what averaging the weights of several trials is worth.
+
     python tests/benchmarks/replay.py
 """
 
@@ -21,7 +24,19 @@ from pathlib import Path
 
 import numpy as np
 from measuring import print_table
-from replay_table import FINAL_WINDOWS, RUNGS, SAMPLED, TABLE, TRIAL_WINDOWS, Row, read_rows
+from replay_table import (
+    FINAL_WINDOWS,
+    MINI_COOLDOWN,
+    RUNGS,
+    SAMPLED,
+    SOUPS,
+    TABLE,
+    TRIAL_WINDOWS,
+    Row,
+    Soup,
+    read_rows,
+    read_soups,
+)
 
 from autoseg.config import MAX_FROZEN_DEPTH
 from autoseg.search.selection import Candidate, choose_winner
@@ -31,7 +46,7 @@ from autoseg.search.warm_start import MOST_WINNERS, TRAIN_FACTOR
 Cells = Mapping[tuple[str, int, int], Sequence[Row]]
 """Rows by data set, subset and seed."""
 
-BUDGETS = (1500, 3000, 6000, 12000, 24000)
+BUDGETS = (1500, 3000, 6000, 12000)
 """Windows of the default recipe that the time holds."""
 MIN_WINDOWS_BEFORE_RUNG = 240
 """30 steps of 8 windows, as in the search."""
@@ -164,16 +179,26 @@ def winners_elsewhere(cells: Cells, here: tuple[str, int, int]) -> list[int]:
 
 
 def main() -> None:
-    """Print the gain of each policy at each budget."""
+    """Print the gain of each policy at each budget, and what else the table tells."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--table", type=Path, nargs="+", default=[TABLE])
+    parser.add_argument("--soups", type=Path, nargs="+", default=[SOUPS])
     args = parser.parse_args()
     cells: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
     for table in args.table:
         for row in read_rows(table):
             cells[row.dataset, row.subset, row.seed].append(row)
+    whole = max(map(len, cells.values()), default=0)
+    cells = {key: rows for key, rows in cells.items() if len(rows) == whole}
+    print_policies(cells)
+    print_rung_scores(cells)
+    print_soups([soup for file in args.soups for soup in read_soups(file)])
+
+
+def print_policies(cells: Cells) -> None:
+    """The gain of each policy at each budget."""
     won = {key: winners_elsewhere(cells, key) for key in cells}
     policies = [
         Policy(share, windows, portfolio)
@@ -186,12 +211,11 @@ def main() -> None:
         line = [f"{policy.portfolio}, {policy.share:.0%}, {policy.windows} windows"]
         for budget in BUDGETS:
             gains = [gain(rows, policy, budget, won[key]) for key, rows in cells.items()]
-            error = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
-            line.append(f"{np.mean(gains):+.2f} ±{error:.2f}")
+            line.append(mean_and_error(gains))
         lines.append(line)
     best = ["the best recipe, known beforehand"]
     for budget in BUDGETS:
-        best.append(f"{np.mean([best_gain(rows, budget) for rows in cells.values()]):+.2f}")
+        best.append(mean_and_error([best_gain(rows, budget) for rows in cells.values()]))
     print_table(
         f"Gain over the default recipe, {len(cells)} data sets and seeds",
         ("portfolio, search share, trial", *(f"{budget:,} windows" for budget in BUDGETS)),
@@ -199,6 +223,62 @@ def main() -> None:
     )
     known = sum(map(bool, won.values()))
     print(f"For {known} of {len(cells)} something else than the default won elsewhere.")
+
+
+def print_rung_scores(cells: Cells) -> None:
+    """What choosing by each rung's score costs: the best recipe's final test score, less that of
+    the recipe with the best score at the rung, among those that fine-tune the encoder."""
+    lines = []
+    for rung, windows in enumerate(TRIAL_WINDOWS):
+        line = [f"{windows} windows"]
+        for scores in ("scores", "cooled"):
+            regrets, ranks = [], []
+            for rows in cells.values():
+                tuned = [row for row in rows if row.recipe["frozen_depth"] < MAX_FROZEN_DEPTH]
+                seen = [getattr(row, scores)[rung] for row in tuned]
+                final = [row.test[-1] for row in tuned]
+                regrets.append(max(final) - final[int(np.argmax(seen))])
+                ranks.append(rank_correlation(seen, final))
+            line += [mean_and_error(regrets), mean_and_error(ranks)]
+        lines.append(line)
+    print_table(
+        f"Choosing by a rung: points lost, rank correlation with the final test score "
+        f"(a mini-cooldown adds {MINI_COOLDOWN:.0%} to the training so far)",
+        ("rung", "averaged: lost", "correlation", "cooled: lost", "correlation"),
+        lines,
+    )
+
+
+def print_soups(soups: Sequence[Soup]) -> None:
+    """What a greedy soup is worth before and after the final phase."""
+    if not soups:
+        return
+    before = [soup.scores[1] - soup.scores[0] for soup in soups]
+    after = [soup.test[1] - soup.test[0] for soup in soups]
+    real = [gained for gained, soup in zip(after, soups, strict=True) if len(soup.points) > 1]
+    print_table(
+        "Greedy soup of trials, against the best trial alone",
+        ("", "points"),
+        [
+            ("validation, before the final phase", mean_and_error(before)),
+            ("test, after it", mean_and_error(after)),
+            (f"the same where something was averaged ({len(real)})", mean_and_error(real)),
+        ],
+    )
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Mean and standard error, signed."""
+    if not values:
+        return ""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{np.mean(values):+.2f} ±{error:.2f}"
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's, ties aside."""
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def gain(rows: Sequence[Row], policy: Policy, budget: float, won: Sequence[int] = ()) -> float:

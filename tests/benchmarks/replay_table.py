@@ -1,10 +1,16 @@
 """Learning curves of many recipes on many data sets, once, for `replay.py` to search in seconds.
 
 Every row is one recipe on one data set: its trial as the search trains it (a decoder on the frozen
-encoder, then fine-tuning at a constant rate), scored on the validation images at every rung of a
-short and of a long trial, and final phases of two lengths from the long trial's weights, scored on
-both. Lengths are counted in windows, not in seconds, so the machine may do other work
-meanwhile. Rows that the file has already are left out: the same command goes on after a break.
+encoder, then fine-tuning at a constant rate), scored on the validation images at every rung, by its
+averaged weights and by a copy whose rate falls to 0 over a little more training (a mini-cooldown),
+and final phases of two lengths from the trial's last weights, scored on the test images too.
+
+Once all recipes of a data set are there, the weights of trials of the best one's encoder are
+averaged as long as the validation score rises (a greedy soup: Wortsman et al. 2022, "Model soups",
+arXiv 2203.05482), and a final phase from there is scored as well.
+
+Lengths are counted in windows, not in seconds, so the machine may do other work meanwhile. Rows
+that the file has already are left out: the same command goes on after a break.
 
     python tests/benchmarks/replay_table.py --datasets coffee_leaf dsb2018 --subsets 100,50
 """
@@ -12,7 +18,7 @@ meanwhile. Rows that the file has already are left out: the same command goes on
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,18 +44,21 @@ from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainingData, Trial
 
 TABLE = Path(__file__).parent / "results" / "replay.jsonl"
+SOUPS = Path(__file__).parent / "results" / "replay_soups.jsonl"
 
-TRIAL_WINDOWS = (400, 1200)
-"""Lengths of a search trial. In windows: a trial of some epochs of 20 images has no 50 steps."""
 RUNGS = (1 / 9, 1 / 3, 1.0)
-"""Shares of the longer trial after which it is scored; the second is the end of the shorter."""
-FINAL_WINDOWS = (240, 2800)
+"""Shares of the longest trial after which it is scored."""
+TRIAL_WINDOWS = (133, 400, 1200)
+"""Lengths of a search trial: to the first rung of the longest one, to the second, whole."""
+FINAL_WINDOWS = (240, 1400)
 """Lengths of the final phase; the shorter one is hardly more than a cooldown."""
 DECODER_WINDOWS = 400
 """Length of the decoder phase that all recipes of an encoder start from."""
-AFFORDABLE_PIXELS = 40e6
-"""What two minutes on two cores can train on: it makes windows of 160x160."""
-SAMPLED = 8
+MINI_COOLDOWN = 0.15
+"""Length of a rung's mini-cooldown, as a share of the training so far."""
+AFFORDABLE_PIXELS = 15e6
+"""What the working size is planned for: windows of 96x96, so that a row takes a minute."""
+SAMPLED = 4
 """Recipes drawn at random, beside those of the portfolio."""
 
 
@@ -70,12 +79,30 @@ class Row:
     """Time of a fine-tuning step by that of the reference recipe's."""
     scores: tuple[float, ...]
     """On the validation images at `RUNGS`, in percent."""
+    cooled: tuple[float, ...]
+    """The same of copies after a mini-cooldown."""
     confusions: tuple[list[Any], ...]
     """On the validation images after each of `TRIAL_WINDOWS`, (n, K, K), of 1000 each."""
     final_scores: tuple[float, ...]
     """On the validation images after each of `FINAL_WINDOWS`, in percent."""
     test: tuple[float, ...]
-    """On the test images after the longer trial, then after each of `FINAL_WINDOWS`, in percent."""
+    """On the test images after the longest trial, then after each of `FINAL_WINDOWS`, in
+    percent."""
+
+
+@dataclass(frozen=True)
+class Soup:
+    """The averaged weights of several recipes' trials on one data set, trained on."""
+
+    dataset: str
+    subset: int
+    seed: int
+    points: tuple[int, ...]
+    """Whose trials were averaged, the best first; one alone: no other made it better."""
+    scores: tuple[float, float]
+    """Of the best trial and of the soup on the validation images, in percent."""
+    test: tuple[float, float]
+    """On the test images after the longer final phase from each, in percent."""
 
 
 def main() -> None:
@@ -88,41 +115,61 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--soups", type=Path, default=SOUPS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for dataset in args.datasets:
         for subset in map(int, args.subsets.split(",")):
             for seed in map(int, args.seeds.split(",")):
-                add_rows(args.table, dataset, subset, seed)
+                add_rows(args.table, args.soups, dataset, subset, seed)
 
 
 def read_rows(table: Path) -> list[Row]:
     """All rows of a table; none if there is no file."""
-    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
-    return [Row(**json.loads(line)) for line in lines]
+    return [Row(**line) for line in _lines(table)]
 
 
-def add_rows(table: Path, dataset: str, subset: int, seed: int) -> None:
-    """Train every recipe on one data set, and write each as it is done."""
+def read_soups(file: Path) -> list[Soup]:
+    """All soups of a file; none if there is no file."""
+    return [Soup(**line) for line in _lines(file)]
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _append(file: Path, line: Row | Soup) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(asdict(line)) + "\n")
+
+
+def add_rows(table: Path, soups: Path, dataset: str, subset: int, seed: int) -> None:
+    """Train every recipe on one data set, and write each as it is done; then the soup."""
     known = {(row.dataset, row.subset, row.seed, row.point) for row in read_rows(table)}
     points = list(enumerate(recipes_for_a_look()))
     if all((dataset, subset, seed, k) in known for k, _ in points):
         return
     with prepared(dataset, subset, seed) as data, TemporaryDirectory() as folder:
         lab = Lab(data, seed, Path(folder))
+        rows = []
         for k, point in points:
             if (dataset, subset, seed, k) in known:
                 continue
             started = time.monotonic()
             row = lab.row(dataset, subset, k, point)
-            with table.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
+            rows.append(row)
+            _append(table, row)
             print(
                 f"{dataset} {subset} seed {seed}, {row.recipe}: validation {row.scores[-1]:.1f}, "
                 f"test {', '.join(f'{score:.1f}' for score in row.test)} "
                 f"({time.monotonic() - started:.0f} s)",
                 flush=True,
             )
+        if len(rows) == len(points):  # Else weights are missing.
+            soup = lab.soup(rows)
+            _append(soups, soup)
+            print(soup, flush=True)
 
 
 def recipes_for_a_look() -> Iterator[dict[str, Any]]:
@@ -187,22 +234,26 @@ class Lab:
             augmentation="light",
         )
         self._starts: dict[str, Weights] = {}
+        self._weights: dict[int, Weights] = {}
         self._reference_step_s = self._step_s(self.base)
 
     def row(self, dataset: str, subset: int, number: int, point: dict[str, Any]) -> Row:
         """Train one recipe as a search would, and to its end."""
         recipe = replace(self.base, **point)
         trial = self._trial(recipe, self._start(recipe))
-        result = trial.fine_tune(self._schedule(TRIAL_WINDOWS[-1], RUNGS))
-        test, final_scores = [self._test_score(trial)], []
+        present: list[Weights] = []
+
+        def on_evaluation(_: Evaluation) -> bool:
+            present.append({name: t.clone() for name, t in trial.model.state_dict().items()})
+            return True
+
+        result = trial.fine_tune(
+            self._schedule(TRIAL_WINDOWS[-1], RUNGS), on_evaluation=on_evaluation
+        )
+        test = [self._test_score(trial)]
         trial.close()
-        for windows in FINAL_WINDOWS:
-            trial = self._trial(recipe, result.weights)
-            final = trial.fine_tune(self._schedule(windows, (1.0,), COOLDOWN_SHARE))
-            final_scores.append(_percent(final.evaluations[-1]))
-            test.append(self._test_score(trial))
-            trial.close()
-        short = result.evaluations[RUNGS.index(TRIAL_WINDOWS[0] / TRIAL_WINDOWS[-1])]
+        self._weights[number] = result.weights
+        finals = [self._final(recipe, result.weights, windows) for windows in FINAL_WINDOWS]
         return Row(
             dataset,
             subset,
@@ -212,10 +263,67 @@ class Lab:
             len(self.data.train),
             round(self._step_s(recipe) / self._reference_step_s, 2),
             tuple(map(_percent, result.evaluations)),
-            tuple(_counts(evaluation) for evaluation in (short, result.evaluations[-1])),
-            tuple(final_scores),
-            tuple(test),
+            tuple(
+                self._cooled(recipe, weights, windows)
+                for weights, windows in zip(present, TRIAL_WINDOWS, strict=True)
+            ),
+            tuple(map(_counts, result.evaluations)),
+            tuple(validation for validation, _ in finals),
+            (*test, *(score for _, score in finals)),
         )
+
+    def soup(self, rows: Sequence[Row]) -> Soup:
+        """Average trials of the best one's encoder while that helps, and train on from there.
+
+        Encoder statistics stay what they were pretrained to be, and the decoder has group norm: no
+        statistics of batches need to be taken anew.
+        """
+        best, *others = sorted(rows, key=lambda row: -row.scores[-1])
+        recipe = replace(self.base, **best.recipe)
+        points, score = [best.point], best.scores[-1]
+        for row in others:
+            if row.recipe["encoder_name"] != recipe.encoder_name:
+                continue
+            trial = self._trial(recipe, self._mean([*points, row.point]))
+            tried = _percent(trial.scored().evaluations[-1])
+            trial.close()
+            if tried > score:
+                points, score = [*points, row.point], tried
+        _, test = self._final(recipe, self._mean(points), FINAL_WINDOWS[-1])
+        return Soup(
+            best.dataset,
+            best.subset,
+            self.seed,
+            tuple(points),
+            (best.scores[-1], score),
+            (best.test[-1], test),
+        )
+
+    def _mean(self, points: Sequence[int]) -> Weights:
+        """The mean of several trials' weights."""
+        several = [self._weights[point] for point in points]
+        return {
+            name: torch.stack([w[name].float() for w in several]).mean(0) for name in several[0]
+        }
+
+    def _final(self, recipe: Recipe, weights: Weights, windows: int) -> tuple[float, float]:
+        """A final phase from given weights; scores on validation and test images, in percent."""
+        trial = self._trial(recipe, weights)
+        try:
+            final = trial.fine_tune(self._schedule(windows, (1.0,), COOLDOWN_SHARE))
+            return _percent(final.evaluations[-1]), self._test_score(trial)
+        finally:
+            trial.close()
+
+    def _cooled(self, recipe: Recipe, weights: Weights, windows: int) -> float:
+        """Validation score after a mini-cooldown from a trial's present weights, in percent."""
+        trial = self._trial(recipe, weights)
+        try:
+            length = round(MINI_COOLDOWN * windows)
+            cooled = trial.fine_tune(Schedule(windows=length, cooldown_share=0.95))
+            return _percent(cooled.evaluations[-1])
+        finally:
+            trial.close()
 
     def _trial(self, recipe: Recipe, weights: Weights | None) -> Trial:
         return Trial(recipe, self.data, self.precision, self.seed, weights)
