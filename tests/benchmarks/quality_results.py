@@ -164,7 +164,20 @@ def print_report(results: dict[Cell, Line]) -> None:
     if len(groups) > 1 and (shared := common(results)):
         title = "all cells that every side has finished, mean ± deviation of cells"
         print_table(title, HEADER, table_rows(shared))
+    print_flips(results)
     print_circumstances(results)
+
+
+def print_flips(results: dict[Cell, Line]) -> None:
+    """What averaging each prediction with that of the mirrored image is worth."""
+    both = [(line, line["flipped"]) for line in results.values() if line.get("flipped")]
+    if both:
+        gains = {
+            name: spread([flipped[key] - line[key] for line, flipped in both], signed=True)
+            for key, name in SCORES.items()
+        }
+        told = ", ".join(f"{name} {gain}" for name, gain in gains.items())
+        print(f"averaged with mirrored images, {len(both)} models: {told}")
 
 
 def print_circumstances(results: dict[Cell, Line]) -> None:

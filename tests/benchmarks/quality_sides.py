@@ -58,6 +58,8 @@ class Outcome:
     """Of its process, in seconds."""
     memory: PeakMemory
     remark: str
+    flipped: list[np.ndarray] | None = None
+    """Masks averaged with those of the mirrored images, of the sides that can."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,17 @@ def _run_autoseg(options: list[str], data: Data, cell: Cell, folder: Path) -> Ou
     assert tuple(stored["train"]) == data.splits.train, "autoseg drew another train split"
     assert tuple(stored["test"]) == data.splits.test, "autoseg drew another test split"
     predictor = Predictor.from_pretrained(run, device=cell.device)
-    masks = [predictor.predict(Path(_image(data.dataset, i))).mask for i in data.splits.test]
+    images = [Path(_image(data.dataset, i)) for i in data.splits.test]
+    masks = [predictor.predict(image).mask for image in images]
     recipe = predictor.bundle.info.recipe
+    flipped = None
+    if recipe.flip != "none":
+        flipped = [predictor.predict(image, flip=True).mask for image in images]
     remark = (
         f"{len(RunFolder(run).trials())} trials; {recipe.encoder_name}, {recipe.decoder_name}, "
         f"frozen depth {recipe.frozen_depth}, {recipe.epochs:.1f} epochs, {recipe.geometry}"
     )
-    return Outcome(masks, wall_s, memory, remark)
+    return Outcome(masks, wall_s, memory, remark, flipped)
 
 
 Side = Callable[[Data, Cell, Path], Outcome]
@@ -232,6 +238,7 @@ def measure(data: Data, cell: Cell) -> dict[str, Any]:
         outcome = SIDES[cell.side](data, cell, Path(folder))
     return {
         **score(data, outcome.masks),
+        "flipped": None if outcome.flipped is None else score(data, outcome.flipped),
         "wall_s": round(outcome.wall_s, 2),
         "peak_memory_bytes": outcome.memory.private_bytes,
         "remark": outcome.remark,
