@@ -183,7 +183,8 @@ def _run_autoseg(options: list[str], data: Data, cell: Cell, folder: Path) -> Ou
     stored = json.loads((run / "splits.json").read_text(encoding="utf-8"))
     assert tuple(stored["train"]) == data.splits.train, "autoseg drew another train split"
     assert tuple(stored["test"]) == data.splits.test, "autoseg drew another test split"
-    predictor = Predictor.from_pretrained(run, device=cell.device)
+    # By torch, as all others: else another engine is prepared beside the next cell.
+    predictor = Predictor.from_pretrained(run, device=cell.device, engine="torch")
     images = [Path(_image(data.dataset, i)) for i in data.splits.test]
     masks = [predictor.predict(image).mask for image in images]
     recipe = predictor.bundle.info.recipe

@@ -7,7 +7,8 @@ and final phases of two lengths from the trial's last weights, scored on the tes
 
 Once all recipes of a data set are there, the weights of trials of the best one's encoder are
 averaged as long as the validation score rises (a greedy soup: Wortsman et al. 2022, "Model soups",
-arXiv 2203.05482), and a final phase from there is scored as well.
+arXiv 2203.05482), and a final phase from there is scored as well. Weights are not kept, so that is
+done only where all recipes were trained in one go.
 
 Lengths are counted in windows, not in seconds, so the machine may do other work meanwhile. Rows
 that the file has already are left out: the same command goes on after a break.
