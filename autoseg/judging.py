@@ -131,33 +131,37 @@ def judge_folds(
     dataset: CheckedDataset,
     precision: Precision,
     recipe: Recipe,
+    wanted: tuple[tuple[int, ...], ...],
     folds: Iterable[FoldModel],
     known: Mapping[tuple[int, ...], Predictions],
     on_judged: Callable[[tuple[int, ...], Predictions], None],
 ) -> Judged | None:
-    """Every image scored by the network that never saw it; None if no fold was trained.
+    """Every image scored by the network that never saw it; None if a fold was not trained.
 
     Args:
         dataset: The data set.
         precision: How and where the networks compute.
         recipe: What the folds trained.
+        wanted: Images of each fold.
         folds: Networks of the folds that are not known yet.
         known: Predictions of folds that were trained before, by the images they left out.
         on_judged: Told of every other fold's predictions.
     """
-    parts = dict(known)
+    found = dict(known)
     for fold in folds:
-        found = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights)
-        on_judged(fold.left_out, found)
-        parts[fold.left_out] = found
-    if not parts:
+        made = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights)
+        on_judged(fold.left_out, made)
+        found[fold.left_out] = made
+    # Scores of a part of the images are not those of the data set.
+    if any(left_out not in found for left_out in wanted):
         return None
+    parts = [found[left_out] for left_out in wanted]
     joined = Predictions(
-        np.concatenate([part.confusions for part in parts.values()]),
-        np.concatenate([part.boundaries for part in parts.values()]),
-        np.sum([part.calibration for part in parts.values()], axis=0),
+        np.concatenate([part.confusions for part in parts]),
+        np.concatenate([part.boundaries for part in parts]),
+        np.sum([part.calibration for part in parts], axis=0),
     )
-    return Judged("folds", tuple(i for left_out in parts for i in left_out), joined)
+    return Judged("folds", tuple(i for left_out in wanted for i in left_out), joined)
 
 
 def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:

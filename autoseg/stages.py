@@ -332,7 +332,11 @@ class Stages:
     def _train_folds(
         self, dataset: CheckedDataset, splits: Splits, bench: Bench, recipe: Recipe
     ) -> Judged | None:
-        """Out-of-fold predictions where there are too few images for a test split."""
+        """Out-of-fold predictions where there are too few images for a test split.
+
+        None: there is one, or not every fold could be trained: the model is then scored on the
+        validation images.
+        """
         if splits.test or not splits.folds:
             return None
         results = FoldResults(self.run, recipe, splits.folds)
@@ -340,13 +344,13 @@ class Stages:
         known = results.known()
         seconds = fold_seconds(bench, recipe, len(splits.folds), self.clock.left())
         if seconds is None or len(known) == len(splits.folds):
-            return judge_folds(dataset, precision, recipe, (), known, results.keep)
+            return judge_folds(dataset, precision, recipe, splits.folds, (), known, results.keep)
         self.journal.enter("training folds")
         folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress, known)
         try:
-            return judge_folds(dataset, precision, recipe, folds, known, results.keep)
+            return judge_folds(dataset, precision, recipe, splits.folds, folds, known, results.keep)
         except TrainingError:
-            return None  # The model is then scored on the validation images.
+            return None
 
     def _goes_on(self, start: StartModel) -> Recipe:
         """The recipe with which a former model is trained on, at its own learning rates.

@@ -15,7 +15,7 @@ from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.data.splits import Splits
-from autoseg.errors import PausedError
+from autoseg.errors import PausedError, TrainingError
 from autoseg.judging import Judged
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
@@ -23,7 +23,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.stages import Stages, StopRequest
-from autoseg.training.trial import TrainingData
+from autoseg.training.trial import TrainingData, Trial
 
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 RECIPE = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
@@ -38,10 +38,13 @@ class Room:
     run: RunFolder
 
     def train_folds(
-        self, recipe: Recipe, keep_going: Callable[[], bool] = lambda: True
+        self,
+        recipe: Recipe,
+        keep_going: Callable[[], bool] = lambda: True,
+        budget_s: float = 8.0,
     ) -> Judged | None:
         """That stage of a run that goes on."""
-        clock = Clock(8.0, time.monotonic())
+        clock = Clock(budget_s, time.monotonic())
         journal = Journal(self.run, clock, pid=1)
         try:
             stages = Stages(
@@ -100,3 +103,37 @@ def test_folds_that_were_judged_before_a_pause_are_kept(room):
     with pytest.raises(AssertionError, match="nothing left"):  # Another winner has no folds yet.
         room.train_folds(replace(RECIPE, decoder_name="unet"), refuse)
     assert room.times() == []
+
+
+@pytest.mark.parametrize("n_judged", [0, 2])
+def test_a_stop_inside_a_fold_leaves_no_score_of_a_network_that_was_not_trained(room, n_judged):
+    """Its network was judged untrained, kept for a resumed run, and its images alone reported."""
+    asked: list[bool] = []
+
+    def keep_going() -> bool:
+        """False from the first step of a fold on."""
+        asked.append(len(room.times()) == n_judged)
+        return asked.count(True) < 2  # The first time is asked before the fold.
+
+    assert room.train_folds(RECIPE, keep_going) is None
+    assert asked.count(True) >= 2 and len(room.times()) == n_judged
+    judged = room.train_folds(RECIPE)
+    assert judged.split == "folds" and sorted(judged.indices) == list(range(8))
+
+
+def test_folds_of_which_one_cannot_be_trained_judge_no_model(room, monkeypatch):
+    """A later attempt without time to train the others reported a part of the images."""
+
+    def broken(self: Trial, *args: object, **options: object) -> None:
+        raise TrainingError("The loss became not a number.")
+
+    with monkeypatch.context() as patch:
+
+        def second_fails(self: Trial, *args: object, **options: object) -> object:
+            return (broken if room.times() else real)(self, *args, **options)
+
+        real = Trial.fine_tune
+        patch.setattr(Trial, "fine_tune", second_fails)
+        assert room.train_folds(RECIPE) is None
+    assert len(room.times()) == 1
+    assert room.train_folds(RECIPE, budget_s=0.0) is None

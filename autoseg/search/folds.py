@@ -53,6 +53,7 @@ def train_folds(
 
     Each starts from the pretrained encoder: a decoder of the search has seen the fold. The
     recipe was chosen with the help of the first fold, so the estimate stays a little optimistic.
+    A stop inside a fold ends them all, without that one: its network is not the recipe's.
 
     Args:
         bench: Data and costs.
@@ -83,5 +84,7 @@ def train_folds(
             )
         finally:
             trial.close()
+        if result.reason != "complete":
+            return
         on_progress(k + 1, len(folds))
         yield FoldModel(left_out, result.weights)
