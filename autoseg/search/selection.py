@@ -40,7 +40,9 @@ def choose_winner(candidates: Mapping[int, Candidate], default: int | None, seed
 
     In about a tenth of searches the best validation score belongs to a recipe that generalises
     worse than the default (arXiv 2506.19540), so a trial must beat the default image by image.
-    Among those that the best does not clearly beat, the cheapest to run wins.
+    The best has to, or the default wins; then the cheapest to run wins of those that do and that
+    the best does not clearly beat. One that cannot be told from the default does not count among
+    them, however cheap: that a few images tell no difference does not mean that there is none.
 
     Args:
         candidates: Finished trials by number; at least one.
@@ -52,21 +54,17 @@ def choose_winner(candidates: Mapping[int, Candidate], default: int | None, seed
         len(next(iter(candidates.values())).confusions), seed=seed, draws=DRAWS
     )
 
-    def better(one: Candidate, other: Candidate) -> float:
-        return probability_better(
-            macro_imagewise(iou, one.confusions, weights),
-            macro_imagewise(iou, other.confusions, weights),
-        )
+    def beats(one: Candidate, other: Candidate) -> bool:
+        scores = [macro_imagewise(iou, c.confusions, weights) for c in (one, other)]
+        return probability_better(*scores) > SWITCH_PROBABILITY
 
     best = max(candidates.values(), key=lambda candidate: candidate.score)
-    if default is not None and default in candidates and best.number != default:
-        if better(best, candidates[default]) <= SWITCH_PROBABILITY:
+    rivals = list(candidates.values())
+    if default is not None and default in candidates:
+        if not beats(best, candidates[default]):
             return default
-    equals = [
-        candidate
-        for candidate in candidates.values()
-        if candidate is best or better(best, candidate) <= SWITCH_PROBABILITY
-    ]
+        rivals = [rival for rival in rivals if beats(rival, candidates[default])]
+    equals = [rival for rival in rivals if rival is best or not beats(best, rival)]
     return min(equals, key=lambda candidate: (candidate.cost_s, -candidate.score)).number
 
 

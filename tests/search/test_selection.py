@@ -55,6 +55,24 @@ def test_a_cheap_trial_that_is_clearly_worse_does_not_win(images):
     assert choose_winner(candidates, None, seed=0) == 1
 
 
+def test_a_cheap_trial_that_does_not_beat_the_default_does_not_win(images):
+    """It won where its difference to the best was noisy: below the default, as nobody tested it."""
+    noise = np.random.default_rng(4).normal(0, 0.12, 40)
+    noise -= noise.mean()
+    default, best = candidate(0, images, cost_s=2), candidate(1, images + 0.01, cost_s=3)
+    for shift in (-0.005, 0.002):  # Below the default, or not to be told from it.
+        cheap = candidate(2, images + shift + noise, cost_s=1)
+        assert choose_winner(pool(best, cheap), None, seed=0) == 2
+        assert choose_winner(pool(default, best, cheap), 0, seed=0) == 1
+        assert choose_winner(pool(default, cheap), 0, seed=0) == 0
+
+
+def test_the_cheapest_wins_of_those_that_beat_the_default(images):
+    noise = np.random.default_rng(5).normal(0, 0.02, (2, 40))
+    better = [candidate(k, images + 0.05 + noise[k - 1], cost_s=4 - k) for k in (1, 2)]
+    assert choose_winner(pool(candidate(0, images), *better), 0, seed=0) == 2
+
+
 def test_one_candidate_wins(images):
     assert choose_winner(pool(candidate(3, images)), 3, seed=0) == 3
     assert choose_winner(pool(candidate(3, images)), 0, seed=0) == 3  # The default failed.
