@@ -192,7 +192,7 @@ def _comparison(report: Mapping[str, Any]) -> str:
             sentence += f", 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
         if difference.get("probability_better") is not None:
             share = 100 * difference["probability_better"]
-            sentence += f", better in {share:.0f} of 100 draws"
+            sentence += f", better with probability {share:.0f} %"
         sentences.append(sentence + ".")
     if report.get("stopped_after_s") is not None:
         after = duration(report["stopped_after_s"])

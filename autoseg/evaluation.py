@@ -194,13 +194,14 @@ def make_report(
         objective = SCORES["macro_imagewise_iou"]
         ours, theirs = _draws(objective, model, weights), _draws(objective, default, weights)
         low, high = interval(ours - theirs)
+        n_groups = len(model.confusions) if groups is None else len(np.unique(groups))
         gain = float(objective(model, None)) - float(objective(default, None))
         difference = {
             "name": "macro_imagewise_iou",
             "value": number_or_none(gain),
             "low": number_or_none(low),
             "high": number_or_none(high),
-            "probability_better": number_or_none(probability_better(ours, theirs)),
+            "probability_better": number_or_none(probability_better(ours, theirs, n_groups)),
         }
     return {
         "format_version": FORMAT_VERSION,

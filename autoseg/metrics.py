@@ -167,10 +167,28 @@ def interval(draws: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def probability_better(candidate: np.ndarray, reference: np.ndarray) -> float:
-    """Share of paired draws in which the candidate scores higher; ties count half."""
+def surest(n_images: int) -> float:
+    """The highest probability that so many images can give: 1 - 2 ** -n.
+
+    That all of them speak for one of two equal models happens by luck alone in 2 ** -n of cases
+    for either (a sign test), and drawing the same images again makes them no more.
+    """
+    return 1 - 2.0**-n_images
+
+
+def probability_better(candidate: np.ndarray, reference: np.ndarray, n_images: int) -> float:
+    """Share of paired draws in which the candidate scores higher; ties count half.
+
+    Args:
+        candidate: Its score in each bootstrap draw, (draws,).
+        reference: The other's in the same draws, (draws,).
+        n_images: Images that were drawn from, near-duplicates counted once; with fewer of them
+            the share stays further from 0 and 1 (`surest`).
+    """
     gains = candidate - reference
-    return float(np.mean(gains > 0) + 0.5 * np.mean(gains == 0))
+    share = float(np.mean(gains > 0) + 0.5 * np.mean(gains == 0))
+    most = surest(n_images)
+    return min(most, max(1 - most, share))
 
 
 def clearly_better(
@@ -178,15 +196,18 @@ def clearly_better(
 ) -> bool:
     """Whether a model scores higher on the same images, beyond the chance of these images.
 
+    Of fewer than five images none is enough for 95 %: see `surest`.
+
     Args:
         candidate: Confusion matrices, (N, K, K).
         reference: Of the same images, (N, K, K).
         probability: Share of paired bootstrap draws in which it must score higher.
         draws: Number of draws.
     """
-    weights = bootstrap_weights(len(candidate), draws=draws)
+    n_images = len(candidate)
+    weights = bootstrap_weights(n_images, draws=draws)
     gains = [macro_imagewise(iou, matrices, weights) for matrices in (candidate, reference)]
-    return probability_better(gains[0], gains[1]) > probability
+    return probability_better(gains[0], gains[1], n_images) > probability
 
 
 def boundary_counts(

@@ -136,7 +136,7 @@ def test_the_search_and_what_it_cost_are_told():
         "720 core-seconds at 12 W per core",
         "wrong by a factor of two",
         "+3.1 percentage points",
-        "98 of 100 draws",
+        "better with probability 98 %",
     ):
         assert text in card, text
 

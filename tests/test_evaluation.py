@@ -111,8 +111,10 @@ def test_the_difference_is_that_of_the_objective_with_its_probability():
     difference = made["difference"]
     assert difference["value"] == pytest.approx(values[0] - values[1], abs=2e-6)
     assert 0 < difference["low"] < difference["value"] < difference["high"]
-    assert difference["probability_better"] == 1
-    assert report(worse, better)["difference"]["probability_better"] == 0
+    sure = 1 - 0.5**10  # As ten images can make it.
+    assert difference["probability_better"] == pytest.approx(sure, abs=1e-6)
+    reverse = report(worse, better)["difference"]
+    assert reverse["probability_better"] == pytest.approx(1 - sure, abs=1e-6)
     assert report(better, better)["difference"]["probability_better"] == 0.5
     assert report(better)["difference"] is None and report(better)["default_recipe"] is None
 
@@ -132,6 +134,13 @@ def test_near_duplicates_widen_the_interval():
         width[name] = score["high"] - score["low"]
     assert width["grouped"] == pytest.approx(width["ten"], rel=0.1)
     assert width["naive"] < 0.7 * width["grouped"]
+
+
+def test_near_duplicates_make_a_comparison_no_surer():
+    better, worse = predictions(wrong=0.1), predictions(wrong=0.4)
+    groups = np.arange(10) % 2
+    difference = report(better, worse, groups=groups)["difference"]
+    assert difference["probability_better"] == 0.75
 
 
 def test_the_split_is_scored_at_the_images_own_size(tmp_path):

@@ -18,6 +18,7 @@ from autoseg.metrics import (
     precision,
     probability_better,
     recall,
+    surest,
 )
 
 K = 4
@@ -146,9 +147,11 @@ def test_an_interval_of_nothing_is_nan():
 def test_paired_probabilities_add_up_to_one():
     rng = np.random.default_rng(1)
     one, other = rng.integers(0, 3, (2, 500)).astype(float)
-    assert probability_better(one, other) + probability_better(other, one) == pytest.approx(1)
-    assert probability_better(one + 5, one) == 1
-    assert probability_better(one, one) == 0.5
+    for n_images in (1, 3, 50):
+        both = [probability_better(*pair, n_images) for pair in ((one, other), (other, one))]
+        assert sum(both) == pytest.approx(1)
+        assert probability_better(one, one, n_images) == 0.5
+    assert probability_better(one + 5, one, 50) == pytest.approx(1)
 
 
 def test_pairing_finds_a_small_but_steady_gain():
@@ -157,7 +160,7 @@ def test_pairing_finds_a_small_but_steady_gain():
     difficulty = rng.normal(0.6, 0.2, 50)
     gained = difficulty + rng.normal(0.02, 0.02, 50)
     weights = bootstrap_weights(50) / 50
-    assert probability_better(weights @ gained, weights @ difficulty) > 0.99
+    assert probability_better(weights @ gained, weights @ difficulty, 50) > 0.99
 
 
 def brute_force_band(region: np.ndarray, distance: int) -> np.ndarray:
@@ -226,3 +229,18 @@ def test_chance_does_not_make_a_model_clearly_better():
     assert not clearly_better(luckier, reference) and not clearly_better(reference, luckier)
     assert clearly_better(better, reference) and not clearly_better(reference, better)
     assert not clearly_better(reference, reference)
+
+
+@pytest.mark.parametrize("n_images", range(1, 8))
+def test_so_few_images_are_never_enough_to_be_clearly_better(n_images):
+    """One image was: drawn again and again, it is the same in every draw."""
+    better, worse = (np.array([[[50, 0], [100 - hits, hits]]] * n_images) for hits in (90, 30))
+    assert clearly_better(better, worse) is (n_images >= 5)
+    assert clearly_better(better, worse, probability=0.8) is (n_images >= 3)
+    assert not clearly_better(worse, better)
+
+
+def test_images_that_all_agree_are_as_sure_as_a_sign_test_of_them():
+    for n_images in (1, 2, 4, 8):
+        sure = probability_better(np.ones(500), np.zeros(500), n_images)
+        assert sure == surest(n_images) == 1 - 0.5**n_images

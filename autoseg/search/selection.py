@@ -11,6 +11,7 @@ from autoseg.metrics import (
     macro_imagewise,
     mean_present,
     probability_better,
+    surest,
 )
 
 SWITCH_PROBABILITY = 0.8
@@ -49,16 +50,17 @@ def choose_winner(candidates: Mapping[int, Candidate], default: int | None, seed
         default: Number of the default's trial, if it is among them.
         seed: Seed of the bootstrap.
     """
-
-    weights = bootstrap_weights(
-        len(next(iter(candidates.values())).confusions), seed=seed, draws=DRAWS
-    )
+    best = max(candidates.values(), key=lambda candidate: candidate.score)
+    n_images = len(best.confusions)
+    if surest(n_images) <= SWITCH_PROBABILITY:
+        # Nothing can be told apart: there is no reason to leave the default, or the best for cost.
+        return default if default is not None and default in candidates else best.number
+    weights = bootstrap_weights(n_images, seed=seed, draws=DRAWS)
 
     def beats(one: Candidate, other: Candidate) -> bool:
-        scores = [macro_imagewise(iou, c.confusions, weights) for c in (one, other)]
-        return probability_better(*scores) > SWITCH_PROBABILITY
+        ours, theirs = (macro_imagewise(iou, c.confusions, weights) for c in (one, other))
+        return probability_better(ours, theirs, n_images) > SWITCH_PROBABILITY
 
-    best = max(candidates.values(), key=lambda candidate: candidate.score)
     rivals = list(candidates.values())
     if default is not None and default in candidates:
         if not beats(best, candidates[default]):

@@ -73,6 +73,16 @@ def test_the_cheapest_wins_of_those_that_beat_the_default(images):
     assert choose_winner(pool(candidate(0, images), *better), 0, seed=0) == 2
 
 
+@pytest.mark.parametrize("n_images", [1, 2, 3])
+def test_one_or_two_images_are_no_reason_to_leave_the_default(images, n_images):
+    """That both agree happens by luck alone every fourth time."""
+    few = images[:n_images]
+    default, better = candidate(0, few, cost_s=2), candidate(1, few + 0.1, cost_s=3)
+    assert choose_winner(pool(default, better), 0, seed=0) == (1 if n_images == 3 else 0)
+    cheap = candidate(2, few - 0.3, cost_s=1)
+    assert choose_winner(pool(better, cheap), 0, seed=0) == 1  # Cost does not decide alone.
+
+
 def test_one_candidate_wins(images):
     assert choose_winner(pool(candidate(3, images)), 3, seed=0) == 3
     assert choose_winner(pool(candidate(3, images)), 0, seed=0) == 3  # The default failed.

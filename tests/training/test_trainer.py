@@ -45,13 +45,13 @@ def network() -> nn.Module:
 
 
 def scores(*values: float):
-    """An evaluation that gives these IoUs in turn (the last one for ever after)."""
+    """An evaluation that gives five images these IoUs in turn (the last one for ever after)."""
     remaining = list(values)
 
     def evaluate() -> np.ndarray:
         value = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         right, wrong = round(2000 * value), round(1000 * (1 - value))
-        return np.array([[[right, wrong], [wrong, right]]])
+        return np.array([[[right, wrong], [wrong, right]]] * 5)
 
     return evaluate
 
