@@ -80,7 +80,8 @@ class Study:
                 self._study.tell(trial.number, score, state=state)
                 continue
             lost.append(trial.number)
-            params = dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
+            # The kill may have come when some of them were suggested and others not yet.
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             self._study.tell(trial.number, state=TrialState.FAIL)
             if params:
                 self._study.enqueue_trial(params, user_attrs=_again(trial))

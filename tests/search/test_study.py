@@ -120,6 +120,21 @@ def test_a_sampled_trial_that_was_killed_comes_again_too(journal):
     assert resumed.ask()[1] == params
 
 
+@pytest.mark.parametrize("n_left", range(1, 4))
+def test_a_trial_killed_before_all_of_it_was_suggested_comes_again_as_it_was(journal, n_left):
+    """The default came back with one parameter of its own and the rest sampled."""
+    killed = Study(journal, SPACE, seed=0)
+    trial, params, _ = killed.ask()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    n_suggested = len(trial.params)
+    journal.write_bytes(b"".join(lines[: len(lines) - n_suggested + n_left]))
+    resumed = Study(journal, SPACE, seed=0)
+    (left,) = resumed._study.get_trials(states=(TrialState.RUNNING,))
+    assert len(left.params) == n_left < n_suggested
+    assert resumed.retry_interrupted({}) == [trial.number]
+    assert resumed.ask()[1:] == (params, "default")
+
+
 def test_nothing_is_retried_twice(journal):
     killed = Study(journal, SPACE, seed=0)
     killed.ask()
