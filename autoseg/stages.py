@@ -50,7 +50,7 @@ from autoseg.search.speed import remember_costs
 from autoseg.search.study import Study
 from autoseg.search.warm_start import warm_started
 from autoseg.sources import check
-from autoseg.training.hardware import choose_device, gpu_uuid
+from autoseg.training.hardware import choose_device, gpu_uuid, telling_of_memory
 from autoseg.training.trial import TrainingData
 
 _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
@@ -348,7 +348,10 @@ class Stages:
         self.journal.enter("training folds")
         folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress, known)
         try:
-            return judge_folds(dataset, precision, recipe, splits.folds, folds, known, results.keep)
+            with telling_of_memory(bench.device):
+                return judge_folds(
+                    dataset, precision, recipe, splits.folds, folds, known, results.keep
+                )
         except TrainingError:
             return None
 

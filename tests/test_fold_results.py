@@ -137,3 +137,13 @@ def test_folds_of_which_one_cannot_be_trained_judge_no_model(room, monkeypatch):
         assert room.train_folds(RECIPE) is None
     assert len(room.times()) == 1
     assert room.train_folds(RECIPE, budget_s=0.0) is None
+
+
+def test_memory_that_runs_out_for_a_fold_costs_the_folds_and_not_the_run(room, monkeypatch):
+    """For the optimizer's state there is no smaller step: it ended the run with a traceback."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    assert room.train_folds(RECIPE) is None and room.times() == []

@@ -45,7 +45,7 @@ from autoseg.search.planning import (
 )
 from autoseg.search.space import SearchSpace
 from autoseg.search.speed import time_noise
-from autoseg.training.hardware import Precision, has_fast_bf16
+from autoseg.training.hardware import Precision, has_fast_bf16, telling_of_memory
 from autoseg.training.trial import TrainingData, Trial
 
 TIMED_STEPS = 2
@@ -103,7 +103,7 @@ def measure(
     """Time one encoder in the precisions this device offers.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
     return measure_recipe(first_recipe(encoder_name, work, batch_size), work, device, seed)
 
@@ -114,7 +114,7 @@ def measure_frozen(
     """`measure` of an encoder that is only tried frozen: its steps train the decoder alone.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
     recipe = replace(first_recipe(encoder_name, work, batch_size), frozen_depth=MAX_FROZEN_DEPTH)
     return measure_recipe(recipe, work, device, seed)
@@ -137,26 +137,31 @@ def measure_recipe(
         weights: Weights to build it with; None: the pretrained ones.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
-    fast = has_fast_bf16(device)
-    first = Precision(device, fast and device.type != "cpu")
-    trial = Trial(recipe, work.data, first, seed, weights)
-    try:
-        step_s = trial.time_step(TIMED_STEPS)
-        if fast and device.type == "cpu":
-            # How much a CPU gains by its bfloat16 units depends on the encoder, so it is asked.
-            trial.precision = Precision(device, True)
-            bf16_step_s = trial.time_step(TIMED_STEPS)
-            trial.precision = Precision(device, bf16_step_s < step_s)
-            step_s = min(step_s, bf16_step_s)
-        head_s, decoder_s = trial.time_decoder(1)
-        validation_s = _time_validation(trial, work)
-        latency_s = _time_image(trial, work)
-        bf16 = trial.precision.bf16
-        return EncoderCost(step_s, head_s, decoder_s, validation_s, bf16, latency_s)
-    finally:
-        trial.close()
+    first = Precision(device, has_fast_bf16(device) and device.type != "cpu")
+    with telling_of_memory(device):
+        trial = Trial(recipe, work.data, first, seed, weights)
+        try:
+            return _timed(trial, work)
+        finally:
+            trial.close()
+
+
+def _timed(trial: Trial, work: Workload) -> EncoderCost:
+    """What a trial's network costs, in the precision that is faster."""
+    device = trial.precision.device
+    step_s = trial.time_step(TIMED_STEPS)
+    if has_fast_bf16(device) and device.type == "cpu":
+        # How much a CPU gains by its bfloat16 units depends on the encoder, so it is asked.
+        trial.precision = Precision(device, True)
+        bf16_step_s = trial.time_step(TIMED_STEPS)
+        trial.precision = Precision(device, bf16_step_s < step_s)
+        step_s = min(step_s, bf16_step_s)
+    head_s, decoder_s = trial.time_decoder(1)
+    validation_s = _time_validation(trial, work)
+    latency_s = _time_image(trial, work)
+    return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16, latency_s)
 
 
 def _time_validation(trial: Trial, work: Workload) -> float:

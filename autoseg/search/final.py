@@ -16,6 +16,7 @@ from autoseg.search.budget import MIN_STEPS, check_enough
 from autoseg.search.journal import Journal
 from autoseg.search.loop import described
 from autoseg.training.compile_gains import Gain
+from autoseg.training.hardware import free_memory, telling_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainResult, Trial
@@ -63,47 +64,128 @@ def train_final(
         recipe: Its recipe.
         weights: Its weights; None: it has not been trained yet.
         time_left: Seconds until training must be over.
+
+    Raises:
+        BudgetError: There is no time to train anything.
+        StoppedEarlyError: A stop was asked before a former model was trained on.
+        TrainingError: Training broke, and there is nothing to fall back on.
     """
     # By its trial: a search that goes on after a stop may find another winner.
     checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
     former = load_weights(checkpoint) if checkpoint.is_file() else None
-    start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
-    if start is not None:
-        weights = start.weights
-    trial = bench.open_trial(recipe, bench.seed + 1, former if weights is None else weights)
-    try:
-        before = _begun(trial, start, weights, former)
-        schedule = _schedule(bench, recipe, time_left())
-        nothing = before is None or (start is not None and start.windows == 0)
-        if former is None and journal.trials[number].origin == TRAINED_ON:
-            _refuse_unchanged(bench, journal, recipe, time_left())
-        if schedule is None and former is None and nothing:
-            raise BudgetError(
-                "The time was used up before anything could be trained: preparing took longer "
-                "than planned. Give a larger budget, or close other programs."
-            )
-        held_back = not bench.keep_going()
-        if schedule is None or held_back:
-            result = before or trial.scored()
-        else:
-            result = _go_on(bench, journal, number, trial, schedule, checkpoint)
-        stopped = (held_back or result.reason == "stopped") and time_left() > 0
-        reason = "stopped on request" if stopped else "trained to the end of the time"
-    except TrainingError as error:
-        # What was good before the loss diverged or memory ran out is worth more than no model.
-        kept = load_weights(checkpoint) if checkpoint.is_file() else weights
-        if kept is None:
-            raise
-        trial.model.load_state_dict(kept)
-        result, reason = trial.scored(), str(error)
-    finally:
-        trial.close()
+    with telling_of_memory(bench.device):
+        start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
+        if start is not None:
+            weights = start.weights
+        trial = bench.open_trial(recipe, bench.seed + 1, former if weights is None else weights)
+        try:
+            phase = _Phase(bench, journal, number, trial, checkpoint, time_left)
+            before, result, reason = phase.work(start, weights, former)
+        finally:
+            trial.close()
     chosen = _better(before, result)
     # Whoever goes on from here must not fall back on what was just found to be worse.
     save_weights(checkpoint, chosen.weights)
     recipe = _finished(journal, number, result, reason, recipe)
     assert chosen.best is not None
     return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """The final phase of one trial."""
+
+    bench: Bench
+    journal: Journal
+    number: int
+    trial: Trial
+    checkpoint: Path
+    """The best weights so far, once there are any."""
+    time_left: Callable[[], float]
+
+    def work(
+        self, start: TrainResult | None, weights: Weights | None, former: Weights | None
+    ) -> tuple[TrainResult | None, TrainResult, str]:
+        """The best before the training, what came of it, and why it ended; arguments as `_begun`.
+
+        Raises:
+            TrainingError: Training broke before there was anything to keep.
+        """
+        before: TrainResult | None = None
+        try:
+            with telling_of_memory(self.bench.device):
+                before = _begun(self.trial, start, weights, former)
+                nothing = before is None or (start is not None and start.windows == 0)
+                result, reason = self._trained(before, former is None, former is None and nothing)
+                return before, result, reason
+        except TrainingError as error:
+            broke = str(error)
+        # Outside the handler: its traceback would keep the tensors of what failed.
+        free_memory(self.bench.device)
+        # What was good before the loss diverged or memory ran out is worth more than no model.
+        kept = load_weights(self.checkpoint) if self.checkpoint.is_file() else weights
+        if kept is None:
+            raise TrainingError(broke)
+        self.trial.model.load_state_dict(kept)
+        return before, self.trial.scored(), broke
+
+    def _trained(
+        self, before: TrainResult | None, begins: bool, nothing: bool
+    ) -> tuple[TrainResult, str]:
+        """What comes of the time that is left, and why it ended.
+
+        Args:
+            before: The best so far.
+            begins: Whether this is the first attempt.
+            nothing: Whether `before` is no network that was trained.
+        """
+        recipe = self.trial.recipe
+        schedule = _schedule(self.bench, recipe, self.time_left())
+        if begins and self.journal.trials[self.number].origin == TRAINED_ON:
+            _refuse_unchanged(self.bench, self.journal, recipe, self.time_left())
+        if schedule is None and nothing:
+            raise BudgetError(
+                "The time was used up before anything could be trained: preparing took longer "
+                "than planned. Give a larger budget, or close other programs."
+            )
+        held_back = not self.bench.keep_going()
+        if schedule is None or held_back:
+            result = before or self.trial.scored()
+        else:
+            result = self._go_on(schedule)
+        stopped = (held_back or result.reason == "stopped") and self.time_left() > 0
+        return result, "stopped on request" if stopped else "trained to the end of the time"
+
+    def _go_on(self, schedule: Schedule) -> TrainResult:
+        """Train over the schedule; the best weights so far are always in `checkpoint`."""
+        journal, number, trial = self.journal, self.number, self.trial
+        n_train = len(self.bench.data.train)
+        kept: list[Weights] = []
+
+        def on_evaluation(evaluation: Evaluation) -> bool:
+            if kept:
+                journal.on_result(number, kept.pop(), evaluation.confusions)
+            journal.add_point(number, evaluation, n_train, "final")
+            journal.progress(evaluation.progress, 1.0)
+            return True
+
+        def on_best(averaged: Weights) -> None:
+            save_weights(self.checkpoint, averaged)
+            kept[:] = [averaged]  # Their evaluation is told next.
+
+        def note(sentence: str, gain: Gain | None) -> None:
+            journal.note(number, sentence, None if gain is None else gain.ratio)
+
+        if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
+            return self.bench.train_decoder(trial, schedule, on_evaluation, on_best)
+        assert schedule.seconds is not None
+        return trial.fine_tune(
+            schedule,
+            on_evaluation=on_evaluation,
+            on_best=on_best,
+            keep_going=self.bench.keep_going,
+            compilation=trial.compilation(autoseg_home(), schedule.seconds, note),
+        )
 
 
 def _refuse_unchanged(bench: Bench, journal: Journal, recipe: Recipe, left_s: float) -> None:
@@ -165,44 +247,6 @@ def _decoder_start(
     for evaluation in start.evaluations if start is not None else ():
         journal.add_point(number, evaluation, len(bench.data.train), "decoder")
     return start
-
-
-def _go_on(
-    bench: Bench,
-    journal: Journal,
-    number: int,
-    trial: Trial,
-    schedule: Schedule,
-    checkpoint: Path,
-) -> TrainResult:
-    """Train over the schedule; the best weights so far are always in `checkpoint`."""
-
-    kept: list[Weights] = []
-
-    def on_evaluation(evaluation: Evaluation) -> bool:
-        if kept:
-            journal.on_result(number, kept.pop(), evaluation.confusions)
-        journal.add_point(number, evaluation, len(bench.data.train), "final")
-        journal.progress(evaluation.progress, 1.0)
-        return True
-
-    def on_best(averaged: Weights) -> None:
-        save_weights(checkpoint, averaged)
-        kept[:] = [averaged]  # Their evaluation is told next.
-
-    def note(sentence: str, gain: Gain | None) -> None:
-        journal.note(number, sentence, None if gain is None else gain.ratio)
-
-    if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
-        return bench.train_decoder(trial, schedule, on_evaluation, on_best)
-    assert schedule.seconds is not None
-    return trial.fine_tune(
-        schedule,
-        on_evaluation=on_evaluation,
-        on_best=on_best,
-        keep_going=bench.keep_going,
-        compilation=trial.compilation(autoseg_home(), schedule.seconds, note),
-    )
 
 
 def _better(before: TrainResult | None, after: TrainResult) -> TrainResult:

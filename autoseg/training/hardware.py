@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from autoseg.errors import ConfigError
+from autoseg.errors import ConfigError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,27 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """
     texts = ("can't allocate memory", "CUDA error: out of memory")
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+
+
+@contextlib.contextmanager
+def telling_of_memory(device: torch.device) -> Iterator[None]:
+    """Tell that memory ran out inside this block, where a smaller step is no help: for a network's
+    weights, the optimizer's state or copies of the weights.
+
+    Until the error is dropped, its traceback keeps the tensors of what failed.
+
+    Raises:
+        TrainingError: It did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out on {device}. Choose a smaller encoder or `max_side`, or close other "
+            f"programs that use the device."
+        ) from error
 
 
 @contextlib.contextmanager

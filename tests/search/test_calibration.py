@@ -8,9 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from search_helpers import fill_hub_cache
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
-from autoseg.errors import ConfigError
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.errors import ConfigError, TrainingError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
@@ -22,6 +26,7 @@ from autoseg.search.calibration import (
     make_plan,
 )
 from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, frozen_trial
+from autoseg.training.trial import TrainingData
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
 
@@ -235,3 +240,33 @@ def test_plans_are_read_back_also_those_of_before_there_was_such_an_encoder(with
     del values["frozen_windows"], values["frozen_features"], values["space"]["frozen_encoders"]
     old = from_dict(Plan, values, "plan.json")
     assert old.space.frozen_encoders == () and old.frozen_windows == 0
+
+
+def small_workload(folder: Path, encoder_names: tuple[str, ...]) -> Workload:
+    """Real images, so that encoders are really measured."""
+    geometry = Geometry((32, 32), scale=1.0)
+    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
+    cache = build_cache(dataset, geometry, folder / "cache")
+    data = TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+    return Workload(data, geometry, "none", 3, 1.0, encoder_names)
+
+
+def test_an_encoder_whose_network_does_not_fit_into_memory_is_left_out(
+    hub_weights, hub_folder, tmp_path, monkeypatch
+):
+    """Memory that ran out beside a step ended the run with a traceback."""
+    small, large = "test_resnet.r160_in1k", "test_vit.r160_in1k"
+    fill_hub_cache(hub_folder, large)
+    to = torch.nn.Module.to
+
+    def full(model: torch.nn.Module, *args: object, **options: object) -> torch.nn.Module:
+        if any("attn" in name for name, _ in model.named_modules()):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return to(model, *args, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    cpu, clock = torch.device("cpu"), Clock(6000.0, time.monotonic())
+    work = small_workload(tmp_path, (small, large))
+    assert set(make_plan(work, SearchConfig(6000.0), cpu, clock).costs) == {small}
+    with pytest.raises(TrainingError, match="Choose a smaller encoder"):
+        make_plan(replace(work, encoder_names=(large,)), SearchConfig(6000.0), cpu, clock)

@@ -24,7 +24,7 @@ from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.training.compilation import Compilation, Note
 from autoseg.training.compile_gains import case_of
-from autoseg.training.trial import TrainingData, Trial
+from autoseg.training.trial import TrainingData, TrainResult, Trial
 
 ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
@@ -98,6 +98,45 @@ def test_training_that_breaks_keeps_the_weights_it_began_with(bench, journal, mo
     kept = final(bench, journal, 0, "fpn", seconds=1.0)
     assert all(bool(torch.isfinite(t).all()) for t in kept.weights.values())
     assert np.isfinite(journal.trials[0].recipe.epochs)
+
+
+def full(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+def test_memory_that_runs_out_beside_a_step_keeps_the_weights_it_began_with(
+    bench, journal, monkeypatch
+):
+    """For the optimizer's state there is no smaller step: it ended the run with a traceback."""
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    kept = final(bench, journal, 0, "fpn", seconds=30.0)
+    assert journal.trials[0].reason.startswith("Memory ran out on cpu.")
+    assert journal.trials[0].status == "complete" and len(kept.confusions) == 3
+
+
+def test_a_network_that_does_not_fit_into_memory_is_told_with_a_way_out(
+    bench, journal, monkeypatch
+):
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(TrainingError, match="close other programs"):
+        final(bench, journal, 0, "fpn", seconds=30.0)
+
+
+def test_what_it_began_with_may_be_scored_again_when_memory_ran_out_at_first(
+    bench, journal, monkeypatch
+):
+    """The final phase ended with an UnboundLocalError."""
+    scored, calls = Trial.scored, []
+
+    def short(self: Trial) -> TrainResult:
+        calls.append(self)
+        if len(calls) == 1:
+            raise TrainingError("Memory ran out while one image was scored.")
+        return scored(self)
+
+    monkeypatch.setattr(Trial, "scored", short)
+    kept = final(bench, journal, 0, "fpn", seconds=30.0)
+    assert len(kept.confusions) == 3 and journal.trials[0].reason.startswith("Memory ran out")
 
 
 @pytest.mark.parametrize("left_s", [-5.0, 0.0001])

@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from autoseg.errors import ConfigError
+from autoseg.errors import ConfigError, TrainingError
 from autoseg.training.hardware import (
     Precision,
     autotuned,
     choose_device,
     is_out_of_memory,
     only_fp16_is_fast,
+    telling_of_memory,
     train_depthwise_in_float32,
 )
 
@@ -29,6 +30,14 @@ def test_running_out_of_memory_is_told_from_other_errors():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**62, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_only_memory_that_ran_out_is_told_as_a_training_error():
+    cpu = torch.device("cpu")
+    with pytest.raises(TrainingError, match="Memory ran out on cpu"), telling_of_memory(cpu):
+        torch.empty(2**62, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="shape mismatch"), telling_of_memory(cpu):
+        raise RuntimeError("shape mismatch")
 
 
 @pytest.mark.parametrize(("bf16", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
