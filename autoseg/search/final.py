@@ -86,8 +86,8 @@ def train_final(
     chosen = _better(before, result)
     # Whoever goes on from here must not fall back on what was just found to be worse.
     save_weights(checkpoint, chosen.weights)
-    recipe = _finished(journal, number, result, reason, recipe)
     assert chosen.best is not None
+    recipe = _finished(journal, number, result, chosen.best.score, reason, recipe)
     return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
 
 
@@ -225,13 +225,22 @@ def _begun(
 
 
 def _finished(
-    journal: Journal, number: int, result: TrainResult, reason: str, recipe: Recipe
+    journal: Journal, number: int, result: TrainResult, score: float, reason: str, recipe: Recipe
 ) -> Recipe:
-    """Record how the final phase ended; the recipe with the epochs it took."""
+    """Record how the final phase ended; the recipe with the epochs it took.
+
+    Args:
+        journal: The run's records.
+        number: The trial.
+        result: What came of the training.
+        score: Of the weights that are kept, which need not be the highest of the curve.
+        reason: Why it ended.
+        recipe: What was trained.
+    """
     record = described(journal.trials[number], result, "complete", reason)
     epochs = record.curve[-1].epochs if record.curve else result.recipe.epochs
     recipe = replace(recipe, epochs=max(epochs, 1e-3))
-    journal.record(replace(record, recipe=recipe))
+    journal.record(replace(record, recipe=recipe, score=score))
     return recipe
 
 

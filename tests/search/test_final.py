@@ -14,6 +14,7 @@ from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
+from autoseg.metrics import iou, macro_imagewise
 from autoseg.model import build_model
 from autoseg.report_facts import search_facts
 from autoseg.search.bench import Bench
@@ -164,6 +165,15 @@ def test_what_was_chosen_stays_chosen_when_the_run_goes_on(bench, journal, monke
     journal.save_result(0, first.weights, first.confusions)
     second = train_final(bench, journal, 0, recipe, journal.weights(0), lambda: -5.0)
     assert all(torch.equal(second.weights[name], begun[name]) for name in begun)
+
+
+def test_the_winners_score_is_that_of_the_weights_kept(bench, journal, monkeypatch):
+    """It was the highest of its evaluations, and pushed other trials off the Pareto front."""
+    monkeypatch.setattr("autoseg.search.final.clearly_better", lambda first, second: True)
+    result = final(bench, journal, 0, "fpn", seconds=3.0)
+    (record,) = journal.folder.trials()
+    assert record.score == pytest.approx(float(macro_imagewise(iou, result.confusions)))
+    assert record.score < max(point.score for point in record.curve)
 
 
 def test_a_phase_that_was_paused_is_still_compared_with_its_beginning(bench, journal, monkeypatch):
