@@ -160,4 +160,6 @@ class Bench:
     def _rescore(self, trial: Trial, weights: Weights) -> TrainResult:
         """A decoder start of an earlier attempt, scored again: cheaper than storing its curve."""
         trial.model.load_state_dict(weights)
-        return trial.scored()
+        # Only one that was trained to its end is on disk; no windows would say untrained.
+        windows, _ = self.plan.decoder_length(trial.recipe.encoder_name)
+        return replace(trial.scored(), windows=windows)

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
-from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
+from autoseg.errors import AutosegError, BudgetError, StoppedEarlyError, TrainingError
 from autoseg.files import autoseg_home
 from autoseg.metrics import clearly_better
 from autoseg.search.bench import Bench
@@ -67,7 +67,8 @@ def train_final(
 
     Raises:
         BudgetError: There is no time to train anything.
-        StoppedEarlyError: A stop was asked before a former model was trained on.
+        StoppedEarlyError: A stop was asked before the first step, and there are no weights, or
+            only those of a former model.
         TrainingError: Training broke, and there is nothing to fall back on.
     """
     # By its trial: a search that goes on after a stop may find another winner.
@@ -143,16 +144,10 @@ class _Phase:
         schedule = _schedule(self.bench, recipe, self.time_left())
         if begins and self.journal.trials[self.number].origin == TRAINED_ON:
             _refuse_unchanged(self.bench, self.journal, recipe, self.time_left())
-        if schedule is None and nothing:
-            raise BudgetError(
-                "The time was used up before anything could be trained: preparing took longer "
-                "than planned. Give a larger budget, or close other programs."
-            )
         held_back = not self.bench.keep_going()
-        if schedule is None or held_back:
-            result = before or self.trial.scored()
-        else:
-            result = self._go_on(schedule)
+        result = before if schedule is None or held_back else self._go_on(schedule)
+        if result is None or (nothing and result.windows == 0):
+            raise _untrained(is_late=schedule is None or self.time_left() <= 0)
         stopped = (held_back or result.reason == "stopped") and self.time_left() > 0
         return result, "stopped on request" if stopped else "trained to the end of the time"
 
@@ -188,6 +183,18 @@ class _Phase:
         )
 
 
+def _untrained(is_late: bool) -> AutosegError:
+    """Why there is no model: it was too late for a first step, or a stop came before it."""
+    if is_late:
+        return BudgetError(
+            "The time was used up before anything could be trained: preparing took longer "
+            "than planned. Give a larger budget, or close other programs."
+        )
+    return StoppedEarlyError(
+        "The search was stopped before anything was trained. The same command goes on."
+    )
+
+
 def _refuse_unchanged(bench: Bench, journal: Journal, recipe: Recipe, left_s: float) -> None:
     """Refuse to hand a former model back as the new one without having trained it.
 
@@ -201,9 +208,7 @@ def _refuse_unchanged(bench: Bench, journal: Journal, recipe: Recipe, left_s: fl
     clock.reserve_s = clock.budget_s - clock.elapsed() - left_s
     check_enough(clock, step_s, MIN_STEPS, scoring_s)
     if not bench.keep_going():
-        raise StoppedEarlyError(
-            "The search was stopped before anything was trained. The same command goes on."
-        )
+        raise _untrained(is_late=False)
 
 
 def _begun(

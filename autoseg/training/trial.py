@@ -82,7 +82,7 @@ class TrainResult:
     weights: Weights
     """Averaged weights of the best evaluation, float32, on the CPU."""
     windows: int
-    """Windows trained on."""
+    """Windows trained on; 0: untrained, or only scored."""
     seconds: float
     """Wall-clock time, evaluations included, in seconds."""
     images_per_s: float

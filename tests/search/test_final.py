@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autoseg.checkpoint import save_weights
-from autoseg.config import Geometry, Recipe
+from autoseg.config import MAX_FROZEN_DEPTH, Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
@@ -99,6 +99,38 @@ def test_training_that_breaks_keeps_the_weights_it_began_with(bench, journal, mo
     kept = final(bench, journal, 0, "fpn", seconds=1.0)
     assert all(bool(torch.isfinite(t).all()) for t in kept.weights.values())
     assert np.isfinite(journal.trials[0].recipe.epochs)
+
+
+def begin(bench: Bench, journal: Journal, frozen_depth: int = 0) -> Recipe:
+    """The one trial of a run without a search."""
+    recipe = replace(bench.plan.space.default, frozen_depth=frozen_depth)
+    journal.begin_trial(0, recipe, "default")
+    return recipe
+
+
+def test_a_decoder_that_was_trained_before_a_kill_is_a_model_where_no_time_is_left(
+    bench, journal, hub_weights
+):
+    """It was read back as untrained, and the run ended with the sentence that no time was left."""
+    recipe = begin(bench, journal)
+    trained = bench.decoder_start(recipe)
+    resumed = Bench(
+        bench.data, bench.plan, bench.device, bench.seed, bench.folder, bench.keep_going
+    )
+    result = train_final(resumed, journal, 0, recipe, None, lambda: -5.0)
+    assert all(torch.equal(result.weights[name], trained.weights[name]) for name in trained.weights)
+
+
+@pytest.mark.parametrize("frozen_depth", [0, MAX_FROZEN_DEPTH])
+def test_a_stop_before_the_first_step_makes_no_model_of_an_untrained_network(
+    bench, journal, hub_weights, frozen_depth
+):
+    recipe = begin(bench, journal, frozen_depth)
+    stopped = replace(bench, keep_going=lambda: False)
+    with pytest.raises(StoppedEarlyError, match="The same command goes on"):
+        train_final(stopped, journal, 0, recipe, None, lambda: 60.0)
+    with pytest.raises(BudgetError, match="Give a larger budget"):
+        train_final(stopped, journal, 0, recipe, None, lambda: -5.0)
 
 
 def full(*_: object, **__: object) -> None:
