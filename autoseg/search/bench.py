@@ -101,6 +101,7 @@ class Bench:
         schedule: Schedule,
         on_evaluation: OnEvaluation = lambda _: True,
         on_best: OnBest = lambda _: None,
+        on_average: OnBest = lambda _: None,
     ) -> TrainResult:
         """Train a trial's decoder on cached features, within the plan's memory and time."""
         max_bytes = int(_RAM_SHARE * free_memory_bytes(self.device))
@@ -110,6 +111,7 @@ class Bench:
             max_bytes,
             on_evaluation=on_evaluation,
             on_best=on_best,
+            on_average=on_average,
             keep_going=self.keep_going,
         )
 

@@ -1,10 +1,12 @@
 """The final phase: the winner goes on with a schedule tied to the time that is left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
@@ -55,7 +57,7 @@ def train_final(
 ) -> FinalModel:
     """Continue one trial until the time is up, and keep the best weights seen.
 
-    An interrupted final phase goes on from its last evaluation.
+    An interrupted final phase goes on from its latest weights on disk.
 
     Args:
         bench: Data, costs and decoder starts.
@@ -71,25 +73,65 @@ def train_final(
             only those of a former model.
         TrainingError: Training broke, and there is nothing to fall back on.
     """
-    # By its trial: a search that goes on after a stop may find another winner.
-    checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
-    former = load_weights(checkpoint) if checkpoint.is_file() else None
+    kept = _Kept(journal.folder.path / "final", number)
+    former = tuple(saved for saved in (kept.best(), kept.latest()) if saved is not None)
     with telling_of_memory(bench.device):
         start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
         if start is not None:
             weights = start.weights
-        trial = bench.open_trial(recipe, bench.seed + 1, former if weights is None else weights)
+        first = former[-1] if former and weights is None else weights
+        trial = bench.open_trial(recipe, bench.seed + 1, first)
         try:
-            phase = _Phase(bench, journal, number, trial, checkpoint, time_left)
+            phase = _Phase(bench, journal, number, trial, kept, time_left)
             before, result, reason = phase.work(start, weights, former)
         finally:
             trial.close()
     chosen = _better(before, result)
     # Whoever goes on from here must not fall back on what was just found to be worse.
-    save_weights(checkpoint, chosen.weights)
+    kept.keep_best(chosen.weights)
     assert chosen.best is not None
     recipe = _finished(journal, number, result, chosen.best.score, reason, recipe)
     return FinalModel(number, recipe, chosen.weights, chosen.best.confusions)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Weights of a final phase on disk, for an attempt that goes on with it."""
+
+    folder: Path
+    number: int
+    """Its trial: a search that goes on after a stop may find another winner."""
+
+    def best(self) -> Weights | None:
+        """The best that were scored."""
+        return self._load("")
+
+    def latest(self) -> Weights | None:
+        """Those that training came to after the best, and that nobody scored."""
+        return self._load("-latest")
+
+    def has_latest(self) -> bool:
+        """Whether training had gone on after the best were scored."""
+        return self._file("-latest").is_file()
+
+    def keep_best(self, weights: Weights) -> None:
+        """Keep scored weights in place of all others."""
+        save_weights(self._file(""), weights)
+        self._file("-latest").unlink(missing_ok=True)
+
+    def keep_latest(self, weights: Weights) -> None:
+        """Keep weights beside the best, if the disk takes them and no loss has spoilt them."""
+        floats = (tensor for tensor in weights.values() if tensor.is_floating_point())
+        if all(bool(torch.isfinite(tensor).all()) for tensor in floats):
+            with suppress(OSError):  # Training needs no copy to go on.
+                save_weights(self._file("-latest"), weights)
+
+    def _load(self, suffix: str) -> Weights | None:
+        file = self._file(suffix)
+        return load_weights(file) if file.is_file() else None
+
+    def _file(self, suffix: str) -> Path:
+        return self.folder / f"{self.number}{suffix}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -100,12 +142,11 @@ class _Phase:
     journal: Journal
     number: int
     trial: Trial
-    checkpoint: Path
-    """The best weights so far, once there are any."""
+    kept: _Kept
     time_left: Callable[[], float]
 
     def work(
-        self, start: TrainResult | None, weights: Weights | None, former: Weights | None
+        self, start: TrainResult | None, weights: Weights | None, former: Sequence[Weights]
     ) -> tuple[TrainResult | None, TrainResult, str]:
         """The best before the training, what came of it, and why it ended; arguments as `_begun`.
 
@@ -116,18 +157,20 @@ class _Phase:
         try:
             with telling_of_memory(self.bench.device):
                 before = _begun(self.trial, start, weights, former)
+                if before is not None and self.kept.has_latest():
+                    self.kept.keep_best(before.weights)  # All of them are scored now.
                 nothing = before is None or (start is not None and start.windows == 0)
-                result, reason = self._trained(before, former is None, former is None and nothing)
+                result, reason = self._trained(before, not former, not former and nothing)
                 return before, result, reason
         except TrainingError as error:
             broke = str(error)
         # Outside the handler: its traceback would keep the tensors of what failed.
         free_memory(self.bench.device)
         # What was good before the loss diverged or memory ran out is worth more than no model.
-        kept = load_weights(self.checkpoint) if self.checkpoint.is_file() else weights
-        if kept is None:
+        good = self.kept.best() or weights or self.kept.latest()
+        if good is None:
             raise TrainingError(broke)
-        self.trial.model.load_state_dict(kept)
+        self.trial.model.load_state_dict(good)
         return before, self.trial.scored(), broke
 
     def _trained(
@@ -152,32 +195,35 @@ class _Phase:
         return result, "stopped on request" if stopped else "trained to the end of the time"
 
     def _go_on(self, schedule: Schedule) -> TrainResult:
-        """Train over the schedule; the best weights so far are always in `checkpoint`."""
+        """Train over the schedule; the best weights so far, and the latest, are always on disk."""
         journal, number, trial = self.journal, self.number, self.trial
         n_train = len(self.bench.data.train)
-        kept: list[Weights] = []
+        told: list[Weights] = []
 
         def on_evaluation(evaluation: Evaluation) -> bool:
-            if kept:
-                journal.on_result(number, kept.pop(), evaluation.confusions)
+            if told:
+                journal.on_result(number, told.pop(), evaluation.confusions)
             journal.add_point(number, evaluation, n_train, "final")
             journal.progress(evaluation.progress, 1.0)
             return True
 
         def on_best(averaged: Weights) -> None:
-            save_weights(self.checkpoint, averaged)
-            kept[:] = [averaged]  # Their evaluation is told next.
+            self.kept.keep_best(averaged)
+            told[:] = [averaged]  # Their evaluation is told next.
 
         def note(sentence: str, gain: Gain | None) -> None:
             journal.note(number, sentence, None if gain is None else gain.ratio)
 
         if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
-            return self.bench.train_decoder(trial, schedule, on_evaluation, on_best)
+            return self.bench.train_decoder(
+                trial, schedule, on_evaluation, on_best, self.kept.keep_latest
+            )
         assert schedule.seconds is not None
         return trial.fine_tune(
             schedule,
             on_evaluation=on_evaluation,
             on_best=on_best,
+            on_average=self.kept.keep_latest,
             keep_going=self.bench.keep_going,
             compilation=trial.compilation(autoseg_home(), schedule.seconds, note),
         )
@@ -212,7 +258,7 @@ def _refuse_unchanged(bench: Bench, journal: Journal, recipe: Recipe, left_s: fl
 
 
 def _begun(
-    trial: Trial, start: TrainResult | None, weights: Weights | None, former: Weights | None
+    trial: Trial, start: TrainResult | None, weights: Weights | None, former: Sequence[Weights]
 ) -> TrainResult | None:
     """The best there is before the training, which then starts from the trial's present weights.
 
@@ -220,13 +266,13 @@ def _begun(
         trial: The network, with `weights` if there are any.
         start: Weights and scores that an unsearched recipe begins with.
         weights: What the final phase begins with; None: nothing that was trained.
-        former: The best of an earlier attempt at the final phase.
+        former: What an earlier attempt at the final phase left, the latest last.
     """
     before = start if start is not None or weights is None else trial.scored()
-    if former is None:
-        return before
-    trial.model.load_state_dict(former)
-    return _better(before, trial.scored())
+    for saved in former:
+        trial.model.load_state_dict(saved)
+        before = _better(before, trial.scored())
+    return before
 
 
 def _finished(

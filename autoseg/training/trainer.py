@@ -31,6 +31,12 @@ EndReason = Literal["complete", "pruned", "stopped"]
 
 MAX_GRADIENT_NORM = 1.0
 
+AVERAGE_EVERY_S = 30.0
+"""Time between two looks at the averaged weights while no evaluation is due, in seconds."""
+
+AVERAGE_SHARE = 0.05
+"""Share of the training that such looks may take."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -117,6 +123,7 @@ class Trainer:
         *,
         on_evaluation: OnEvaluation = lambda _: True,
         on_best: OnBest = lambda _: None,
+        on_average: OnBest = lambda _: None,
         keep_going: KeepGoing = lambda: True,
     ) -> PhaseResult:
         """Train over one schedule; afterwards the network has its last averaged weights, or
@@ -128,6 +135,8 @@ class Trainer:
             schedule: Length, learning rate and evaluations.
             on_evaluation: Told of every evaluation; False ends the phase as "pruned".
             on_best: Given the averaged weights whenever they are the ones to keep so far.
+            on_average: Given the averaged weights now and then between evaluations, which nobody
+                has scored; they are the network's own, and change after the call.
             keep_going: Asked before every step; False ends the phase as "stopped", with a last
                 evaluation unless there is one already.
 
@@ -135,7 +144,7 @@ class Trainer:
             TrainingError: The loss is not a number, or not even one small window fits.
         """
         started = steps_began = time.monotonic()
-        windows, step_seconds = 0, 0.0
+        windows, step_seconds, look_after_s = 0, 0.0, AVERAGE_EVERY_S
         losses: list[torch.Tensor] = []
         evaluations: list[Evaluation] = []
         best_weights: dict[str, torch.Tensor] = {}
@@ -157,6 +166,10 @@ class Trainer:
                     windows += self.batch_size
                     progress = schedule.progress(windows, time.monotonic() - started)
             if progress < pending[0]:
+                if time.monotonic() - steps_began >= look_after_s:
+                    step_seconds += self._seconds_since(steps_began)
+                    look_after_s = self._show(on_average)
+                    steps_began = time.monotonic()
                 continue
             pending = [share for share in pending if share > progress]
             step_seconds += self._seconds_since(steps_began)
@@ -213,6 +226,13 @@ class Trainer:
             confusions = self._evaluate()
         self._set_train_mode()
         return Evaluation(progress, windows, time.monotonic() - started, loss, confusions)
+
+    def _show(self, on_average: OnBest) -> float:
+        """Give the averaged weights away, without a copy; seconds after which it may be again."""
+        began = time.monotonic()
+        with self.average.in_place():
+            on_average(dict(self.model.state_dict()))
+        return max(AVERAGE_EVERY_S, (time.monotonic() - began) / AVERAGE_SHARE)
 
     def _averaged_weights(self) -> dict[str, torch.Tensor]:
         with self.average.in_place():

@@ -179,6 +179,7 @@ class Trial:
         *,
         on_evaluation: OnEvaluation = lambda _: True,
         on_best: OnBest = lambda _: None,
+        on_average: OnBest = lambda _: None,
         keep_going: KeepGoing = lambda: True,
     ) -> TrainResult:
         """Train decoder and head on features of the frozen encoder, computed once.
@@ -193,6 +194,7 @@ class Trial:
             max_bytes: Memory for them.
             on_evaluation: See `Trainer.run`.
             on_best: See `Trainer.run`.
+            on_average: See `Trainer.run`.
             keep_going: See `Trainer.run`.
         """
         freeze_stages(self.model, MAX_FROZEN_DEPTH)
@@ -218,6 +220,7 @@ class Trial:
             schedule,
             on_evaluation=on_evaluation,
             on_best=on_best,
+            on_average=on_average,
             keep_going=keep_going,
         )
         return self._result(phase, trainer.passes)
@@ -228,6 +231,7 @@ class Trial:
         *,
         on_evaluation: OnEvaluation = lambda _: True,
         on_best: OnBest = lambda _: None,
+        on_average: OnBest = lambda _: None,
         keep_going: KeepGoing = lambda: True,
         compilation: Compilation | None = None,
     ) -> TrainResult:
@@ -237,6 +241,7 @@ class Trial:
             schedule: Length and evaluations.
             on_evaluation: See `Trainer.run`.
             on_best: See `Trainer.run`.
+            on_average: See `Trainer.run`.
             keep_going: See `Trainer.run`.
             compilation: Of this trial's network, for its steps; None: it is not compiled.
         """
@@ -249,6 +254,7 @@ class Trial:
             schedule,
             on_evaluation=on_evaluation,
             on_best=on_best,
+            on_average=on_average,
             keep_going=keep_going,
         )
         return self._result(phase, trainer.passes)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from autoseg.checkpoint import save_weights
+from autoseg.checkpoint import load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
-from autoseg.errors import BudgetError, StoppedEarlyError, TrainingError
+from autoseg.errors import BudgetError, PausedError, StoppedEarlyError, TrainingError
 from autoseg.metrics import iou, macro_imagewise
 from autoseg.model import build_model
 from autoseg.report_facts import search_facts
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
-from autoseg.search.final import TRAINED_ON, FinalModel, train_final
+from autoseg.search.final import TRAINED_ON, FinalModel, _Kept, train_final
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
@@ -131,6 +131,70 @@ def test_a_stop_before_the_first_step_makes_no_model_of_an_untrained_network(
         train_final(stopped, journal, 0, recipe, None, lambda: 60.0)
     with pytest.raises(BudgetError, match="Give a larger budget"):
         train_final(stopped, journal, 0, recipe, None, lambda: -5.0)
+
+
+def interrupted(bench: Bench) -> Bench:
+    """Somebody pauses after some steps of training, features of a frozen encoder included."""
+    steps = iter(range(30))
+
+    def keep_going() -> bool:
+        if next(steps, None) is None:
+            raise PausedError("The search is paused.")
+        return True
+
+    return replace(bench, keep_going=keep_going)
+
+
+@pytest.mark.parametrize("frozen_depth", [0, MAX_FROZEN_DEPTH])
+def test_a_phase_that_is_interrupted_before_its_only_evaluation_goes_on_from_there(
+    bench, journal, hub_weights, monkeypatch, frozen_depth
+):
+    """It was saved at evaluations alone: a kill after 90 % of the time lost all of it."""
+    monkeypatch.setattr("autoseg.training.trainer.AVERAGE_EVERY_S", 0.0)
+    recipe = begin(bench, journal, frozen_depth)
+    begun = build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+    weights = None if frozen_depth else begun
+    slow = replace(bench.plan.costs[ENCODER], validation_s=1.0)  # One evaluation, at the end.
+    bench = replace(bench, plan=replace(bench.plan, costs={ENCODER: slow}))
+    with pytest.raises(PausedError):
+        train_final(interrupted(bench), journal, 0, recipe, weights, lambda: 60.0)
+    assert not journal.trials[0].curve
+    (file,) = (journal.folder.path / "final").iterdir()
+    left = load_weights(file)
+    resumed = train_final(bench, journal, 0, recipe, weights, lambda: -5.0)
+    assert all(torch.equal(resumed.weights[name], left[name]) for name in left)
+    assert not all(torch.equal(begun[name], left[name]) for name in left)
+    again = train_final(bench, journal, 0, recipe, weights, lambda: -5.0)
+    assert all(torch.equal(again.weights[name], left[name]) for name in left)
+
+
+def test_what_came_after_the_last_evaluation_is_scored_when_the_phase_goes_on(
+    bench, journal, monkeypatch
+):
+    """Nobody has scored it: the earlier weights stay if they are clearly better."""
+    recipe = begin(bench, journal)
+    begun, best, latest = (
+        build_model(ENCODER, "fpn", bench.data.num_classes, pretrained=False).state_dict()
+        for _ in range(3)
+    )
+    for clearly, expected in ((False, latest), (True, begun)):
+        monkeypatch.setattr(
+            "autoseg.search.final.clearly_better", lambda first, second, clearly=clearly: clearly
+        )
+        save_weights(journal.folder.path / "final" / "0.safetensors", best)
+        save_weights(journal.folder.path / "final" / "0-latest.safetensors", latest)
+        result = train_final(bench, journal, 0, recipe, begun, lambda: -5.0)
+        assert all(torch.equal(result.weights[name], expected[name]) for name in expected)
+        assert [file.name for file in (journal.folder.path / "final").iterdir()] == [
+            "0.safetensors"
+        ]
+
+
+def test_weights_that_a_loss_has_spoilt_do_not_replace_those_before(tmp_path):
+    kept = _Kept(tmp_path, 0)
+    kept.keep_latest({"weight": torch.ones(2)})
+    kept.keep_latest({"weight": torch.tensor([1.0, float("nan")])})
+    assert kept.best() is None and torch.equal(kept.latest()["weight"], torch.ones(2))
 
 
 def full(*_: object, **__: object) -> None:

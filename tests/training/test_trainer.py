@@ -327,6 +327,50 @@ def test_the_time_of_steps_is_without_that_of_scoring():
     assert 0.2 <= result.step_seconds <= result.seconds - 6 * 0.5
 
 
+def looking_after_every_step(monkeypatch):
+    monkeypatch.setattr("autoseg.training.trainer.AVERAGE_EVERY_S", 0.0)
+    monkeypatch.setattr("autoseg.training.trainer.AVERAGE_SHARE", 1e9)
+
+
+def test_the_averaged_weights_are_shown_between_evaluations_and_training_stays_as_it_is(
+    monkeypatch,
+):
+    undisturbed, _ = run(scores(0.5), shares=(0.5, 1.0))
+    looking_after_every_step(monkeypatch)
+    shown: list[dict[str, torch.Tensor]] = []
+
+    def on_average(weights: dict[str, torch.Tensor]) -> None:
+        shown.append({name: tensor.clone() for name, tensor in weights.items()})
+
+    model, result = run(scores(0.5), shares=(0.5, 1.0), on_average=on_average)
+    n_steps = 160 // 8
+    assert len(result.evaluations) == 2 and len(shown) == n_steps - 2
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
+    # The last one shown is a step before the end: near what the network ends with.
+    end = model[0].weight.detach()
+    steps = [float((weights["0.weight"] - end).norm()) for weights in shown]
+    assert steps[-1] < 0.2 * steps[0]
+
+
+def test_the_time_of_steps_is_without_that_of_looking_and_looking_stays_a_small_share(monkeypatch):
+    looking_after_every_step(monkeypatch)
+    monkeypatch.setattr("autoseg.training.trainer.AVERAGE_SHARE", 0.5)
+    model, looks = network(), []
+
+    def on_average(_: dict[str, torch.Tensor]) -> None:
+        looks.append(time.sleep(0.2))
+
+    result = trainer(model, evaluate=scores(0.5)).run(
+        source(),
+        lambda inputs: (time.sleep(0.05), model(inputs[0]))[1],
+        Schedule(windows=8 * 16),
+        on_average=on_average,
+    )
+    assert 2 <= len(looks) <= 5  # One at first, then one after 0.4 seconds of steps.
+    assert 16 * 0.05 <= result.step_seconds <= result.seconds - 0.2 * len(looks)
+
+
 def test_steps_after_the_last_evaluation_count_when_training_is_stopped():
     steps = iter([True] * 20 + [False])
     model = network()
