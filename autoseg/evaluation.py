@@ -240,11 +240,6 @@ def shown_gain(report: Mapping[str, Any]) -> float:
     return float(ours - theirs)
 
 
-def tile_for(encoder_kind: str, preprocessing: Preprocessing) -> tuple[int, int] | None:
-    """Largest network input: a plain ViT wants the size it was trained at."""
-    return preprocessing.geometry.window if encoder_kind == "vit" else None
-
-
 def forward_of(model: torch.nn.Module) -> Forward:
     """The network's forward pass in the memory format it was trained in."""
     return lambda images: model(images.contiguous(memory_format=torch.channels_last))

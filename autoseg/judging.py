@@ -10,14 +10,13 @@ from autoseg.checkpoint import Weights
 from autoseg.config import Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.splits import Splits
-from autoseg.encoders import find_encoder
-from autoseg.evaluation import Predictions, forward_of, predict_split, tile_for
+from autoseg.evaluation import Predictions, forward_of, predict_split
 from autoseg.files import write_json
 from autoseg.inference import segment
 from autoseg.search.folds import FoldModel
 from autoseg.search.run_folder import RunFolder, TrialRecord
 from autoseg.training.hardware import Precision
-from autoseg.training.trial import build_network, preprocessing_of
+from autoseg.training.trial import build_network, preprocessing_of, tile_of
 
 Progress = Callable[[float, float], None]
 
@@ -89,14 +88,13 @@ def predict_weights(
 ) -> Predictions:
     """Score one model on original images at their own size."""
     model = _network(dataset, precision.device, recipe, weights)
-    preprocessing = preprocessing_of(recipe)
     return predict_split(
         forward_of(model),
         dataset,
         indices,
-        preprocessing,
+        preprocessing_of(recipe),
         precision,
-        tile=tile_for(find_encoder(recipe.encoder_name).kind, preprocessing),
+        tile=tile_of(recipe),
         on_progress=on_progress,
     )
 
@@ -110,8 +108,7 @@ def predict_images(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Image (H, W, 3), ground truth and prediction (H, W) of some images, one after another."""
     forward = forward_of(_network(dataset, precision.device, recipe, weights))
-    preprocessing = preprocessing_of(recipe)
-    tile = tile_for(find_encoder(recipe.encoder_name).kind, preprocessing)
+    preprocessing, tile = preprocessing_of(recipe), tile_of(recipe)
     for i in indices:
         image = dataset.image(i)
         with precision.autocast():

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from autoseg.checkpoint import Weights
-from autoseg.config import Geometry, Recipe
+from autoseg.config import Recipe
 from autoseg.data.dataset import CheckedDataset
 from autoseg.evaluation import forward_of
 from autoseg.examples import draw_example, image_scores
@@ -18,7 +17,7 @@ from autoseg.metrics import confusion_matrix, iou, macro_imagewise
 from autoseg.search.bench import Bench
 from autoseg.search.run_folder import RunFolder
 from autoseg.training.hardware import free_memory, is_out_of_memory
-from autoseg.training.trial import build_network, preprocessing_of
+from autoseg.training.trial import build_network, preprocessing_of, tile_of
 
 MAX_IMAGES = 4
 
@@ -146,10 +145,10 @@ class LivePictures:
         """A JPEG file of one image, and its mean IoU."""
         cache, classes = self._bench.data.cache, self._dataset.classes
         image, truth = np.array(cache.image(index)), np.array(cache.mask(index))
-        as_it_is = replace(
-            preprocessing_of(recipe), geometry=Geometry(window=recipe.geometry.window, scale=1.0)
-        )
+        as_it_is = preprocessing_of(recipe).without_resizing()
         with self._bench.precision(recipe.encoder_name).autocast():
-            found = segment(forward, image, as_it_is, device=self._bench.device).mask
+            found = segment(
+                forward, image, as_it_is, device=self._bench.device, tile=tile_of(recipe)
+            ).mask
         matrix = confusion_matrix(truth, found, classes.num_classes)
         return draw_example(image, truth, found, classes), float(image_scores(matrix[None])[0])

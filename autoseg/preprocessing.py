@@ -3,7 +3,7 @@
 Resizing stands in `resizing`, which worker processes import without torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,6 +29,10 @@ class Preprocessing:
         )
         # In place: fresh memory costs a CPU more than the arithmetic.
         return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+
+    def without_resizing(self) -> "Preprocessing":
+        """The same for images of the cache, which have their working size already."""
+        return replace(self, geometry=Geometry(window=self.geometry.window, scale=1.0))
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

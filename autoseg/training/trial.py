@@ -101,6 +101,14 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     return Preprocessing(recipe.geometry, encoder.mean, encoder.std)
 
 
+def tile_of(recipe: Recipe) -> tuple[int, int] | None:
+    """Largest input (height, width) of a recipe's network that scores or predicts: a plain ViT
+    wants the size it was trained at. None: as large as is sensible.
+    """
+    is_vit = find_encoder(recipe.encoder_name).kind == "vit"
+    return recipe.geometry.window if is_vit else None
+
+
 def build_network(
     recipe: Recipe, num_classes: int, weights: Weights | None = None
 ) -> torch.nn.Module:
@@ -282,6 +290,7 @@ class Trial:
             self.data.num_classes,
             self.precision,
             self._pixels,
+            tile_of(self.recipe),
         )
 
     def time_step(self, n_steps: int) -> float:

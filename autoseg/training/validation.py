@@ -27,6 +27,7 @@ def validation_confusions(
     num_classes: int,
     precision: Precision,
     pixels: Pixels | None = None,
+    tile: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Confusion matrix of each image at working size.
 
@@ -34,22 +35,26 @@ def validation_confusions(
         forward: Images (N, 3, h, w) float32, standardised -> logits (N, K, h, w).
         cache: The images and masks.
         indices: Images to score.
-        preprocessing: Standardisation, and the tile of images too large for one pass.
+        preprocessing: Standardisation, and the training window.
         num_classes: K, background included.
         precision: Device and autocast.
         pixels: Where the images may be on the device already.
+        tile: Largest input (height, width), as the network predicts with later; None: images too
+            large for one pass are cut as `segment` does.
 
     Returns:
         (n, K, K) int64, [true, predicted], in the order of `indices`.
     """
     pixels = pixels or Pixels(cache, precision.device)
+    largest = tile or _largest(preprocessing.geometry)
     shapes = [(int(height), int(width)) for height, width in cache.shapes[list(indices)]]
     matrices = np.empty((len(indices), num_classes, num_classes), dtype=np.int64)
     for batch in _batches(shapes, precision.device):
         shape, chosen = shapes[batch[0]], [indices[place] for place in batch]
-        if max(shape) > _largest_side(preprocessing.geometry):
+        if shape[0] > largest[0] or shape[1] > largest[1]:
             matrices[batch] = [
-                _tiled(forward, cache, i, preprocessing, num_classes, precision) for i in chosen
+                _tiled(forward, cache, i, preprocessing, num_classes, precision, tile)
+                for i in chosen
             ]
         else:
             # Counting has waited for the device already, and with many classes many images' counts
@@ -59,8 +64,9 @@ def validation_confusions(
     return matrices
 
 
-def _largest_side(geometry: Geometry) -> int:
-    return max(MAX_TILE_SIDE, 2 * max(geometry.window))
+def _largest(geometry: Geometry) -> tuple[int, int]:
+    side = max(MAX_TILE_SIDE, 2 * max(geometry.window))
+    return side, side
 
 
 def _batches(shapes: Sequence[tuple[int, int]], device: torch.device) -> list[list[int]]:
@@ -143,12 +149,9 @@ def _tiled(
     preprocessing: Preprocessing,
     num_classes: int,
     precision: Precision,
+    tile: tuple[int, int] | None,
 ) -> np.ndarray:
-    as_it_is = Preprocessing(
-        Geometry(window=preprocessing.geometry.window, scale=1.0),
-        preprocessing.mean,
-        preprocessing.std,
-    )
+    image, as_it_is = np.array(cache.image(i)), preprocessing.without_resizing()
     with precision.autocast():
-        result = segment(forward, np.array(cache.image(i)), as_it_is, device=precision.device)
+        result = segment(forward, image, as_it_is, device=precision.device, tile=tile)
     return confusion_matrix(np.array(cache.mask(i)), result.mask, num_classes)

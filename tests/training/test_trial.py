@@ -9,14 +9,15 @@ import pytest
 import torch
 from training_helpers import CPU, make_data, random_weights, tiny_recipe
 
+from autoseg.config import Geometry
 from autoseg.data.batches import Pixels
 from autoseg.data.cache import Cache
-from autoseg.inference import MAX_TILE_SIDE
+from autoseg.inference import MAX_TILE_SIDE, segment
 from autoseg.metrics import confusion_matrix
-from autoseg.model import encoder_stages
+from autoseg.model import build_model, encoder_stages
 from autoseg.preprocessing import Preprocessing, pad_image, round_up
 from autoseg.training.schedule import Schedule
-from autoseg.training.trial import TrainingData, Trial, preprocessing_of
+from autoseg.training.trial import TrainingData, Trial, preprocessing_of, tile_of
 from autoseg.training.validation import validation_confusions
 
 START = random_weights()
@@ -242,6 +243,33 @@ def test_large_images_are_scored_in_tiles(tmp_path):
     predicted = (Tall.pixels[..., 0] < 127.5).astype(np.uint8)
     np.testing.assert_array_equal(matrix, confusion_matrix(Tall.classes, predicted, 2))
     assert len(sizes) > 1 and max(max(size) for size in sizes) <= MAX_TILE_SIDE
+
+
+def test_a_plain_vit_is_scored_by_the_tiles_that_it_predicts_with(data, monkeypatch):
+    """It was chosen by whole images, up to 1024 pixels, and then predicted in training windows."""
+    recipe = replace(
+        tiny_recipe(decoder_name="dpt"),
+        encoder_name="test_vit.r160_in1k",
+        geometry=Geometry(window=(64, 64), scale=1.0),
+    )
+    model = build_model(recipe.encoder_name, "dpt", data.num_classes, pretrained=False)
+    trial = Trial(recipe, data, CPU, seed=0, weights=model.state_dict())
+    shapes, whole = set(), trial.model.forward
+
+    def noted(images: torch.Tensor) -> torch.Tensor:
+        shapes.add(tuple(images.shape[-2:]))
+        return whole(images)
+
+    monkeypatch.setattr(trial.model, "forward", noted)
+    (matrix,) = trial.evaluate(data.val[:1])
+    assert shapes == {(64, 64)}  # Of images of 64 x 96.
+    image, mask = (
+        np.array(a) for a in (data.cache.image(data.val[0]), data.cache.mask(data.val[0]))
+    )
+    predicted = segment(
+        trial.model, image, preprocessing_of(recipe), device=CPU.device, tile=tile_of(recipe)
+    )
+    np.testing.assert_array_equal(matrix, confusion_matrix(mask, predicted.mask, data.num_classes))
 
 
 @pytest.mark.slow
