@@ -75,7 +75,7 @@ class Workload:
     test_pixels: float
     """Mean pixels of a test image relative to those of its cached copy."""
     encoder_names: tuple[str, ...]
-    """Encoders with weights at hand, by rising size."""
+    """Encoders with weights at hand, the reference first."""
     frozen_encoders: tuple[str, ...] = ()
     """Others, with weights at hand, that are only tried frozen."""
 
@@ -345,6 +345,9 @@ on the algorithm, 1.2). Its licence is Apache-2.0; that of DINOv3 has terms of i
 
 def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, ...]:
     """The encoders of a search: those asked for, else those of this device with weights here.
+
+    The first is the reference: of those asked for the smallest. Where it is slower for one image
+    than `--max-latency` allows, the next one that is not takes its place (`make_plan`).
 
     Nothing is downloaded for a default, on a GPU neither: one whose weights are not installed,
     given or in the Hub's cache is left out (`weights_at_hand`).

@@ -61,8 +61,8 @@ class SearchSpace:
     """The dimensions of one search; written into the run's plan."""
 
     encoders: tuple[str, ...]
-    """Encoders that fit the budget, by rising cost; the first is the reference, and those that are
-    only tried frozen come last."""
+    """Encoders that fit the budget: the reference first, whatever it costs, then the others by
+    rising cost; those that are only tried frozen come last."""
     geometry: Geometry
     """Working size."""
     decoder_names: tuple[DecoderName, ...]
@@ -106,7 +106,7 @@ class SearchSpace:
         """Recipes for any data, strong and cheap ones before others; the first is the default."""
         tuned = [name for name in self.encoders if name not in self.frozen_encoders]
         reference, biggest = tuned[0], tuned[-1]
-        # The next one is the second cheapest: a safe step up.
+        # The cheapest of the others: a safe step from the reference.
         bigger = tuned[min(1, len(tuned) - 1)]
         points: list[tuple[str, int, float, float]] = [
             (reference, 0, 1e-3, 0.3),

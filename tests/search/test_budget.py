@@ -93,11 +93,14 @@ def test_nearly_equal_timings_plan_equally():
 
 
 @pytest.mark.parametrize("search_s", [0.0, 1.0, 60.0, 1e6])
-def test_the_cheapest_encoder_is_always_admissible(search_s):
-    costs = {"big": cost(4.0), "small": cost(0.5), "middle": cost(1.0)}
+@pytest.mark.parametrize("first", ["big", "middle", "small"])
+def test_the_reference_is_always_admissible_and_first_whatever_it_costs(first, search_s):
+    """The cheapest by its timing was, so the default recipe changed from run to run."""
+    steps = {"big": 4.0, "small": 0.5, "middle": 1.0}
+    costs = {name: cost(steps[name]) for name in dict.fromkeys([first, *steps])}
     names = admissible(costs, n_train=100, epochs=4, search_s=search_s)
-    assert names[0] == "small"
-    assert names == [n for n in ("small", "middle", "big") if n in names]
+    assert names[0] == first
+    assert names[1:] == [n for n in ("small", "middle", "big") if n in names[1:]]
     for name in names[1:]:
         assert costs[name].step_s * 100 * 4 <= 0.12 * search_s
 

@@ -102,6 +102,22 @@ def test_only_encoders_within_the_longest_time_are_searched(limited, first, seco
     assert set(free.space.encoders) == {FAST, SLOW}
 
 
+@pytest.mark.parametrize("step_ms", [9.9, 10.1])
+def test_the_default_recipe_is_of_the_reference_however_timings_fall(monkeypatch, step_ms):
+    """Of two encoders of nearly equal speed it was that of the one that was faster today."""
+    steps_ms = {FAST: 10.0, SLOW: step_ms}
+    monkeypatch.setattr(
+        calibration,
+        "measure",
+        lambda name, *_: EncoderCost(steps_ms[name] / 1000, 1e-4, 1e-4, 1e-3, bf16=False),
+    )
+    data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
+    work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, (FAST, SLOW))
+    clock = Clock(600.0, time.monotonic())
+    plan = make_plan(work, SearchConfig(600.0), torch.device("cpu"), clock)
+    assert plan.space.encoders == (FAST, SLOW) and plan.space.default.encoder_name == FAST
+
+
 def test_a_limit_that_no_encoder_keeps_names_the_fastest(limited):
     with pytest.raises(ConfigError, match=rf"at most 5 ms.*{FAST}, takes 8\.0 ms"):
         limited({SLOW: 30.0, FAST: 8.0}, 5.0, 600.0)
