@@ -21,6 +21,7 @@ from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, 
 from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.geometry import object_widths, plan_geometry
+from autoseg.search.measuring import judging_limit_s
 from autoseg.search.planning import (
     Task,
     check_latency,
@@ -29,6 +30,7 @@ from autoseg.search.planning import (
     fast_enough,
     pixels_in,
     reserve,
+    rough_judging_s,
 )
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.speed import (
@@ -200,7 +202,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     clock = Clock(config.budget_s, started_at=0.0, stood_at=_preparing_s(facts))
     geometry = _geometry(facts, config, device, pixels_in(clock, speeds[0].step_s, device.type))
     image_pixels = _cached_pixels(facts.sizes, geometry)
-    task = _task(facts, geometry, image_pixels)
+    task = _task(facts, geometry)
     costs = {
         encoder.name: speed.cost(float(np.prod(geometry.window)), image_pixels)
         for encoder, speed in zip(encoders, speeds, strict=True)
@@ -283,14 +285,15 @@ def _geometry(
     return plan_geometry(sizes, widths, device.type, config.max_side, affordable)
 
 
-def _task(facts: Facts, geometry: Geometry, image_pixels: float) -> Task:
+def _task(facts: Facts, geometry: Geometry) -> Task:
+    judged = facts.test if len(facts.test) else facts.val
     return Task(
         geometry=geometry,
         flip="none",  # It costs nothing.
         n_train=len(facts.train),
         val=tuple(facts.val.tolist()),
-        n_test=len(facts.test) or len(facts.val),
-        test_pixels=float(facts.sizes.astype(np.float64).prod(1).mean() / image_pixels),
+        n_test=len(judged),
+        judging_s=rough_judging_s(facts.sizes[judged], facts.class_pixels[judged]),
     )
 
 
@@ -314,13 +317,14 @@ def _plan(
     first, *_ = costs.values()
     limit_ms = None if config.start_from is not None else config.max_latency_ms
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
+    assert clock.stood_at is not None
+    clock.stood_at += min(3 * (task.judging_s + first.image_s), judging_limit_s(clock.budget_s))
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
         short = clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS
         if name in frozen or (short and fast_enough(measured, limit_ms)):
             break  # Those that are tried frozen come last.
         measured[name] = cost
-        assert clock.stood_at is not None
         clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
         if len(measured) == 1:
             check_enough(clock, cost.decoder_s * batch_size)

@@ -1,5 +1,6 @@
 """The test split, once: every score with its interval, beside another model's."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,18 +68,59 @@ def predict_split(
         on_progress: Told after every image.
     """
     num_classes = dataset.classes.num_classes
-    confusions, boundaries, calibration = [], [], []
+    parts = []
     for done, i in enumerate(indices, start=1):
         true = dataset.mask(i)
         with precision_.autocast():
             found = segment(
                 forward, dataset.image(i), preprocessing, device=precision_.device, tile=tile
             )
-        confusions.append(confusion_matrix(true, found.mask, num_classes))
-        boundaries.append(boundary_counts(true, found.mask, num_classes))
-        calibration.append(calibration_counts(true, found.mask, found.confidence))
+        parts.append(_counts(true, found.mask, found.confidence, num_classes))
         on_progress(done, len(indices))
+    confusions, boundaries, calibration = zip(*parts, strict=True)
     return Predictions(np.stack(confusions), np.stack(boundaries), np.sum(calibration, axis=0))
+
+
+def _counts(
+    true: np.ndarray, found: np.ndarray, confidence: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `Predictions` holds of one image."""
+    return (
+        confusion_matrix(true, found, num_classes),
+        boundary_counts(true, found, num_classes),
+        calibration_counts(true, found, confidence),
+    )
+
+
+def time_scoring(
+    forward: Forward,
+    dataset: CheckedDataset,
+    index: int,
+    preprocessing: Preprocessing,
+    precision_: Precision,
+    tile: tuple[int, int] | None = None,
+) -> float:
+    """Seconds that `predict_split` takes for one image once the network is trained.
+
+    A network that is not trained yet finds every class in an image, and each class that is there
+    has its boundaries counted. So it is the ground truth that is counted, against itself.
+
+    Args:
+        forward: As in `predict_split`.
+        dataset: The checked data set.
+        index: The image.
+        preprocessing: The network's.
+        precision_: Device and autocast.
+        tile: Largest input, see `segment`.
+    """
+    started = time.monotonic()
+    true = dataset.mask(index)
+    with precision_.autocast():
+        found = segment(
+            forward, dataset.image(index), preprocessing, device=precision_.device, tile=tile
+        )
+    _counts(true, true, found.confidence, dataset.classes.num_classes)
+    return time.monotonic() - started
 
 
 Draws = Callable[[Predictions, np.ndarray | None], np.ndarray]

@@ -10,13 +10,13 @@ from autoseg.checkpoint import Weights
 from autoseg.config import Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.splits import Splits
-from autoseg.evaluation import Predictions, forward_of, predict_split
+from autoseg.evaluation import Predictions, forward_of, predict_split, time_scoring
 from autoseg.files import write_json
 from autoseg.inference import segment
 from autoseg.search.folds import FoldModel
 from autoseg.search.run_folder import RunFolder, TrialRecord
 from autoseg.training.hardware import Precision
-from autoseg.training.trial import build_network, preprocessing_of, tile_of
+from autoseg.training.trial import Trial, build_network, preprocessing_of, tile_of
 
 Progress = Callable[[float, float], None]
 
@@ -114,6 +114,34 @@ def predict_images(
         with precision.autocast():
             found = segment(forward, image, preprocessing, device=precision.device, tile=tile)
         yield image, dataset.mask(i), found.mask
+
+
+def time_judging(dataset: CheckedDataset, splits: Splits, trial: Trial, most_s: float) -> float:
+    """Seconds that judging a held-out image takes at its own size, by the network of a trial.
+
+    Timed on a validation image or two of about their mean size, and on one alone where that takes
+    more than the time there is for it.
+
+    Args:
+        dataset: The data set.
+        splits: Of the run.
+        trial: With any weights.
+        most_s: Time that timing may take, in seconds; one image takes what it takes.
+    """
+    pixels = dataset.statistics.sizes.astype(np.float64).prod(1)
+    wanted = pixels[list(held_out(splits)[1])].mean()
+    nearest = sorted(splits.val, key=lambda i: abs(pixels[i] - wanted))[:2]
+    trial.model.eval()
+    forward, seen_as, tile = forward_of(trial.model), trial.preprocessing, tile_of(trial.recipe)
+    rates: list[float] = []
+    spent_s = 0.0
+    for i in (nearest[0], *nearest):  # The first one warms up.
+        if rates and spent_s + spent_s / len(rates) > most_s:
+            break
+        seconds = time_scoring(forward, dataset, i, seen_as, trial.precision, tile)
+        spent_s += seconds
+        rates.append(seconds / pixels[i])
+    return float(wanted * np.mean(rates[1:] or rates))
 
 
 def _network(

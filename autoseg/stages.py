@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,11 @@ from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
 from autoseg.fold_results import FoldResults
 from autoseg.image_roles import write_roles
-from autoseg.judging import Judged, judge_folds
+from autoseg.judging import Judged, judge_folds, time_judging
 from autoseg.live import LivePictures
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
-    Workload,
     affordable_pixels,
     default_encoders,
     few_images_encoders,
@@ -44,6 +44,7 @@ from autoseg.search.folds import fold_seconds, train_folds
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
+from autoseg.search.measuring import Workload
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
@@ -249,15 +250,14 @@ class Stages:
         data = TrainingData(cache, splits.train, splits.val, dataset.classes.num_classes)
         if plan is None:
             self.journal.enter("calibrating")
-            original = facts.sizes.astype(np.float64).prod(1).mean()
             cached = cache.shapes.astype(np.float64).prod(1).mean()
             work = Workload(
                 data=data,
                 geometry=geometry,
                 flip=self.config.flip or choose_flip(dataset.classes.names, cache, splits.train),
                 n_test=len(splits.test) or len(splits.val),
-                test_pixels=float(original / cached),
                 encoder_names=names,
+                time_judging=partial(time_judging, dataset, splits),
                 frozen_encoders=few_images_encoders(self.config, len(splits.train)),
             )
             if self.start is None or recipe is None:

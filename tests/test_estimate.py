@@ -230,6 +230,7 @@ def test_a_real_search_does_about_what_was_told(room, dataset, tmp_path):
     assert known_speeds(room.home, CPU)[ENCODER].measured_on == "run"
     assert known_speeds(room.home, CPU)[ENCODER].latency_s > 0
     plan = result.run.json("plan.json")
+    assert plan["judging_s"] > 0 and plan["evaluation_images"] == len(facts.test)
     geometry = plan["space"]["geometry"]
     peak = result.run.json("resources.json")["memory_bytes"]
     assert after.trials_low / 4 <= len(result.run.trials()) <= 4 * after.trials_high

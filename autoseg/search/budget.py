@@ -114,11 +114,14 @@ class Plan:
     reserve_s: float
     """Time for evaluation and bundle if the first encoder wins, in seconds."""
     evaluation_images: float = 0.0
-    """What one model's final evaluation costs, in validation images scored."""
+    """Images of one model's final evaluation; in plans of before `judging_s` was timed more, in
+    validation images scored."""
     frozen_windows: int = 0
     """Length of a trial of an encoder that is only tried frozen, in windows."""
     frozen_features: int = 0
     """Windows whose features such a trial caches."""
+    judging_s: float = 0.0
+    """What judging an image at its own size takes beside the network's own time, in seconds."""
 
     def decoder_length(self, encoder_name: str) -> tuple[int, int]:
         """Windows of an encoder's decoder phase, and how many have their features cached."""
@@ -128,10 +131,12 @@ class Plan:
 
     def reserve_for(self, encoder_name: str) -> float:
         """Time for evaluation and bundle if this encoder wins, in seconds."""
-        cost, first = self.costs[encoder_name], self.costs[self.space.encoders[0]]
-        return self.reserve_s + self.evaluation_images * max(
-            0.0, cost.validation_s - first.validation_s
-        )
+        more_s = self.evaluation_s(encoder_name) - self.evaluation_s(self.space.encoders[0])
+        return self.reserve_s + max(0.0, more_s)
+
+    def evaluation_s(self, encoder_name: str) -> float:
+        """Time of the final evaluation of one model with this encoder, in seconds."""
+        return self.evaluation_images * (self.judging_s + self.costs[encoder_name].image_s)
 
     @property
     def frozen_only(self) -> bool:

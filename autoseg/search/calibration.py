@@ -1,16 +1,14 @@
-"""Measuring what encoders cost on this machine, and the plan that follows."""
+"""Which encoders are searched, and the plan that follows from what they cost on this machine."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from autoseg.checkpoint import Weights
-from autoseg.config import MAX_FROZEN_DEPTH, FlipName, Geometry, Recipe, SearchConfig
+from autoseg.config import Recipe, SearchConfig
 from autoseg.encoders import (
     available_encoders,
     find_encoder,
@@ -18,7 +16,6 @@ from autoseg.encoders import (
     weights_at_hand,
 )
 from autoseg.errors import TrainingError
-from autoseg.model import decoders_for
 from autoseg.search.budget import (
     MIN_STEPS_ON,
     SEARCH_FROM_EPOCHS,
@@ -29,14 +26,20 @@ from autoseg.search.budget import (
     search_share,
     trial_epochs,
 )
+from autoseg.search.measuring import (
+    Workload,
+    first_recipe,
+    measure,
+    measure_frozen,
+    measure_judging,
+    measure_recipe,
+)
 from autoseg.search.planning import (
     FEW_IMAGES,
-    Task,
     check_latency,
     choose_batch_size,
     decoder_phase,
     divide,
-    evaluation_images,
     fast_enough,
     frozen_trial_fits,
     pixels_in,
@@ -45,15 +48,6 @@ from autoseg.search.planning import (
 )
 from autoseg.search.space import SearchSpace
 from autoseg.search.speed import time_noise
-from autoseg.training.hardware import Precision, has_fast_bf16, telling_of_memory
-from autoseg.training.trial import TrainingData, Trial
-
-TIMED_STEPS = 2
-"""Steps timed per encoder and precision, after one that warms up."""
-
-_TIMED_IMAGES = 4
-"""Validation images scored to learn what scoring costs."""
-
 
 _LEAST_FROZEN_FACTOR = 2.0
 """How much slower an encoder that is only tried frozen is than the reference, at least.
@@ -61,132 +55,6 @@ _LEAST_FROZEN_FACTOR = 2.0
 Measured with DINOv2's smallest and EfficientNet-Lite0 at 128x128, in CPU time: the forward pass
 takes 1.9 times as long, the decoder's step 3.7 times.
 """
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What a run has to do, before it is known how fast this machine does it."""
-
-    data: TrainingData
-    geometry: Geometry
-    flip: FlipName
-    n_test: int
-    """Images of the final evaluation."""
-    test_pixels: float
-    """Mean pixels of a test image relative to those of its cached copy."""
-    encoder_names: tuple[str, ...]
-    """Encoders with weights at hand, the reference first."""
-    frozen_encoders: tuple[str, ...] = ()
-    """Others, with weights at hand, that are only tried frozen."""
-
-    @property
-    def task(self) -> Task:
-        """The same in numbers."""
-        n_train, val = len(self.data.train), self.data.val
-        return Task(self.geometry, self.flip, n_train, val, self.n_test, self.test_pixels)
-
-
-def first_recipe(encoder_name: str, work: Workload, batch_size: int) -> Recipe:
-    """The recipe whose step is measured: nothing frozen, the default decoder."""
-    return Recipe(
-        encoder_name=encoder_name,
-        geometry=work.geometry,
-        decoder_name=decoders_for(encoder_name)[0],
-        flip=work.flip,
-        batch_size=batch_size,
-    )
-
-
-def measure(
-    encoder_name: str, work: Workload, device: torch.device, batch_size: int, seed: int
-) -> EncoderCost:
-    """Time one encoder in the precisions this device offers.
-
-    Raises:
-        TrainingError: The network does not fit into memory, or not even one small window does.
-    """
-    return measure_recipe(first_recipe(encoder_name, work, batch_size), work, device, seed)
-
-
-def measure_frozen(
-    encoder_name: str, work: Workload, device: torch.device, batch_size: int, seed: int
-) -> EncoderCost:
-    """`measure` of an encoder that is only tried frozen: its steps train the decoder alone.
-
-    Raises:
-        TrainingError: The network does not fit into memory, or not even one small window does.
-    """
-    recipe = replace(first_recipe(encoder_name, work, batch_size), frozen_depth=MAX_FROZEN_DEPTH)
-    return measure_recipe(recipe, work, device, seed)
-
-
-def measure_recipe(
-    recipe: Recipe,
-    work: Workload,
-    device: torch.device,
-    seed: int,
-    weights: Weights | None = None,
-) -> EncoderCost:
-    """Time one recipe in the precisions this device offers.
-
-    Args:
-        recipe: What is timed.
-        work: Data.
-        device: Where.
-        seed: Of the windows.
-        weights: Weights to build it with; None: the pretrained ones.
-
-    Raises:
-        TrainingError: The network does not fit into memory, or not even one small window does.
-    """
-    first = Precision(device, has_fast_bf16(device) and device.type != "cpu")
-    with telling_of_memory(device):
-        trial = Trial(recipe, work.data, first, seed, weights)
-        try:
-            return _timed(trial, work)
-        finally:
-            trial.close()
-
-
-def _timed(trial: Trial, work: Workload) -> EncoderCost:
-    """What a trial's network costs, in the precision that is faster."""
-    device = trial.precision.device
-    step_s = trial.time_step(TIMED_STEPS)
-    if has_fast_bf16(device) and device.type == "cpu":
-        # How much a CPU gains by its bfloat16 units depends on the encoder, so it is asked.
-        trial.precision = Precision(device, True)
-        bf16_step_s = trial.time_step(TIMED_STEPS)
-        trial.precision = Precision(device, bf16_step_s < step_s)
-        step_s = min(step_s, bf16_step_s)
-    head_s, decoder_s = trial.time_decoder(1)
-    validation_s = _time_validation(trial, work)
-    latency_s = _time_image(trial, work)
-    return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16, latency_s)
-
-
-def _time_validation(trial: Trial, work: Workload) -> float:
-    """Seconds of scoring an image of mean size, from a few images of all sizes."""
-    pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
-    ranks = (np.arange(_TIMED_IMAGES) + 0.5) / _TIMED_IMAGES * len(pixels)
-    chosen = np.unique(np.argsort(pixels)[ranks.astype(int)])
-    images = [work.data.val[k] for k in chosen]
-    trial.evaluate(images[:1])
-    started = time.monotonic()
-    trial.evaluate(images)
-    per_pixel = (time.monotonic() - started) / pixels[chosen].sum()
-    return float(per_pixel * pixels.mean())
-
-
-def _time_image(trial: Trial, work: Workload) -> float:
-    """Seconds of one image of mean size, alone, best of a few after one that warms up."""
-    pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
-    image = work.data.val[int(np.argmin(np.abs(pixels - pixels.mean())))]
-    times = []
-    for _ in range(_TIMED_IMAGES):
-        started = time.monotonic()
-        trial.evaluate([image])
-        times.append(time.monotonic() - started)
-    return min(times[1:])
 
 
 def affordable_pixels(
@@ -218,7 +86,9 @@ def make_plan(
     batch_size = choose_batch_size(n_train, device.type, work.geometry.window)
     reference, *others = work.encoder_names
     costs = {reference: measure(reference, work, device, batch_size, config.seed)}
-    clock.reserve_s = reserve(work.task, costs[reference], clock.budget_s, n_models=1)
+    recipe = first_recipe(reference, work, batch_size)
+    task = work.task(measure_judging(recipe, work, costs[reference], device, clock.budget_s))
+    clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     check_enough(clock, costs[reference].decoder_s * batch_size)
     epoch_s = costs[reference].step_s * n_train
     limit_ms = config.max_latency_ms
@@ -238,13 +108,13 @@ def make_plan(
     check_latency(costs, limit_ms)
     costs = fast_enough(costs, limit_ms)
     reference = next(iter(costs))
-    clock.reserve_s = reserve(work.task, costs[reference], clock.budget_s, n_models=1)
+    clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     for name in work.frozen_encoders:
         if frozen_may_fit(costs[reference], n_train, clock.left()):
             with suppress(TrainingError):  # Too large for the memory.
                 costs[name] = measure_frozen(name, work, device, batch_size, config.seed)
     costs = fast_enough(costs, limit_ms)
-    return divide(work.task, costs, batch_size, config, clock, work.frozen_encoders)
+    return divide(task, costs, batch_size, config, clock, work.frozen_encoders)
 
 
 def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float) -> bool:
@@ -282,9 +152,10 @@ def plan_training_on(
     n_train, name = len(work.data.train), recipe.encoder_name
     cost = measure_recipe(recipe, work, device, config.seed, weights)
     check_latency({name: cost}, config.max_latency_ms)
+    task = work.task(measure_judging(recipe, work, cost, device, clock.budget_s, weights))
     # The former model is judged beside the new one.
-    reserve_s = clock.reserve_s = reserve(work.task, cost, clock.budget_s, n_models=2)
-    val = validation_subset(work.task, cost, clock.budget_s, config.seed)
+    reserve_s = clock.reserve_s = reserve(task, cost, clock.budget_s, n_models=2)
+    val = validation_subset(task, cost, clock.budget_s, config.seed)
     scoring_s = 2 * cost.validation_s * len(val)  # Before the training and after it.
     check_enough(clock, cost.step_s * recipe.batch_size, MIN_STEPS_ON, scoring_s)
     epochs_left = clock.left() / (cost.step_s * n_train)
@@ -312,7 +183,8 @@ def plan_training_on(
         decoder_features=features,
         val=val,
         reserve_s=reserve_s,
-        evaluation_images=evaluation_images(work.task),
+        evaluation_images=task.n_test,
+        judging_s=task.judging_s,
     )
 
 

@@ -11,10 +11,7 @@ import torch
 from search_helpers import fill_hub_cache
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
-from autoseg.data.cache import build_cache
-from autoseg.data.dataset import check_dataset
-from autoseg.data.sample import make_sample_dataset
-from autoseg.errors import ConfigError, TrainingError
+from autoseg.errors import BudgetError, ConfigError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
@@ -29,6 +26,18 @@ from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, fr
 from autoseg.training.trial import TrainingData
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
+JUDGING_S = 0.01
+
+
+def never(*_: object) -> float:
+    """What times the final evaluation, where that is made up too."""
+    raise AssertionError
+
+
+@pytest.fixture(autouse=True)
+def judging(monkeypatch):
+    """What judging a test image takes beside the network."""
+    monkeypatch.setattr(calibration, "measure_judging", lambda *_: JUDGING_S)
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ def plan_of(monkeypatch):
 
     def plan(encoder_names: tuple[str, ...], budget_s: float) -> Plan:
         data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
-        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, encoder_names)
+        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, encoder_names, never)
         clock = Clock(budget_s, time.monotonic())
         return make_plan(work, SearchConfig(budget_s), torch.device("cpu"), clock)
 
@@ -66,7 +75,23 @@ def test_a_winner_that_is_slower_to_score_leaves_more_time_for_it(plan_of):
     plan = replace(plan, costs={**plan.costs, "resnet50.a1_in1k": slower})
     assert plan.reserve_for("resnet18.a1_in1k") == plan.reserve_s
     extra_s = plan.reserve_for("resnet50.a1_in1k") - plan.reserve_s
-    assert extra_s == pytest.approx(10 * 1.75 * 2.0)  # Ten test images.
+    assert extra_s == pytest.approx(10 * 2.0)  # Ten test images.
+
+
+@pytest.mark.parametrize(("budget_s", "n_models"), [(4.0, 1), (600.0, 2)])
+def test_the_reserve_holds_what_judging_takes_beside_the_network(plan_of, budget_s, n_models):
+    """It was the device's time for cached images in batches, and a GPU's budget was overrun."""
+    plan = plan_of(("resnet18.a1_in1k",), budget_s)
+    assert (plan.search_s > 0) == (n_models == 2)
+    judged_s = 10 * (JUDGING_S + plan.costs["resnet18.a1_in1k"].image_s)
+    assert plan.reserve_s == pytest.approx(3 + 0.02 * budget_s + n_models * judged_s)
+    assert plan.evaluation_s("resnet18.a1_in1k") == pytest.approx(judged_s)
+
+
+def test_a_budget_that_judging_uses_up_is_refused(plan_of, monkeypatch):
+    monkeypatch.setattr(calibration, "measure_judging", lambda *_: 1.0)
+    with pytest.raises(BudgetError, match="evaluating will take 13 s"):
+        plan_of(("resnet18.a1_in1k",), 12.0)
 
 
 FAST, SLOW = "resnet18.a1_in1k", "resnet50.a1_in1k"
@@ -82,7 +107,7 @@ def limited(monkeypatch):
 
         monkeypatch.setattr(calibration, "measure", measure)
         data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
-        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, tuple(times_ms))
+        work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, tuple(times_ms), never)
         config = SearchConfig(budget_s, max_latency_ms=limit_ms)
         clock = Clock(budget_s, time.monotonic())
         return make_plan(work, config, torch.device("cpu"), clock)
@@ -112,7 +137,7 @@ def test_the_default_recipe_is_of_the_reference_however_timings_fall(monkeypatch
         lambda name, *_: EncoderCost(steps_ms[name] / 1000, 1e-4, 1e-4, 1e-3, bf16=False),
     )
     data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
-    work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, (FAST, SLOW))
+    work = Workload(data, Geometry((64, 64), scale=1.0), "none", 10, (FAST, SLOW), never)
     clock = Clock(600.0, time.monotonic())
     plan = make_plan(work, SearchConfig(600.0), torch.device("cpu"), clock)
     assert plan.space.encoders == (FAST, SLOW) and plan.space.default.encoder_name == FAST
@@ -193,7 +218,7 @@ def with_frozen(monkeypatch):
         monkeypatch.setattr(calibration, "measure_frozen", measure_frozen)
         data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
         work = Workload(
-            data, Geometry((64, 64), scale=1.0), "none", 10, 1.0, (FAST, SLOW),
+            data, Geometry((64, 64), scale=1.0), "none", 10, (FAST, SLOW), never,
             frozen_encoders=(FEW_IMAGES_ENCODER,),
         )  # fmt: skip
         config = SearchConfig(budget_s, max_latency_ms=limit_ms)

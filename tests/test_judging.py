@@ -1,0 +1,101 @@
+"""How long judging an image takes, timed before there is a model."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from autoseg.config import Geometry, Recipe
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import CheckedDataset, check_dataset
+from autoseg.data.sample import make_sample_dataset
+from autoseg.data.splits import Splits
+from autoseg.evaluation import forward_of, predict_split, time_scoring
+from autoseg.judging import time_judging
+from autoseg.metrics import boundary_counts
+from autoseg.model import build_model
+from autoseg.training.hardware import Precision
+from autoseg.training.trial import TrainingData, Trial, preprocessing_of
+
+CPU = Precision(torch.device("cpu"))
+RECIPE = Recipe("test_resnet.r160_in1k", Geometry(window=(64, 96), scale=0.125), batch_size=2)
+SPLITS = Splits(train=(0, 1), val=(2, 3), test=(4, 5), folds=(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> CheckedDataset:
+    """Photos eight times as long and as high as the network sees them."""
+    return check_dataset(make_sample_dataset(tmp_path_factory.mktemp("set"), 6, size=(512, 768)))
+
+
+@pytest.fixture
+def trial(dataset: CheckedDataset, tmp_path: Path) -> Trial:
+    cache = build_cache(dataset, RECIPE.geometry, tmp_path / "cache")
+    data = TrainingData(cache, SPLITS.train, SPLITS.val, dataset.classes.num_classes)
+    torch.manual_seed(0)
+    model = build_model(RECIPE.encoder_name, "fpn", data.num_classes, pretrained=False)
+    return Trial(RECIPE, data, CPU, seed=0, weights=model.state_dict())
+
+
+@pytest.mark.alone
+def test_judging_takes_about_as_long_as_was_timed(dataset, trial):
+    """It was told by the network's time for the cached image, a small part of it here."""
+    trial.evaluate(SPLITS.val)
+    started = time.monotonic()
+    trial.evaluate(SPLITS.val)
+    cached_s = (time.monotonic() - started) / len(SPLITS.val)
+    told_s = time_judging(dataset, SPLITS, trial, most_s=10.0)
+    forward, seen_as = forward_of(trial.model), preprocessing_of(RECIPE)
+    started = time.monotonic()
+    predict_split(forward, dataset, SPLITS.test, seen_as, CPU)
+    real_s = (time.monotonic() - started) / len(SPLITS.test)
+    assert real_s / 3 < told_s < 3 * real_s and told_s > 3 * cached_s
+
+
+@pytest.mark.parametrize(("most_s", "timed"), [(100.0, 3), (0.0, 1)])
+def test_timing_ends_after_one_image_where_that_takes_all_the_time_there_is(
+    dataset, trial, monkeypatch, most_s, timed
+):
+    passes, whole = [], trial.model.forward
+    monkeypatch.setattr(trial.model, "forward", lambda x: passes.append(1) or whole(x))
+    assert time_judging(dataset, SPLITS, trial, most_s) > 0
+    assert len(passes) == timed
+
+
+def test_what_is_timed_is_an_image_of_about_the_mean_size(tmp_path, trial, monkeypatch):
+    folder = make_sample_dataset(tmp_path / "set", 6, size=(64, 96))
+    large = sorted((folder / "images").iterdir())[3]
+    for file in (large, *(folder / "masks").glob(f"{large.stem}.*")):
+        with Image.open(file) as image:
+            image.resize((960, 640), Image.Resampling.NEAREST).save(file)
+    mixed = check_dataset(folder)
+    assert mixed.statistics.sizes[3].tolist() == [640, 960]
+    seen = []
+
+    def noted(forward: object, of: CheckedDataset, index: int, *_: object) -> float:
+        seen.append(index)
+        return 2.0
+
+    monkeypatch.setattr("autoseg.judging.time_scoring", noted)
+    assert time_judging(mixed, SPLITS, trial, most_s=0.0) == pytest.approx(2.0)
+    assert seen == [2]  # As large as those of the test split are.
+
+
+def test_classes_that_an_untrained_network_finds_everywhere_are_not_counted(
+    dataset, trial, monkeypatch
+):
+    """Of 150 classes it finds all in each image, and what is timed would be many times too much."""
+    counted = []
+
+    def noted(true: np.ndarray, found: np.ndarray, num_classes: int) -> np.ndarray:
+        counted.append((true, found))
+        return boundary_counts(true, found, num_classes)
+
+    monkeypatch.setattr("autoseg.evaluation.boundary_counts", noted)
+    seen_as = preprocessing_of(RECIPE)
+    assert time_scoring(forward_of(trial.model), dataset, 2, seen_as, CPU) > 0
+    ((true, found),) = counted
+    assert np.array_equal(true, found) and np.array_equal(true, dataset.mask(2))
