@@ -213,7 +213,7 @@ class SearchConfig:
     """safetensors files of pretrained weights: (encoder, path)."""
     max_latency_ms: float | None = None
     """Longest time of one image through the network on the device, at working size and one image
-    at a time, in milliseconds; None: any."""
+    at a time, as torch predicts there, in milliseconds; None: any."""
     mapping: tuple[tuple[str, str], ...] = ()
     """What mask values mean where that is ambiguous: (value or colour, class or "ignore")."""
     colors: tuple[tuple[str, str], ...] = ()

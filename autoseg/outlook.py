@@ -88,7 +88,7 @@ def outlook(run: RunFolder, more_images: int = 0) -> Outlook | None:
         return None
     return Outlook(
         preparing_s=plan.search_until_s - plan.search_s,
-        judging_s=2 * plan.evaluation_s(recipe.encoder_name),
+        judging_s=2 * plan.evaluation_s(recipe.encoder_name, recipe.decoder_name),
         scoring_s=2 * cost.validation_s * len(plan.val),
         steps_s=MIN_STEPS_ON * cost.step_s * recipe.batch_size,
         epoch_s=max(1e-6, cost.step_s * (len(splits.train) + more_images)),

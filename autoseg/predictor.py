@@ -22,7 +22,12 @@ from autoseg.hub.push import Pushed, PushOptions, plan_push, push
 from autoseg.inference import segment
 from autoseg.prediction import Prediction
 from autoseg.preprocessing import round_up
-from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, is_out_of_memory
+from autoseg.training.hardware import (
+    Precision,
+    choose_device,
+    is_out_of_memory,
+    predicting_precision,
+)
 
 ImageLike = Path | str | np.ndarray | Image.Image
 """A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image."""
@@ -85,8 +90,7 @@ class Predictor:
             ) from error
         runs_on_cpu = engine not in ("auto", "torch")
         chosen = choose_device("cpu" if device == "auto" and runs_on_cpu else device)
-        # On a CPU bf16 is sometimes slower and never more exact; on a GPU it is twice as fast.
-        precision = Precision(chosen, bf16=chosen.type == "cuda" and has_fast_bf16(chosen))
+        precision = predicting_precision(chosen)
         bundle.model.to(chosen)
         if chosen.type in ("cpu", "cuda"):
             bundle.model.to(memory_format=torch.channels_last)

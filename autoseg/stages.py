@@ -135,7 +135,7 @@ class Stages:
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
         number, recipe, weights = self._choose(study, bench, candidates)
-        self.clock.reserve_s = plan.reserve_for(recipe.encoder_name)
+        self.clock.reserve_s = plan.reserve_for(recipe.encoder_name, recipe.decoder_name)
         out_of_fold = self._train_folds(dataset, splits, bench, recipe)
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
@@ -368,8 +368,8 @@ class Stages:
         """The only trial of a run that trains a former model on."""
         if 0 not in self.journal.trials:
             recipe = self._goes_on(start)
-            cost = plan.costs[recipe.encoder_name]
-            self.journal.begin_trial(0, recipe, TRAINED_ON, cost.image_s)
+            image_s = plan.costs[recipe.encoder_name].time_with(recipe.decoder_name)
+            self.journal.begin_trial(0, recipe, TRAINED_ON, image_s)
         return 0, self.journal.trials[0].recipe
 
     def _only_trial(self, study: Study, plan: Plan) -> tuple[int, Recipe]:
@@ -381,6 +381,6 @@ class Stages:
         if plan.frozen_only:
             params = {**params, "frozen_depth": MAX_FROZEN_DEPTH}
         recipe = plan.space.recipe(params)
-        cost = plan.costs[recipe.encoder_name]
-        self.journal.begin_trial(trial.number, recipe, origin, cost.image_s)
+        image_s = plan.costs[recipe.encoder_name].time_with(recipe.decoder_name)
+        self.journal.begin_trial(trial.number, recipe, origin, image_s)
         return trial.number, recipe

@@ -81,12 +81,19 @@ class EncoderCost:
     bf16: bool
     """Whether bfloat16 was the faster precision."""
     latency_s: float | None = None
-    """One image of mean size, alone, at working size, in seconds; None: not measured."""
+    """One image of mean size, alone, at working size, through the network as it predicts later, in
+    seconds; None: not measured."""
+    decoders_s: dict[str, float] = field(default_factory=dict)
+    """The same with each other decoder that is searched, by its name."""
 
     @property
     def image_s(self) -> float:
         """Time of one image, in seconds: alone if that was measured, else among others."""
         return self.validation_s if self.latency_s is None else self.latency_s
+
+    def time_with(self, decoder_name: str) -> float:
+        """Time of one image with a decoder, in seconds; of one not measured, with the default."""
+        return self.decoders_s.get(decoder_name, self.image_s)
 
 
 @dataclass(frozen=True)
@@ -129,14 +136,16 @@ class Plan:
             return self.frozen_windows, self.frozen_features
         return self.decoder_windows, self.decoder_features
 
-    def reserve_for(self, encoder_name: str) -> float:
-        """Time for evaluation and bundle if this encoder wins, in seconds."""
-        more_s = self.evaluation_s(encoder_name) - self.evaluation_s(self.space.encoders[0])
-        return self.reserve_s + max(0.0, more_s)
+    def reserve_for(self, encoder_name: str, decoder_name: str = "") -> float:
+        """Time for evaluation and bundle if this encoder wins, with this decoder, in seconds."""
+        first_s = self.evaluation_s(self.space.encoders[0])
+        return self.reserve_s + max(0.0, self.evaluation_s(encoder_name, decoder_name) - first_s)
 
-    def evaluation_s(self, encoder_name: str) -> float:
-        """Time of the final evaluation of one model with this encoder, in seconds."""
-        return self.evaluation_images * (self.judging_s + self.costs[encoder_name].image_s)
+    def evaluation_s(self, encoder_name: str, decoder_name: str = "") -> float:
+        """Time of the final evaluation of one model, in seconds; without a decoder's name, of the
+        encoder with its default."""
+        network_s = self.costs[encoder_name].time_with(decoder_name)
+        return self.evaluation_images * (self.judging_s + network_s)
 
     @property
     def frozen_only(self) -> bool:

@@ -30,6 +30,7 @@ from autoseg.search.measuring import (
     Workload,
     first_recipe,
     measure,
+    measure_decoder,
     measure_frozen,
     measure_judging,
     measure_recipe,
@@ -46,7 +47,7 @@ from autoseg.search.planning import (
     reserve,
     validation_subset,
 )
-from autoseg.search.space import SearchSpace
+from autoseg.search.space import MANY_TRIALS, SearchSpace
 from autoseg.search.speed import time_noise
 
 _LEAST_FROZEN_FACTOR = 2.0
@@ -114,7 +115,42 @@ def make_plan(
             with suppress(TrainingError):  # Too large for the memory.
                 costs[name] = measure_frozen(name, work, device, batch_size, config.seed)
     costs = fast_enough(costs, limit_ms)
-    return divide(task, costs, batch_size, config, clock, work.frozen_encoders)
+    plan = divide(task, costs, batch_size, config, clock, work.frozen_encoders)
+    return with_decoders(plan, work, limit_ms, device)
+
+
+def with_decoders(plan: Plan, work: Workload, limit_ms: float | None, device: torch.device) -> Plan:
+    """A plan with the time of one image for every pair of encoder and decoder that it searches.
+
+    A study's choices are the same for all of its trials. So where there is a limit, a decoder is
+    searched only if no encoder is slower with it than that; the default decoder always is.
+
+    Args:
+        plan: With times for the default decoder alone.
+        work: Data.
+        limit_ms: Longest time of one image, in milliseconds; None: any.
+        device: Where it is measured.
+    """
+    space, limit_s = plan.space, float("inf") if limit_ms is None else limit_ms / 1000
+    names = [name for name in space.encoders if name not in space.vit_encoders]
+    if space.expected_trials < MANY_TRIALS or not names:
+        return plan  # Decoders are not searched.
+    default, *others = space.decoder_names
+    kept, costs = [default], dict(plan.costs)
+    for decoder in others:
+        times_s: dict[str, float] = {}
+        with suppress(TrainingError):  # Too large for the memory.
+            for name in names:
+                times_s[name] = measure_decoder(name, decoder, work, device)
+                if times_s[name] > limit_s:
+                    break
+        if len(times_s) < len(names) or max(times_s.values()) > limit_s:
+            continue
+        kept.append(decoder)
+        for name, seconds in times_s.items():
+            known = costs[name]
+            costs[name] = replace(known, decoders_s={**known.decoders_s, decoder: seconds})
+    return replace(plan, space=replace(space, decoder_names=tuple(kept)), costs=costs)
 
 
 def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float) -> bool:

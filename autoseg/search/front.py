@@ -13,9 +13,9 @@ FINISHED = ("complete", "pruned")
 MAX_KEPT = 6
 """Trials of the front whose weights stay on disk.
 
-An image's time is measured once for each encoder, so a front has one trial of an encoder at most:
-the three encoders that come with autoseg need three files of 13 to 22 MB. Of dozens of encoders
-some have hundreds of MB each, and a front of theirs would fill a disk.
+An image's time is measured once for each encoder and decoder, so a front has one trial of a pair at
+most. Those of the three encoders that come with autoseg need 13 to 22 MB each. Of dozens of
+encoders some have hundreds of MB each, and a front of theirs would fill a disk.
 """
 
 

@@ -83,10 +83,8 @@ class SearchLoop:
         """Ask for one trial and see it through."""
         trial, params, origin = self.study.ask()
         recipe = self.bench.plan.space.recipe(params)
-        cost = self.bench.plan.costs[recipe.encoder_name]
-        self.journal.begin_trial(
-            trial.number, recipe, origin, cost.image_s, self.study.won_run(trial)
-        )
+        image_s = self.bench.plan.costs[recipe.encoder_name].time_with(recipe.decoder_name)
+        self.journal.begin_trial(trial.number, recipe, origin, image_s, self.study.won_run(trial))
         try:
             result, reason = self._train(trial, params, recipe)
         except PausedError:

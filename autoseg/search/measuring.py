@@ -8,12 +8,20 @@ import numpy as np
 import torch
 
 from autoseg.checkpoint import Weights
-from autoseg.config import MAX_FROZEN_DEPTH, FlipName, Geometry, Recipe
-from autoseg.model import decoders_for
+from autoseg.config import MAX_FROZEN_DEPTH, DecoderName, FlipName, Geometry, Recipe
+from autoseg.errors import TrainingError
+from autoseg.inference import segment
+from autoseg.model import build_model, decoders_for
 from autoseg.search.budget import EncoderCost
 from autoseg.search.planning import Task
-from autoseg.training.hardware import Precision, has_fast_bf16
-from autoseg.training.trial import TrainingData, Trial
+from autoseg.training.hardware import (
+    Precision,
+    free_memory,
+    has_fast_bf16,
+    is_out_of_memory,
+    predicting_precision,
+)
+from autoseg.training.trial import TrainingData, Trial, preprocessing_of, tile_of
 
 TIMED_STEPS = 2
 """Steps timed per encoder and precision, after one that warms up."""
@@ -118,11 +126,31 @@ def measure_recipe(
             step_s = min(step_s, bf16_step_s)
         head_s, decoder_s = trial.time_decoder(1)
         validation_s = _time_validation(trial, work)
-        latency_s = _time_image(trial, work)
+        latency_s = _time_image(trial.model, recipe, work, device)
         bf16 = trial.precision.bf16
         return EncoderCost(step_s, head_s, decoder_s, validation_s, bf16, latency_s)
     finally:
         trial.close()
+
+
+def measure_decoder(
+    encoder_name: str, decoder_name: DecoderName, work: Workload, device: torch.device
+) -> float:
+    """Seconds of one image through an encoder with another decoder than its default.
+
+    Its weights are drawn: they do not matter, and reading the pretrained ones takes longer.
+
+    Raises:
+        TrainingError: Not even one image fits into memory.
+    """
+    recipe = replace(first_recipe(encoder_name, work, batch_size=1), decoder_name=decoder_name)
+    model = build_model(encoder_name, decoder_name, work.data.num_classes, pretrained=False)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    try:
+        return _time_image(model, recipe, work, device)
+    finally:
+        del model
+        free_memory(device)
 
 
 def measure_judging(
@@ -172,13 +200,39 @@ def _time_validation(trial: Trial, work: Workload) -> float:
     return float(per_pixel * pixels.mean())
 
 
-def _time_image(trial: Trial, work: Workload) -> float:
-    """Seconds of one image of mean size, alone, best of a few after one that warms up."""
+def _time_image(
+    model: torch.nn.Module, recipe: Recipe, work: Workload, device: torch.device
+) -> float:
+    """Seconds of one image of mean size, alone, best of a few after one that warms up.
+
+    It is computed as a `Predictor` does it by torch: on a CPU never in bfloat16, in which training
+    may be faster.
+
+    Raises:
+        TrainingError: It does not fit into memory.
+    """
     pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
-    image = work.data.val[int(np.argmin(np.abs(pixels - pixels.mean())))]
+    chosen = work.data.val[int(np.argmin(np.abs(pixels - pixels.mean())))]
+    image = np.array(work.data.cache.image(chosen))
+    seen_as, tile = preprocessing_of(recipe).without_resizing(), tile_of(recipe)
+    model.eval()
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = model(images.contiguous(memory_format=torch.channels_last))
+        return logits
+
     times = []
-    for _ in range(_TIMED_IMAGES):
-        started = time.monotonic()
-        trial.evaluate([image])
-        times.append(time.monotonic() - started)
+    try:
+        with predicting_precision(device).autocast():
+            for _ in range(_TIMED_IMAGES):
+                started = time.monotonic()
+                segment(forward, image, seen_as, device=device, tile=tile)
+                times.append(time.monotonic() - started)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out while {recipe.encoder_name} predicted one image. Choose a smaller "
+            f"encoder or `max_side`, or close other programs that use the device."
+        ) from error
     return min(times[1:])

@@ -101,6 +101,14 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+def predicting_precision(device: torch.device) -> Precision:
+    """How a finished model predicts on a device.
+
+    On a CPU bf16 is sometimes slower and never more exact; on a GPU it is twice as fast.
+    """
+    return Precision(device, bf16=device.type == "cuda" and has_fast_bf16(device))
+
+
 def only_fp16_is_fast(device: torch.device) -> bool:
     """Whether it is a GPU with tensor cores for float16 and none for bfloat16: V100, T4, RTX 20."""
     if device.type != "cuda" or has_fast_bf16(device):

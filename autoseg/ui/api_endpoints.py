@@ -123,8 +123,8 @@ class Api:
             max_side: Most pixels of an image's longer side while it trains. None: from the data.
             seed: Seed of splits, search and training.
             device: auto, cpu, mps, cuda or cuda:1.
-            max_latency: Longest time of one image there, such as 20ms; slower encoders are left
-                out. Empty: any.
+            max_latency: Longest time of one image there, such as 20ms; slower encoders and
+                decoders are left out. Empty: any.
 
         Returns:
             The name of the run and where it stands.

@@ -6,24 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import optuna
 import pytest
 import torch
 from search_helpers import fill_hub_cache
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
-from autoseg.errors import BudgetError, ConfigError
+from autoseg.errors import BudgetError, ConfigError, TrainingError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.calibration import (
     FEW_IMAGES_ENCODER,
-    Workload,
     default_encoders,
     few_images_encoders,
     make_plan,
 )
+from autoseg.search.measuring import Workload
 from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, frozen_trial
-from autoseg.training.trial import TrainingData
+from autoseg.search.space import MANY_TRIALS, SearchSpace
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
 JUDGING_S = 0.01
@@ -35,9 +36,10 @@ def never(*_: object) -> float:
 
 
 @pytest.fixture(autouse=True)
-def judging(monkeypatch):
-    """What judging a test image takes beside the network."""
+def others(monkeypatch):
+    """What judging a test image takes beside the network, and an image with other decoders."""
     monkeypatch.setattr(calibration, "measure_judging", lambda *_: JUDGING_S)
+    monkeypatch.setattr(calibration, "measure_decoder", lambda *_: 1e-4)
 
 
 @pytest.fixture
@@ -125,6 +127,83 @@ def test_only_encoders_within_the_longest_time_are_searched(limited, first, seco
     assert (plan.search_s > 0) == (budget_s > 100)
     free = limited(times_ms, None, 600.0)
     assert set(free.space.encoders) == {FAST, SLOW}
+
+
+DECODERS_MS = {
+    FAST: {"unet": 10.0, "segformer": 15.0},
+    SLOW: {"unet": 19.0, "segformer": 25.0},
+}
+
+
+@pytest.fixture
+def decoders(monkeypatch):
+    """Times of an image with the other decoders; the pairs that were measured."""
+    measured = []
+
+    def measure_decoder(encoder: str, decoder: str, *_: object) -> float:
+        measured.append((encoder, decoder))
+        return DECODERS_MS[encoder][decoder] / 1000
+
+    monkeypatch.setattr(calibration, "measure_decoder", measure_decoder)
+    return measured
+
+
+def test_every_pair_of_encoder_and_decoder_that_is_searched_has_a_time(limited, decoders):
+    """All had that of the default decoder: no front held two trials of an encoder."""
+    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 600.0)
+    assert plan.space.expected_trials >= MANY_TRIALS
+    assert plan.space.decoder_names == ("fpn", "unet", "segformer")
+    for name, default_s in ((FAST, 0.008), (SLOW, 0.016)):
+        cost = plan.costs[name]
+        assert cost.time_with("fpn") == cost.image_s == default_s
+        for decoder, milliseconds in DECODERS_MS[name].items():
+            assert cost.time_with(decoder) == pytest.approx(milliseconds / 1000)
+    slower_s = plan.reserve_for(SLOW, "segformer") - plan.reserve_for(SLOW)
+    assert slower_s == pytest.approx(10 * 0.009)
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "encoders", "kept"),
+    [
+        (30.0, (FAST, SLOW), ("fpn", "unet", "segformer")),
+        (20.0, (FAST, SLOW), ("fpn", "unet")),
+        (17.0, (FAST, SLOW), ("fpn",)),
+        (15.5, (FAST,), ("fpn", "unet", "segformer")),
+        (12.0, (FAST,), ("fpn", "unet")),
+    ],
+)
+def test_no_pair_that_is_searched_is_slower_than_the_limit(
+    limited, decoders, limit_ms, encoders, kept
+):
+    """An encoder within the limit was searched with decoders that broke it, and one might win."""
+    plan = limited({FAST: 8.0, SLOW: 16.0}, limit_ms, 600.0)
+    assert plan.space.encoders == encoders and plan.space.decoder_names == kept
+    for name in encoders:
+        for decoder in kept:
+            assert plan.costs[name].time_with(decoder) <= limit_ms / 1000
+    assert all("decoder" in params and params["decoder"] in kept for params in sampled(plan.space))
+
+
+def sampled(space: SearchSpace) -> list[dict[str, object]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    return [space.suggest(study.ask()) for _ in range(40)]
+
+
+def test_decoders_are_not_measured_where_they_are_not_searched(limited, decoders):
+    plan = limited({FAST: 8.0}, None, 25.0)
+    assert 0 < plan.space.expected_trials < MANY_TRIALS and decoders == []
+    assert plan.costs[FAST].time_with("unet") == plan.costs[FAST].image_s
+
+
+def test_a_decoder_too_large_for_the_memory_is_not_searched(limited, monkeypatch):
+    def measure_decoder(encoder: str, decoder: str, *_: object) -> float:
+        if decoder == "unet" and encoder == SLOW:
+            raise TrainingError("Memory ran out")
+        return 0.01
+
+    monkeypatch.setattr(calibration, "measure_decoder", measure_decoder)
+    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 600.0)
+    assert plan.space.decoder_names == ("fpn", "segformer")
 
 
 @pytest.mark.parametrize("step_ms", [9.9, 10.1])
@@ -279,35 +358,7 @@ def test_plans_are_read_back_also_those_of_before_there_was_such_an_encoder(with
     values = json.loads(json.dumps(to_dict(plan)))
     assert from_dict(Plan, values, "plan.json") == plan
     del values["frozen_windows"], values["frozen_features"], values["space"]["frozen_encoders"]
+    del values["judging_s"], values["costs"][FAST]["decoders_s"]
     old = from_dict(Plan, values, "plan.json")
     assert old.space.frozen_encoders == () and old.frozen_windows == 0
-
-
-def small_workload(folder: Path, encoder_names: tuple[str, ...]) -> Workload:
-    """Real images, so that encoders are really measured."""
-    geometry = Geometry((32, 32), scale=1.0)
-    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
-    cache = build_cache(dataset, geometry, folder / "cache")
-    data = TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
-    return Workload(data, geometry, "none", 3, 1.0, encoder_names)
-
-
-def test_an_encoder_whose_network_does_not_fit_into_memory_is_left_out(
-    hub_weights, hub_folder, tmp_path, monkeypatch
-):
-    """Memory that ran out beside a step ended the run with a traceback."""
-    small, large = "test_resnet.r160_in1k", "test_vit.r160_in1k"
-    fill_hub_cache(hub_folder, large)
-    to = torch.nn.Module.to
-
-    def full(model: torch.nn.Module, *args: object, **options: object) -> torch.nn.Module:
-        if any("attn" in name for name, _ in model.named_modules()):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return to(model, *args, **options)
-
-    monkeypatch.setattr(torch.nn.Module, "to", full)
-    cpu, clock = torch.device("cpu"), Clock(6000.0, time.monotonic())
-    work = small_workload(tmp_path, (small, large))
-    assert set(make_plan(work, SearchConfig(6000.0), cpu, clock).costs) == {small}
-    with pytest.raises(TrainingError, match="Choose a smaller encoder"):
-        make_plan(replace(work, encoder_names=(large,)), SearchConfig(6000.0), cpu, clock)
+    assert old.costs[FAST].time_with("unet") == old.costs[FAST].image_s

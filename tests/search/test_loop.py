@@ -19,7 +19,7 @@ from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.run_folder import CurvePoint, RunFolder
-from autoseg.search.space import SearchSpace
+from autoseg.search.space import MANY_TRIALS, EarlierWinner, SearchSpace
 from autoseg.search.study import Study
 from autoseg.training.trial import TrainingData, Trial
 
@@ -45,9 +45,11 @@ def make_loop(tmp_path: Path, data: TrainingData, hub_weights):
         keep_going: Callable[[], bool] = lambda: True,
         seed: int = 0,
         name: str = "run",
+        **changes: object,
     ) -> SearchLoop:
         space = SearchSpace((ENCODER,), GEOMETRY, ("fpn",), batch_size=4, epochs=2.0)
-        cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
+        space = replace(space, **changes)
+        cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, False, 0.01, decoders_s={"unet": 0.02})
         plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, max_trials, 8, 8, data.val, 3.0)
         run = RunFolder(tmp_path / name)
         run.path.mkdir(exist_ok=True)
@@ -87,6 +89,24 @@ def test_trials_run_until_there_are_enough(make_loop):
 
 
 @pytest.mark.slow
+def test_a_trial_has_the_time_of_its_own_decoder(make_loop):
+    """All had that of their encoder with the default decoder, and the front was wrong."""
+    point = {
+        "encoder": ENCODER, "frozen_depth": MAX_FROZEN_DEPTH, "decoder_lr": 1e-3,
+        "augmentation": "light", "decoder": "unet",
+    }  # fmt: skip
+    loop = make_loop(
+        max_trials=2,
+        decoder_names=("fpn", "unet"),
+        expected_trials=MANY_TRIALS,
+        earlier=(EarlierWinner("leaf-1", point),),
+    )
+    loop.run()
+    trials = loop.journal.trials.values()
+    assert [trial.recipe.decoder_name for trial in trials] == ["fpn", "unet"]
+    assert [trial.latency_ms for trial in trials] == [10.0, 20.0]
+
+
 def test_the_same_seed_runs_the_same_recipes(make_loop):
     found = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
