@@ -14,7 +14,13 @@ import torch
 
 from autoseg import __version__
 from autoseg.checkpoint import Weights
-from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
+from autoseg.config import (
+    MAX_FROZEN_DEPTH,
+    Recipe,
+    SearchConfig,
+    from_dict,
+    to_dict,
+)
 from autoseg.continuing import StartModel, inherit_splits, load_start, refuse_other_classes
 from autoseg.corrected_data import read_manifest
 from autoseg.data.cache import build_cache
@@ -35,8 +41,10 @@ from autoseg.search.calibration import (
     default_encoders,
     few_images_encoders,
     make_plan,
+    measure_again,
     plan_training_on,
 )
+from autoseg.search.devices import device_key
 from autoseg.search.earlier_runs import Traits
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
@@ -248,48 +256,57 @@ class Stages:
             dataset, geometry, autoseg_home() / "cache", on_progress=self.journal.progress
         )
         data = TrainingData(cache, splits.train, splits.val, dataset.classes.num_classes)
-        if plan is None:
+        if plan is None or plan.device != device_key(device):
             self.journal.enter("calibrating")
-            cached = cache.shapes.astype(np.float64).prod(1).mean()
+            flip = self.config.flip if plan is None else plan.space.flip
             work = Workload(
                 data=data,
                 geometry=geometry,
-                flip=self.config.flip or choose_flip(dataset.classes.names, cache, splits.train),
+                flip=flip or choose_flip(dataset.classes.names, cache, splits.train),
                 n_test=len(splits.test) or len(splits.val),
                 encoder_names=names,
                 time_judging=partial(time_judging, dataset, splits),
                 frozen_encoders=few_images_encoders(self.config, len(splits.train)),
             )
-            if self.start is None or recipe is None:
-                plan = make_plan(work, self.config, device, self.clock, self.journal.progress)
-            else:
-                plan = plan_training_on(
-                    work, recipe, self.start.weights, self.config, device, self.clock
-                )
-            plan = self._with_winners(plan, dataset, splits)
-            write_json(self.run.path / "plan.json", to_dict(plan))
-            window_pixels = float(np.prod(geometry.window))
-            tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
-            remember_costs(autoseg_home(), device, tuned, window_pixels, float(cached))
+            plan = self._calibrate(work, recipe, device, plan, Traits.of(dataset, splits))
         self.clock.reserve_s = plan.reserve_s
         return data, plan
 
-    def _with_winners(self, plan: Plan, dataset: CheckedDataset, splits: Splits) -> Plan:
-        """A plan that has what won earlier runs on similar data tried early."""
-        if plan.search_s <= 0 or not self.config.warm_start:
-            return plan
-        # What the test images hold must not shape the model.
-        areas = dataset.statistics.class_pixels[sorted((*splits.train, *splits.val))].sum(0)
-        shares = (areas / max(1, areas.sum())).tolist()
-        data = Traits(
-            fingerprint=dataset.fingerprint,
-            class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
-            n_train=len(splits.train),
-            seed=self.config.seed,
-        )
-        return replace(
-            plan, space=warm_started(plan.space, data, autoseg_home() / "runs", self.run)
-        )
+    def _calibrate(
+        self,
+        work: Workload,
+        recipe: Recipe | None,
+        device: torch.device,
+        former: Plan | None,
+        traits: Traits,
+    ) -> Plan:
+        """Measure what training costs here, and write the plan.
+
+        Args:
+            work: What there is to do.
+            recipe: What trains a former model on; None: the run searches.
+            device: Where.
+            former: The plan of the device or machine on which the run began; None: it begins here.
+            traits: Of the data.
+        """
+        config, clock = self.config, self.clock
+        if former is not None:
+            plan = measure_again(former, work, device, clock, config.seed, recipe)
+            self.journal.tell_times(plan)
+        elif self.start is None or recipe is None:
+            plan = make_plan(work, config, device, clock, self.journal.progress)
+            if plan.search_s > 0 and config.warm_start:
+                runs = autoseg_home() / "runs"
+                plan = replace(plan, space=warm_started(plan.space, traits, runs, self.run))
+        else:
+            plan = plan_training_on(work, recipe, self.start.weights, config, device, clock)
+        plan = replace(plan, device=device_key(device))
+        write_json(self.run.path / "plan.json", to_dict(plan))
+        window_pixels = float(np.prod(work.geometry.window))
+        cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
+        tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
+        remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
+        return plan
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
         """Run the trials the plan has time for; those that were compared."""

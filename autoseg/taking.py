@@ -41,7 +41,7 @@ from autoseg.search.front import FINISHED, kept_front, pareto_front
 from autoseg.search.run_folder import Phase, RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.sources import check, local_source
 from autoseg.taking_faults import reading, sound_weights, telling_of_memory, writing
-from autoseg.training.hardware import Precision, choose_device
+from autoseg.training.hardware import Precision, choose_device, has_fast_bf16
 
 OnProgress = Callable[[Phase, int, int], None]
 """Told of a phase, how much of it is done, and how much there is."""
@@ -274,8 +274,10 @@ class _Taking:
         return dataset
 
     def _precision(self, recipe: Recipe) -> Precision:
+        """As the search had it, if this device computes in bfloat16 too: it may be another one."""
         plan = from_dict(Plan, self.run.json("plan.json"), "plan.json")
-        return Precision(self.device, plan.costs[recipe.encoder_name].bf16)
+        bf16 = plan.costs[recipe.encoder_name].bf16
+        return Precision(self.device, bf16 and has_fast_bf16(self.device))
 
     def _judge(
         self, dataset: CheckedDataset, splits: Splits, recipe: Recipe, weights: Weights

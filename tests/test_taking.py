@@ -24,9 +24,11 @@ from autoseg.judging import ScoredOnTest
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.predictor import Predictor
 from autoseg.search.budget import EncoderCost, Plan
+from autoseg.search.devices import device_key
 from autoseg.search.run_folder import RunFolder, TrialRecord
 from autoseg.search.space import SearchSpace
 from autoseg.taking import FinishedTrial, finished_trials, take_trial
+from autoseg.training.hardware import choose_device
 from autoseg.workspace import Workspace
 
 FAST, GOOD = "test_resnet.r160_in1k", "tf_efficientnet_lite0.in1k"
@@ -65,6 +67,7 @@ def plan(val: tuple[int, ...]) -> Plan:
         decoder_features=56,
         val=val,
         reserve_s=5.0,
+        device=device_key(choose_device("auto")),
     )
 
 

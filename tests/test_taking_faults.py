@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ import torch
 from search_helpers import make_photos
 from taking_helpers import FAST, takeable_run
 
+from autoseg import taking
 from autoseg.checkpoint import load_weights, save_weights
 from autoseg.cli_trials import command_line
+from autoseg.config import from_dict, to_dict
 from autoseg.errors import ConfigError, DatasetError, PredictionError, RunError, RunLockedError
+from autoseg.files import write_json
 from autoseg.judging import ScoredOnTest
+from autoseg.search.budget import Plan
 from autoseg.search.run_folder import RunFolder
 from autoseg.taking import take_trial
 from autoseg.workspace import Workspace
@@ -45,6 +50,26 @@ def lose_a_tensor(file: Path) -> None:
     weights = load_weights(file)
     weights.popitem()
     save_weights(file, weights)
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_trial_of_a_search_in_bfloat16_is_judged_so_where_the_device_computes_in_it(
+    run, out, monkeypatch, has_bf16
+):
+    """A CPU without it emulated what a GPU had searched in, many times slower than float32."""
+    plan = from_dict(Plan, run.json("plan.json"), "plan.json")
+    costs = {name: replace(cost, bf16=True) for name, cost in plan.costs.items()}
+    write_json(run.path / "plan.json", to_dict(replace(plan, costs=costs)))
+    seen, real = [], taking.predict_weights
+
+    def noted(dataset, indices, precision, *rest):
+        seen.append(precision.bf16)
+        return real(dataset, indices, precision, *rest)
+
+    monkeypatch.setattr(taking, "predict_weights", noted)
+    monkeypatch.setattr(taking, "has_fast_bf16", lambda device: has_bf16)
+    take_trial(run, FAST, out, device="cpu")
+    assert seen == [has_bf16, has_bf16]  # The trial and the winner.
 
 
 @pytest.mark.parametrize("spoil", [cut, fill_with_noise, lose_a_tensor])

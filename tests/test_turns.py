@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,15 @@ from search_helpers import (
 
 from autoseg import console
 from autoseg.bundle import load_bundle
-from autoseg.config import SearchConfig
+from autoseg.config import SearchConfig, from_dict, to_dict
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import ConfigError, PausedError, RunError, RunLockedError
+from autoseg.files import write_json
 from autoseg.pipeline import run_search
-from autoseg.search.devices import runs_in_line, turn_on
+from autoseg.search.budget import EncoderCost, Plan
+from autoseg.search.devices import device_key, runs_in_line, turn_on
 from autoseg.search.run_folder import RunFolder
+from autoseg.training.hardware import choose_device
 from autoseg.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -76,6 +80,29 @@ def test_a_pause_leaves_at_once_and_the_same_search_goes_on(room, run):
     assert run.state().status == "done" and result.report["trials"] == len(counted)
     assert sum(result.report["search"]["trials"].values()) == len(counted)
     load_bundle(run.model)
+
+
+def test_a_run_that_goes_on_on_another_machine_measures_its_costs_anew(room, run):
+    """It kept those of the first: on a CPU a GPU's, and bfloat16 where nothing computes in it."""
+    asked = config(BUDGET_S, n_trials=4)
+    search_paused(room.photos, asked, run, lambda: finished_trials(run) >= 2)
+    before = from_dict(Plan, run.json("plan.json"), "plan.json")
+    tried = {trial.number: trial for trial in run.trials() if trial.status == "complete"}
+    assert before.device == device_key(choose_device("auto"))
+    fast = EncoderCost(1e-9, 1e-9, 1e-9, 1e-9, True, 1e-9)
+    costs = dict.fromkeys(before.costs, fast)
+    write_json(run.path / "plan.json", to_dict(replace(before, costs=costs, device="elsewhere")))
+    run_search(room.photos, asked, run.path, on_start=lambda stop: stop.ask())
+    after = from_dict(Plan, run.json("plan.json"), "plan.json")
+    assert after.device == before.device
+    assert (after.space, after.val, after.max_trials) == (before.space, before.val, 4)
+    for cost in after.costs.values():
+        assert min(cost.step_s, cost.validation_s, cost.image_s) > 1e-6
+    trials = {trial.number: trial for trial in run.trials()}
+    for number, trial in tried.items():
+        assert trials[number].curve[: len(trial.curve)] == trial.curve
+        image_s = after.costs[trial.recipe.encoder_name].time_with(trial.recipe.decoder_name)
+        assert trials[number].latency_ms == pytest.approx(1000 * image_s)
 
 
 @pytest.mark.parametrize("phase", ["checking data", "calibrating"])

@@ -95,6 +95,19 @@ class EncoderCost:
         """Time of one image with a decoder, in seconds; of one not measured, with the default."""
         return self.decoders_s.get(decoder_name, self.image_s)
 
+    def scaled(self, was: "EncoderCost", now: "EncoderCost") -> "EncoderCost":
+        """The same on a device on which another encoder costs `now` what it `was` on the first."""
+        image = now.image_s / max(1e-9, was.image_s)
+        return EncoderCost(
+            step_s=self.step_s * now.step_s / max(1e-9, was.step_s),
+            head_s=self.head_s * now.head_s / max(1e-9, was.head_s),
+            decoder_s=self.decoder_s * now.decoder_s / max(1e-9, was.decoder_s),
+            validation_s=self.validation_s * now.validation_s / max(1e-9, was.validation_s),
+            bf16=now.bf16,
+            latency_s=self.image_s * image,
+            decoders_s={name: seconds * image for name, seconds in self.decoders_s.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -129,6 +142,9 @@ class Plan:
     """Windows whose features such a trial caches."""
     judging_s: float = 0.0
     """What judging an image at its own size takes beside the network's own time, in seconds."""
+    device: str = ""
+    """Device and machine that the costs hold for (`device_key`); empty: not known, as in plans of
+    before it was kept."""
 
     def decoder_length(self, encoder_name: str) -> tuple[int, int]:
         """Windows of an encoder's decoder phase, and how many have their features cached."""

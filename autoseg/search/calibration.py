@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from autoseg.checkpoint import Weights
-from autoseg.config import Recipe, SearchConfig
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig
 from autoseg.encoders import (
     available_encoders,
     find_encoder,
@@ -16,6 +16,7 @@ from autoseg.encoders import (
     weights_at_hand,
 )
 from autoseg.errors import TrainingError
+from autoseg.model import decoders_for
 from autoseg.search.budget import (
     MIN_STEPS_ON,
     SEARCH_FROM_EPOCHS,
@@ -28,6 +29,7 @@ from autoseg.search.budget import (
 )
 from autoseg.search.measuring import (
     Workload,
+    drawn_weights,
     first_recipe,
     measure,
     measure_decoder,
@@ -49,6 +51,9 @@ from autoseg.search.planning import (
 )
 from autoseg.search.space import MANY_TRIALS, SearchSpace
 from autoseg.search.speed import time_noise
+
+CALIBRATION_SHARE = 0.05
+"""Share of the budget after which no further encoder is measured."""
 
 _LEAST_FROZEN_FACTOR = 2.0
 """How much slower an encoder that is only tried frozen is than the reference, at least.
@@ -94,7 +99,7 @@ def make_plan(
     epoch_s = costs[reference].step_s * n_train
     limit_ms = config.max_latency_ms
     # Measuring others pays only if there will be a search between them.
-    calibration_ends = clock.elapsed() + 0.05 * clock.budget_s
+    calibration_ends = clock.elapsed() + CALIBRATION_SHARE * clock.budget_s
     for number, name in enumerate(others, start=1):
         on_progress(number, len(work.encoder_names))
         is_late = clock.elapsed() > calibration_ends
@@ -151,6 +156,103 @@ def with_decoders(plan: Plan, work: Workload, limit_ms: float | None, device: to
             known = costs[name]
             costs[name] = replace(known, decoders_s={**known.decoders_s, decoder: seconds})
     return replace(plan, space=replace(space, decoder_names=tuple(kept)), costs=costs)
+
+
+def measure_again(
+    plan: Plan,
+    work: Workload,
+    device: torch.device,
+    clock: Clock,
+    seed: int,
+    recipe: Recipe | None = None,
+) -> Plan:
+    """A plan that was made on another device or machine, with what it costs on this one.
+
+    What is searched, the lengths of its trials and the validation images stay, so that what was
+    tried counts. Time that is kept back for a longer evaluation comes off the search, half of which
+    stays. Sets the clock's reserve.
+
+    Args:
+        plan: That of the other device.
+        work: Data.
+        device: Where the run goes on.
+        clock: The run's.
+        seed: Of the windows that are timed.
+        recipe: What a run without a search trains; None: the run searches.
+
+    Raises:
+        TrainingError: The reference encoder does not fit into memory here.
+    """
+    n_train, searches = len(work.data.train), plan.search_s > 0
+    reference, *_ = plan.costs
+    costs = _costs_again(plan, work, device, clock, seed, recipe)
+    cost = costs[reference]
+    first = recipe or first_recipe(reference, work, plan.space.batch_size)
+    drawn = drawn_weights(first, work.data.num_classes)
+    task = work.task(measure_judging(first, work, cost, device, clock.budget_s, drawn))
+    n_models = 2 if searches or recipe is not None else 1
+    reserve_s = clock.reserve_s = reserve(task, cost, clock.budget_s, n_models)
+    less_s = min(max(0.0, reserve_s - plan.reserve_s), plan.search_s / 2)
+    epochs_left = max(0.0, clock.left()) / (cost.step_s * n_train)
+    windows, features = decoder_phase(cost, n_train, clock.left(), epochs_left, searches)
+    return replace(
+        plan,
+        costs=costs,
+        reference_epochs=epochs_left,
+        search_s=plan.search_s - less_s,
+        search_until_s=plan.search_until_s - less_s,
+        decoder_windows=windows,
+        decoder_features=features,
+        reserve_s=reserve_s,
+        evaluation_images=task.n_test,
+        judging_s=task.judging_s,
+    )
+
+
+def _costs_again(
+    plan: Plan,
+    work: Workload,
+    device: torch.device,
+    clock: Clock,
+    seed: int,
+    recipe: Recipe | None,
+) -> dict[str, EncoderCost]:
+    """What a plan's encoders cost on this device.
+
+    Those for which there is no time or no memory are taken to be as much slower or faster than they
+    were as the reference is.
+    """
+    ends = clock.elapsed() + CALIBRATION_SHARE * clock.budget_s
+    reference, *others = plan.costs
+    costs = {reference: _cost_again(reference, plan, work, device, seed, recipe)}
+    for name in others:
+        costs[name] = plan.costs[name].scaled(plan.costs[reference], costs[reference])
+        if clock.elapsed() < ends:
+            with suppress(TrainingError):  # It may be larger than this device has memory for.
+                costs[name] = _cost_again(name, plan, work, device, seed, None)
+    return costs
+
+
+def _cost_again(
+    name: str,
+    plan: Plan,
+    work: Workload,
+    device: torch.device,
+    seed: int,
+    recipe: Recipe | None,
+) -> EncoderCost:
+    """What an encoder costs on this device, with weights that are drawn: the pretrained ones need
+    not be here any more.
+    """
+    if recipe is None:
+        recipe = first_recipe(name, work, plan.space.batch_size)
+        if name in plan.space.frozen_encoders:
+            recipe = replace(recipe, frozen_depth=MAX_FROZEN_DEPTH)
+    drawn = drawn_weights(recipe, work.data.num_classes)
+    cost = measure_recipe(recipe, work, device, seed, drawn)
+    others = [d for d in decoders_for(name) if d in plan.costs[name].decoders_s]
+    times_s: dict[str, float] = {d: measure_decoder(name, d, work, device) for d in others}
+    return replace(cost, decoders_s=times_s)
 
 
 def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float) -> bool:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.config import Recipe, from_dict
+from autoseg.data.dataset import CheckedDataset
+from autoseg.data.splits import Splits
 from autoseg.errors import ConfigError, RunError
 from autoseg.search.budget import Plan
 from autoseg.search.run_folder import RunFolder, find_runs
@@ -29,6 +31,18 @@ class Traits:
     """Images to train on."""
     seed: int = 0
     """Of the splits."""
+
+    @staticmethod
+    def of(dataset: CheckedDataset, splits: Splits) -> "Traits":
+        """Those of a data set; what its test images hold must not shape the model."""
+        areas = dataset.statistics.class_pixels[sorted((*splits.train, *splits.val))].sum(0)
+        shares = (areas / max(1, areas.sum())).tolist()
+        return Traits(
+            fingerprint=dataset.fingerprint,
+            class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
+            n_train=len(splits.train),
+            seed=splits.seed,
+        )
 
 
 @dataclass(frozen=True)

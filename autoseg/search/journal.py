@@ -14,7 +14,7 @@ from autoseg.checkpoint import Weights, load_weights, save_weights
 from autoseg.config import Recipe
 from autoseg.errors import PausedError
 from autoseg.files import replacing, write_json
-from autoseg.search.budget import Clock
+from autoseg.search.budget import Clock, Plan
 from autoseg.search.front import kept_front
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import CurvePoint, Phase, RunFolder, RunState, Status, TrialRecord
@@ -170,6 +170,14 @@ class Journal:
         self.record(
             TrialRecord(number, "running", recipe, origin, latency_ms=latency_ms, from_run=from_run)
         )
+
+    def tell_times(self, plan: Plan) -> None:
+        """Give every trial on record the time of an image that a plan of this device says."""
+        for trial in list(self.trials.values()):
+            cost = plan.costs.get(trial.recipe.encoder_name)
+            if cost is not None and trial.latency_ms is not None:
+                latency_ms = 1000 * cost.time_with(trial.recipe.decoder_name)
+                self.record(replace(trial, latency_ms=latency_ms))
 
     def note(self, number: int, sentence: str, speedup: float | None = None) -> None:
         """Keep a sentence with a trial, and show it until the next phase.

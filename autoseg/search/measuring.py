@@ -9,7 +9,6 @@ import torch
 
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, DecoderName, FlipName, Geometry, Recipe
-from autoseg.errors import TrainingError
 from autoseg.inference import segment
 from autoseg.model import build_model, decoders_for
 from autoseg.search.budget import EncoderCost
@@ -18,8 +17,8 @@ from autoseg.training.hardware import (
     Precision,
     free_memory,
     has_fast_bf16,
-    is_out_of_memory,
     predicting_precision,
+    telling_of_memory,
 )
 from autoseg.training.trial import TrainingData, Trial, preprocessing_of, tile_of
 
@@ -77,7 +76,7 @@ def measure(
     """Time one encoder in the precisions this device offers.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
     return measure_recipe(first_recipe(encoder_name, work, batch_size), work, device, seed)
 
@@ -88,7 +87,7 @@ def measure_frozen(
     """`measure` of an encoder that is only tried frozen: its steps train the decoder alone.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
     recipe = replace(first_recipe(encoder_name, work, batch_size), frozen_depth=MAX_FROZEN_DEPTH)
     return measure_recipe(recipe, work, device, seed)
@@ -111,26 +110,38 @@ def measure_recipe(
         weights: Weights to build it with; None: the pretrained ones.
 
     Raises:
-        TrainingError: Not even one small window fits into memory.
+        TrainingError: The network does not fit into memory, or not even one small window does.
     """
-    fast = has_fast_bf16(device)
-    first = Precision(device, fast and device.type != "cpu")
-    trial = Trial(recipe, work.data, first, seed, weights)
-    try:
-        step_s = trial.time_step(TIMED_STEPS)
-        if fast and device.type == "cpu":
-            # How much a CPU gains by its bfloat16 units depends on the encoder, so it is asked.
-            trial.precision = Precision(device, True)
-            bf16_step_s = trial.time_step(TIMED_STEPS)
-            trial.precision = Precision(device, bf16_step_s < step_s)
-            step_s = min(step_s, bf16_step_s)
-        head_s, decoder_s = trial.time_decoder(1)
-        validation_s = _time_validation(trial, work)
-        latency_s = _time_image(trial.model, recipe, work, device)
-        bf16 = trial.precision.bf16
-        return EncoderCost(step_s, head_s, decoder_s, validation_s, bf16, latency_s)
-    finally:
-        trial.close()
+    first = Precision(device, has_fast_bf16(device) and device.type != "cpu")
+    with telling_of_memory(device):
+        trial = Trial(recipe, work.data, first, seed, weights)
+        try:
+            return _timed(trial, work)
+        finally:
+            trial.close()
+
+
+def _timed(trial: Trial, work: Workload) -> EncoderCost:
+    """What a trial's network costs, in the precision that is faster."""
+    device = trial.precision.device
+    step_s = trial.time_step(TIMED_STEPS)
+    if has_fast_bf16(device) and device.type == "cpu":
+        # How much a CPU gains by its bfloat16 units depends on the encoder, so it is asked.
+        trial.precision = Precision(device, True)
+        bf16_step_s = trial.time_step(TIMED_STEPS)
+        trial.precision = Precision(device, bf16_step_s < step_s)
+        step_s = min(step_s, bf16_step_s)
+    head_s, decoder_s = trial.time_decoder(1)
+    validation_s = _time_validation(trial, work)
+    latency_s = _time_image(trial.model, trial.recipe, work, device)
+    return EncoderCost(step_s, head_s, decoder_s, validation_s, trial.precision.bf16, latency_s)
+
+
+def drawn_weights(recipe: Recipe, num_classes: int) -> Weights:
+    """Random weights of a recipe's network, which take as long as any to compute with."""
+    model = build_model(recipe.encoder_name, recipe.decoder_name, num_classes, pretrained=False)
+    weights: Weights = model.state_dict()
+    return weights
 
 
 def measure_decoder(
@@ -145,9 +156,10 @@ def measure_decoder(
     """
     recipe = replace(first_recipe(encoder_name, work, batch_size=1), decoder_name=decoder_name)
     model = build_model(encoder_name, decoder_name, work.data.num_classes, pretrained=False)
-    model = model.to(device).to(memory_format=torch.channels_last)
     try:
-        return _time_image(model, recipe, work, device)
+        with telling_of_memory(device):
+            model = model.to(device).to(memory_format=torch.channels_last)
+            return _time_image(model, recipe, work, device)
     finally:
         del model
         free_memory(device)
@@ -173,12 +185,16 @@ def measure_judging(
         device: Where it computes.
         budget_s: Of the run, in seconds.
         weights: Weights to build it with; None: the pretrained ones.
+
+    Raises:
+        TrainingError: Memory ran out.
     """
-    trial = Trial(recipe, work.data, Precision(device, cost.bf16), 0, weights)
-    try:
-        seconds = work.time_judging(trial, judging_limit_s(budget_s))
-    finally:
-        trial.close()
+    with telling_of_memory(device):
+        trial = Trial(recipe, work.data, Precision(device, cost.bf16), 0, weights)
+        try:
+            seconds = work.time_judging(trial, judging_limit_s(budget_s))
+        finally:
+            trial.close()
     return max(0.0, seconds - cost.image_s)
 
 
@@ -207,9 +223,6 @@ def _time_image(
 
     It is computed as a `Predictor` does it by torch: on a CPU never in bfloat16, in which training
     may be faster.
-
-    Raises:
-        TrainingError: It does not fit into memory.
     """
     pixels = work.data.cache.shapes[list(work.data.val)].astype(np.float64).prod(1)
     chosen = work.data.val[int(np.argmin(np.abs(pixels - pixels.mean())))]
@@ -222,17 +235,9 @@ def _time_image(
         return logits
 
     times = []
-    try:
-        with predicting_precision(device).autocast():
-            for _ in range(_TIMED_IMAGES):
-                started = time.monotonic()
-                segment(forward, image, seen_as, device=device, tile=tile)
-                times.append(time.monotonic() - started)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"Memory ran out while {recipe.encoder_name} predicted one image. Choose a smaller "
-            f"encoder or `max_side`, or close other programs that use the device."
-        ) from error
+    with predicting_precision(device).autocast():
+        for _ in range(_TIMED_IMAGES):
+            started = time.monotonic()
+            segment(forward, image, seen_as, device=device, tile=tile)
+            times.append(time.monotonic() - started)
     return min(times[1:])

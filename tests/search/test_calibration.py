@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import optuna
 import pytest
 import torch
-from search_helpers import fill_hub_cache
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
 from autoseg.errors import BudgetError, ConfigError, TrainingError
