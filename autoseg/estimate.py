@@ -16,7 +16,6 @@ from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
 from autoseg.errors import DatasetError, RunError
 from autoseg.files import replacing
 from autoseg.machine_load import Load, current_load
-from autoseg.search.bench import free_memory_bytes
 from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, check_enough
 from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
 from autoseg.search.devices import runs_in_line
@@ -32,6 +31,7 @@ from autoseg.search.planning import (
     reserve,
     rough_judging_s,
 )
+from autoseg.search.resources import free_memory_bytes
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.speed import (
     Speed,

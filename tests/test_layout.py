@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 ROWS = [
     ("errors",),
     ("config", "files", "text"),
-    ("licences", "energy", "machine_load"),
+    ("licences", "energy", "machine_load", "cgroups"),
     ("metrics",),
     ("preprocessing", "resizing"),
     ("data", "data.*"),

@@ -1,6 +1,5 @@
 """The warm workbench of one search process: data, precisions and decoder starts."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.data.batches import Pixels
 from autoseg.search.budget import Plan
 from autoseg.search.planning import DECODER_EPOCHS
+from autoseg.search.resources import free_memory_bytes
 from autoseg.training.hardware import Precision, free_memory, is_out_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import OnBest, OnEvaluation
@@ -25,16 +25,6 @@ MOST_VIEWS = 10
 
 _GPU_SHARE = 0.4
 """Share of a GPU's free memory that images may be kept in for the whole search."""
-
-
-def free_memory_bytes(device: torch.device) -> int:
-    """Memory nobody uses: the GPU's, or the machine's."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # No such name on this system.
-        return 4 * 2**30
 
 
 @dataclass
@@ -103,17 +93,30 @@ class Bench:
         on_best: OnBest = lambda _: None,
         on_average: OnBest = lambda _: None,
     ) -> TrainResult:
-        """Train a trial's decoder on cached features, within the plan's memory and time."""
+        """Train a trial's decoder on cached features, within the plan's memory and time.
+
+        Where memory holds fewer windows than planned, the result says so: of few windows a decoder
+        learns too much by heart.
+        """
         max_bytes = int(_RAM_SHARE * free_memory_bytes(self.device))
-        return trial.train_decoder(
+        name = trial.recipe.encoder_name
+        result = trial.train_decoder(
             schedule,
-            self._n_features(trial.recipe.encoder_name, schedule),
+            self._n_features(name, schedule),
             max_bytes,
             on_evaluation=on_evaluation,
             on_best=on_best,
             on_average=on_average,
             keep_going=self.keep_going,
         )
+        _, planned = self.plan.decoder_length(name)
+        if result.short_features is None or result.short_features >= planned:
+            return result
+        note = (
+            f"Memory was short: the decoder learnt from {result.short_features:,} windows instead "
+            f"of {planned:,}."
+        )
+        return replace(result, note=note)
 
     def _n_features(self, encoder_name: str, schedule: Schedule) -> int:
         """Windows whose features a phase caches: as planned, and more if it has a time to fill.

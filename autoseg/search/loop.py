@@ -104,6 +104,7 @@ class SearchLoop:
         if recipe.frozen_depth == MAX_FROZEN_DEPTH:
             return self._train_frozen(trial.number, recipe), ""
         start = self.bench.decoder_start(recipe)
+        self._tell(trial.number, start)
         if start and start.best:
             self._add_point(trial.number, start.best, "decoder")
         reason = ""
@@ -146,6 +147,7 @@ class SearchLoop:
                     result = network.fine_tune(schedule, keep_going=self._keep_going)
             finally:
                 network.close()
+        self._tell(number, result)
         for evaluation in result.evaluations:
             self._add_point(number, evaluation, "decoder")
         return replace(result, recipe=recipe)
@@ -159,6 +161,11 @@ class SearchLoop:
 
     def _keep_going(self) -> bool:
         return self.bench.keep_going() and self.time_left() > 0
+
+    def _tell(self, number: int, decoder: TrainResult | None) -> None:
+        """Keep with a trial what is to be known of the decoder that it started from."""
+        if decoder is not None and decoder.note:
+            self.journal.note(number, decoder.note)
 
     def _add_point(self, number: int, evaluation: Evaluation, phase: str) -> None:
         self.journal.add_point(number, evaluation, len(self.bench.data.train), phase)

@@ -9,10 +9,23 @@ from pathlib import Path
 import psutil
 import torch
 
+from autoseg.cgroups import memory_left
 from autoseg.data.workers import cpu_count
 from autoseg.energy import gpu_handle
 from autoseg.files import write_json
 from autoseg.training.hardware import device_name, gpu_uuid
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that can be had: the GPU's, or the machine's as far as a container may use it.
+
+    Cached files count as free, for the system drops them when memory is wanted.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available = int(psutil.virtual_memory().available)
+    left = memory_left()
+    return available if left is None else min(available, left)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ class FeatureSource:
         self._masks: list[torch.Tensor] = []
         self._formats: list[torch.memory_format] = []
         self._order = np.empty(0, dtype=np.int64)
+        self.is_short = False
+        """Whether memory holds fewer windows than were wanted."""
 
     def __len__(self) -> int:
         return len(self._masks)
@@ -100,6 +102,7 @@ class FeatureSource:
                 if given_back:
                     continue
                 if used:
+                    self.is_short = True
                     break  # What there is so far fits, and so does training on it.
                 if batch_size == 1:
                     raise TrainingError(
@@ -116,6 +119,7 @@ class FeatureSource:
             bytes_each = sum(f[0].nbytes for f in features) + masks[0].nbytes
             used += bytes_each * len(masks)
             if used + bytes_each * batch_size > max_bytes:
+                self.is_short = len(self) < count
                 break
 
     def give_back(self) -> bool:

@@ -93,6 +93,11 @@ class TrainResult:
     """Parameters of the network."""
     passes: int
     """Passes one step was cut into because memory was short."""
+    short_features: int | None = None
+    """Windows whose features memory held, if these are fewer than were wanted; None: it held all.
+    """
+    note: str = ""
+    """What else is to be known of it, one sentence."""
 
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
@@ -231,7 +236,8 @@ class Trial:
             on_average=on_average,
             keep_going=keep_going,
         )
-        return self._result(phase, trainer.passes)
+        result = self._result(phase, trainer.passes)
+        return replace(result, short_features=len(features) if features.is_short else None)
 
     def fine_tune(
         self,

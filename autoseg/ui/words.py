@@ -21,6 +21,10 @@ _NOT_COMPILED = re.compile(
     r"The network could not be compiled, and training goes on without: (.+)", re.DOTALL
 )
 
+_MEMORY_SHORT = re.compile(
+    r"Memory was short: the decoder learnt from ([\d,]+) windows instead of ([\d,]+)\."
+)
+
 
 def status_name(status: str) -> str:
     """Status of a run or a trial."""
@@ -84,6 +88,12 @@ def message(state: RunState) -> str:
         )
     if compiled := _compiled(state.message):
         return compiled
+    if found := _MEMORY_SHORT.fullmatch(state.message):
+        return tr(
+            "Memory was short: the decoder learnt from {cached} windows instead of {planned}.",
+            cached=found[1],
+            planned=found[2],
+        )
     return {
         "Starting.": tr("Starting."),
         "Starting again.": tr("Starting again."),

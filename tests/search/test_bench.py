@@ -12,6 +12,7 @@ from autoseg.data.batches import Pixels
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
+from autoseg.search import bench as bench_module
 from autoseg.search.bench import Bench
 from autoseg.search.budget import EncoderCost, Plan
 from autoseg.search.space import SearchSpace
@@ -113,6 +114,20 @@ def test_a_decoder_phase_that_fills_a_time_caches_more_windows_but_ten_of_an_ima
     slow = EncoderCost(1.0, 0.5, 0.5, 1e-2, bf16=False)
     slower = replace(bench, plan=replace(bench.plan, costs={ENCODER: slow}))
     assert drawn(slower, minute) == 60 / (0.5 + 5 * 0.5)
+
+
+def test_a_decoder_that_learnt_from_fewer_windows_for_want_of_memory_says_so(
+    make_bench, monkeypatch
+):
+    monkeypatch.setattr(bench_module, "_RAM_SHARE", 0.0)
+    bench = make_bench()
+    recipe = bench.plan.space.default
+    notes = {bench.decoder_start(recipe).note for _ in range(2)}
+    assert notes == {"Memory was short: the decoder learnt from 4 windows instead of 8."}
+    monkeypatch.setattr(bench_module, "_RAM_SHARE", 1.0)
+    enough = make_bench()
+    (enough.folder / f"{ENCODER}+fpn.safetensors").unlink()
+    assert enough.decoder_start(recipe).note == ""
 
 
 def test_an_encoder_only_tried_frozen_has_a_decoder_phase_of_its_own(make_bench, hub_folder):

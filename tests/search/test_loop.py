@@ -14,6 +14,7 @@ from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import PausedError
 from autoseg.metrics import iou, macro_imagewise
+from autoseg.search import bench as bench_module
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
@@ -70,6 +71,17 @@ def recipes(loop: SearchLoop) -> list[tuple[int, float, float]]:
         (t.recipe.frozen_depth, t.recipe.decoder_lr, t.recipe.encoder_lr_ratio)
         for t in loop.journal.trials.values()
     ]
+
+
+def test_every_trial_says_that_memory_was_short_for_the_decoder_it_started_from(
+    make_loop, monkeypatch
+):
+    monkeypatch.setattr(bench_module, "_RAM_SHARE", 0.0)
+    loop = make_loop(max_trials=2)
+    loop.run()
+    said = "Memory was short: the decoder learnt from 4 windows instead of 8."
+    assert [trial.note for trial in loop.journal.trials.values()] == [said, said]
+    assert loop.journal.folder.state().message == said
 
 
 def test_trials_run_until_there_are_enough(make_loop):

@@ -52,6 +52,12 @@ def test_what_came_of_compiling_is_said_with_its_numbers(chinese_reader, text):
     assert all(number in said for number in ("62", "41", "70", "OSError") if number in text)
 
 
+def test_that_memory_was_short_is_said_with_its_numbers(chinese_reader):
+    text = "Memory was short: the decoder learnt from 64 windows instead of 4,000."
+    said = words.message(state(text))
+    assert "64" in said and "4,000" in said and "Memory" not in said
+
+
 def test_what_nobody_translated_stays_as_it_stands(chinese_reader):
     assert words.ending("CUDA out of memory") == "CUDA out of memory"
     assert words.message(state("Something else.")) == "Something else."
