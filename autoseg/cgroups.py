@@ -10,10 +10,11 @@ Source: Linux, Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/memory.rst
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-_ROOT = Path("/")
+ROOT = Path("/")
+"""Of the file system."""
 
 
-def cpu_quota(root: Path = _ROOT) -> float | None:
+def cpu_quota(root: Path = ROOT) -> float | None:
     """Cores whose time this process may use, such as 1.5; None: nobody limits it.
 
     Args:
@@ -28,7 +29,7 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def memory_left(root: Path = _ROOT) -> int | None:
+def memory_left(root: Path = ROOT) -> int | None:
     """Bytes that this process may still take; None: nobody limits it.
 
     Cached files that were not read lately count as free: the system drops them when memory is

@@ -43,7 +43,7 @@ from autoseg.errors import AutosegError, ConfigError, PredictionError
 from autoseg.export import takes_any_size, write_onnx
 from autoseg.files import autoseg_home, replacing_folder, write_json
 from autoseg.int8_files import Int8File, candidates, find_int8, weights_digest
-from autoseg.training.hardware import Precision, device_name
+from autoseg.training.hardware import Precision, device_name, limit_threads
 
 _logger = logging.getLogger(__name__)
 
@@ -371,7 +371,7 @@ def engines_folder() -> Path:
 def _key(bundle: Bundle, name: EngineName) -> str:
     """Names all that a network, its results and its speed depend on."""
     machine = (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
-    network = (torch.get_num_threads(), bundle.model, weights_digest(bundle))
+    network = (limit_threads(), bundle.model, weights_digest(bundle))
     return hashlib.sha256(repr(machine + network).encode()).hexdigest()[:32]
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from autoseg.errors import ConfigError
 from autoseg.preprocessing import Preprocessing
-from autoseg.training.hardware import Precision
+from autoseg.training.hardware import Precision, limit_threads
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
@@ -207,7 +207,7 @@ def engine_versions(name: EngineName) -> str:
 
 
 def load_engine(name: EngineName, path: Path, *, bf16: bool = False, int8: bool = False) -> Engine:
-    """A runtime with a network, on as many threads as torch has.
+    """A runtime with a network, on as many threads as torch has, see `limit_threads`.
 
     Args:
         name: "onnxruntime" or "openvino".
@@ -215,7 +215,7 @@ def load_engine(name: EngineName, path: Path, *, bf16: bool = False, int8: bool 
         bf16: Compute what is not in int8 in bfloat16; OpenVINO only.
         int8: Whether the file is in int8, for the engine's name only.
     """
-    threads, told = torch.get_num_threads(), f"{name} int8" if int8 else name
+    threads, told = limit_threads(), f"{name} int8" if int8 else name
     if name == "openvino":
         return OpenVinoEngine(path, threads=threads, bf16=bf16, name=told)
     assert name == "onnxruntime" and not bf16
@@ -258,5 +258,6 @@ def write_openvino(onnx_file: Path, path: Path, note: str) -> None:
 def openvino_session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """A file of OpenVINO's or ONNX in float32: images (N, 3, h, w) -> logits (N, K, h, w)."""
     core = import_openvino().Core()
-    model = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": limit_threads()}
+    model = core.compile_model(str(path), "CPU", settings)
     return lambda images: np.array(model.create_infer_request().infer({0: images})[0])

@@ -41,7 +41,7 @@ from autoseg.search.speed import (
     saved_bytes,
 )
 from autoseg.search.study import RUNG_SHARES
-from autoseg.training.hardware import choose_device
+from autoseg.training.hardware import choose_device, limit_threads
 
 START_S = 6.0
 """Until a search's process has loaded what it needs, roughly, in seconds."""
@@ -194,6 +194,7 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
         EncoderError: An encoder is unknown.
     """
     load = current_load()  # Before speeds are measured, which is work too.
+    limit_threads()
     device = choose_device(config.device)
     in_line = runs_in_line(home, device)
     frozen = few_images_encoders(config, len(facts.train))

@@ -18,6 +18,7 @@ from autoseg.config import to_dict
 from autoseg.engines import EngineName, check_engine, openvino_session, write_openvino
 from autoseg.errors import BundleError, ConfigError
 from autoseg.files import replacing
+from autoseg.training.hardware import limit_threads
 
 OPSET = 17
 """ONNX operator set; onnxruntime reads it since 1.13."""
@@ -228,7 +229,11 @@ Session = Callable[[np.ndarray], np.ndarray]
 def _onnx_session(path: Path) -> Session:
     import onnxruntime  # noqa: PLC0415 - comes with the extra "onnx" only
 
-    session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = limit_threads()
+    session: Any = onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"]
+    )
     return lambda images: np.asarray(session.run(None, {"images": images})[0])
 
 

@@ -18,7 +18,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
 from autoseg.stages import Stages, StopRequest
-from autoseg.training.hardware import choose_device
+from autoseg.training.hardware import choose_device, limit_threads
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def run_search(
     if started_at is not None:
         clock.started_at = started_at
     _refuse_foreign(run)
+    limit_threads()
     try:
         with run.locked():
             finished = _check_resumable(run, source, config)

@@ -25,8 +25,9 @@ from autoseg.preprocessing import round_up
 from autoseg.training.hardware import (
     Precision,
     choose_device,
+    has_fast_bf16,
     is_out_of_memory,
-    predicting_precision,
+    limit_threads,
 )
 
 ImageLike = Path | str | np.ndarray | Image.Image
@@ -89,6 +90,7 @@ class Predictor:
                 f"sound one, or name an older revision."
             ) from error
         runs_on_cpu = engine not in ("auto", "torch")
+        limit_threads()
         chosen = choose_device("cpu" if device == "auto" and runs_on_cpu else device)
         precision = predicting_precision(chosen)
         bundle.model.to(chosen)

@@ -41,7 +41,7 @@ from autoseg.search.front import FINISHED, kept_front, pareto_front
 from autoseg.search.run_folder import Phase, RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.sources import check, local_source
 from autoseg.taking_faults import reading, sound_weights, telling_of_memory, writing
-from autoseg.training.hardware import Precision, choose_device, has_fast_bf16
+from autoseg.training.hardware import Precision, choose_device, limit_threads
 
 OnProgress = Callable[[Phase, int, int], None]
 """Told of a phase, how much of it is done, and how much there is."""
@@ -182,6 +182,7 @@ def take_trial(
     info = run.info()
     assert info is not None
     source = _find_data(run, info, data)
+    limit_threads()
     place = choose_device(device or info.config.device)
     with (
         writing(run.path, _FREE_THE_RUN),

@@ -7,6 +7,7 @@ heavier than numpy and Pillow.
 """
 
 import itertools
+import math
 import os
 import pickle
 import signal
@@ -21,6 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from autoseg.cgroups import ROOT, cpu_quota
 from autoseg.errors import DatasetError
 
 Item = TypeVar("Item")
@@ -32,11 +34,18 @@ SMALL = 64
 _LENGTH = struct.Struct("<Q")
 
 
-def cpu_count() -> int:
-    """Cores that this process may use."""
+def cpu_count(root: Path = ROOT) -> int:
+    """Cores that this process may use: those it may run on, and no more than a container pays for.
+
+    Args:
+        root: Root of the file system, where the container's quota stands.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return cores if quota is None else min(cores, math.ceil(quota))
 
 
 def parallel_map(

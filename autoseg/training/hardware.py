@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import torch
 
-from autoseg.errors import ConfigError, TrainingError
+from autoseg.cgroups import ROOT
+from autoseg.data.workers import cpu_count
+from autoseg.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,24 @@ def choose_device(name: str) -> torch.device:
             f'Try "auto" or "cpu".'
         ) from error
     return device
+
+
+def limit_threads(root: Path = ROOT) -> int:
+    """Leave torch no more threads than this process may use cores, and say how many it has.
+
+    It takes one for each core of the host, and in a container with a quota of two of 64 the others
+    only wait, each time for all. Who set `OMP_NUM_THREADS` chose; torch never gets more than it
+    has.
+
+    Args:
+        root: Root of the file system, where the quota of a container stands.
+    """
+    threads = torch.get_num_threads()
+    cores = cpu_count(root)
+    if cores < threads and not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(cores)
+        return cores
+    return threads
 
 
 def device_name(device: torch.device) -> str:
