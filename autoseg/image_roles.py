@@ -4,6 +4,7 @@ Positions in `splits.json` hold for one data set only; names and contents also t
 has seen of another one.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from autoseg.config import FORMAT_VERSION, from_dict, to_dict
@@ -45,14 +46,17 @@ class ImageRoles:
         ranked = sorted(self.images, key=lambda image: order.index(image.split))
         return {image.digest: image.split for image in ranked}
 
+    def judging(self) -> frozenset[str]:
+        """Contents of the images that are test images and nothing else."""
+        return frozenset(digest for digest, split in self.by_digest().items() if split == "test")
 
-def write_roles(
-    run: RunFolder, dataset: CheckedDataset, splits: Splits, before: ImageRoles | None = None
-) -> None:
-    """Record the roles that a division of a data set gives its images.
+
+def roles_of(
+    dataset: CheckedDataset, splits: Splits, before: ImageRoles | None = None
+) -> ImageRoles:
+    """The roles that a division of a data set gives its images.
 
     Args:
-        run: Where to.
         dataset: The data set.
         splits: Its division.
         before: What the model that training started from had seen: the new one has seen it too.
@@ -64,7 +68,14 @@ def write_roles(
     ]
     seen = before.by_digest() if before is not None else {}
     former = [ImageRole("", split, digest) for digest, split in seen.items() if split != "test"]
-    write_json(run.path / _FILE, to_dict(ImageRoles((*now, *former))))
+    return ImageRoles((*now, *former))
+
+
+def write_roles(
+    run: RunFolder, dataset: CheckedDataset, splits: Splits, before: ImageRoles | None = None
+) -> None:
+    """Record the roles of the images of a run; arguments as `roles_of`."""
+    write_json(run.path / _FILE, to_dict(roles_of(dataset, splits, before)))
 
 
 def read_roles(run: RunFolder) -> ImageRoles | None:
@@ -80,3 +91,22 @@ def read_roles(run: RunFolder) -> ImageRoles | None:
         return from_dict(ImageRoles, stored, _FILE)
     except ConfigError as error:
         raise RunError(f"The run's folder is damaged: {error}") from error
+
+
+def has_seen(run: RunFolder, images: Collection[str]) -> bool:
+    """Whether a run learnt from some images or was chosen by them.
+
+    Of a run of an earlier autoseg, without a record, nothing is known: False. A record that is
+    damaged may hide them: True.
+
+    Args:
+        run: The run.
+        images: Their contents, as in `ImageRole.digest`.
+    """
+    try:
+        roles = read_roles(run)
+    except (RunError, OSError):
+        return True
+    if roles is None:
+        return False
+    return any(image.split != "test" and image.digest in images for image in roles.images)

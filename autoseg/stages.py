@@ -31,8 +31,8 @@ from autoseg.errors import RunError, StoppedEarlyError, TrainingError
 from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
 from autoseg.fold_results import FoldResults
-from autoseg.image_roles import write_roles
-from autoseg.judging import Judged, judge_folds, time_judging
+from autoseg.image_roles import has_seen, roles_of, write_roles
+from autoseg.judging import Judged, judge_folds
 from autoseg.live import LivePictures
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
@@ -272,41 +272,28 @@ class Stages:
         self.clock.reserve_s = plan.reserve_s
         return data, plan
 
-    def _calibrate(
-        self,
-        work: Workload,
-        recipe: Recipe | None,
-        device: torch.device,
-        former: Plan | None,
-        traits: Traits,
-    ) -> Plan:
-        """Measure what training costs here, and write the plan.
-
-        Args:
-            work: What there is to do.
-            recipe: What trains a former model on; None: the run searches.
-            device: Where.
-            former: The plan of the device or machine on which the run began; None: it begins here.
-            traits: Of the data.
-        """
-        config, clock = self.config, self.clock
-        if former is not None:
-            plan = measure_again(former, work, device, clock, config.seed, recipe)
-            self.journal.tell_times(plan)
-        elif self.start is None or recipe is None:
-            plan = make_plan(work, config, device, clock, self.journal.progress)
-            if plan.search_s > 0 and config.warm_start:
-                runs = autoseg_home() / "runs"
-                plan = replace(plan, space=warm_started(plan.space, traits, runs, self.run))
-        else:
-            plan = plan_training_on(work, recipe, self.start.weights, config, device, clock)
-        plan = replace(plan, device=device_key(device))
-        write_json(self.run.path / "plan.json", to_dict(plan))
-        window_pixels = float(np.prod(work.geometry.window))
-        cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
-        tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
-        remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
-        return plan
+    def _with_winners(self, plan: Plan, dataset: CheckedDataset, splits: Splits) -> Plan:
+        """A plan that has what won earlier runs on similar data tried early."""
+        if plan.search_s <= 0 or not self.config.warm_start:
+            return plan
+        # What the test images hold must not shape the model.
+        areas = dataset.statistics.class_pixels[sorted((*splits.train, *splits.val))].sum(0)
+        shares = (areas / max(1, areas.sum())).tolist()
+        data = Traits(
+            fingerprint=dataset.fingerprint,
+            class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
+            n_train=len(splits.train),
+            seed=self.config.seed,
+        )
+        tests = roles_of(dataset, splits).judging()
+        space = warm_started(
+            plan.space,
+            data,
+            autoseg_home() / "runs",
+            self.run,
+            knows_too_much=lambda run: has_seen(run, tests),
+        )
+        return replace(plan, space=space)
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
         """Run the trials the plan has time for; those that were compared."""

@@ -13,10 +13,11 @@ An earlier run is similar if it searched in the same data set, or if all of this
 
 Only recipes are taken from it: neither weights nor what its test images said of them. A search in
 the same data set with another seed is left out: it may have chosen by images that test this one.
+So is any search whose record says that it did, as in a data set that has grown or was corrected.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,14 @@ BACKGROUND = frozenset(("background", "ignore", "void", "unlabeled", "unlabelled
 _RATES = ("decoder_lr", "encoder_lr_ratio")
 
 
-def warm_started(space: SearchSpace, data: Traits, runs: Path, run: RunFolder) -> SearchSpace:
+def warm_started(
+    space: SearchSpace,
+    data: Traits,
+    runs: Path,
+    run: RunFolder,
+    *,
+    knows_too_much: Callable[[RunFolder], bool] = lambda run: False,
+) -> SearchSpace:
     """A space that begins with what won earlier runs on similar data.
 
     Args:
@@ -63,12 +71,17 @@ def warm_started(space: SearchSpace, data: Traits, runs: Path, run: RunFolder) -
         data: Of the new search.
         runs: Folder of this user's runs.
         run: The new search's own.
+        knows_too_much: Whether a run learnt from images that test this one, or chose by them.
     """
-    return replace(space, earlier=earlier_winners(space, data, finished_searches(runs, run)))
+    searches = finished_searches(runs, run)
+    return replace(space, earlier=earlier_winners(space, data, searches, knows_too_much))
 
 
 def earlier_winners(
-    space: SearchSpace, data: Traits, searches: Sequence[EarlierSearch]
+    space: SearchSpace,
+    data: Traits,
+    searches: Sequence[EarlierSearch],
+    knows_too_much: Callable[[RunFolder], bool],
 ) -> tuple[EarlierWinner, ...]:
     """What won similar searches, as points of a space; the most similar first.
 
@@ -79,6 +92,7 @@ def earlier_winners(
         space: What is searched.
         data: Of the new search.
         searches: Earlier ones, the newest first.
+        knows_too_much: See `warm_started`.
     """
     portfolio = space.portfolio()
     found: list[EarlierWinner] = []
@@ -86,7 +100,7 @@ def earlier_winners(
         if len(found) == MOST_WINNERS:
             break
         winner = winner_of(search)
-        if winner is None:
+        if winner is None or knows_too_much(search.run):
             continue
         same_data = search.traits.fingerprint == data.fingerprint
         if not same_data and not shows_alike(winner.space.geometry, space.geometry):

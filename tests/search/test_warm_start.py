@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from autoseg.config import (
     to_dict,
 )
 from autoseg.files import write_json
+from autoseg.image_roles import ImageRole, ImageRoles, has_seen
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.budget import EncoderCost, Plan
 from autoseg.search.earlier_runs import LEAST_COMPARED, Traits, finished_searches
@@ -201,6 +203,43 @@ def test_the_same_data_with_another_seed_is_left_out(home):
     """Its recipe may have been chosen by images that are test images now."""
     home.add(recipe(), replace(NEW, seed=NEW.seed + 1))
     assert home.winners() == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "seen"),
+    [
+        ({"x": "train", "y": "val", "z": "test"}, False),
+        ({"a": "test", "b": "test"}, False),
+        ({"a": "train"}, True),
+        ({"x": "train", "b": "val"}, True),
+        (None, False),  # A run of an earlier autoseg.
+        ("damaged", True),
+    ],
+    ids=str,
+)
+def test_a_run_that_knows_a_test_image_is_left_out(home, splits, seen):
+    """A data set that grew, or was corrected, has another fingerprint and images in common."""
+    run = home.add(recipe(), changed())
+    if splits == "damaged":
+        (run.path / "images.json").write_text("{")
+    elif splits is not None:
+        images = tuple(
+            ImageRole(f"{digest}.png", split, digest) for digest, split in splits.items()
+        )
+        write_json(run.path / "images.json", to_dict(ImageRoles(images)))
+    tests = frozenset("ab")
+    assert has_seen(run, tests) is seen
+    of = warm_started(
+        space(), NEW, home.runs, home.new, knows_too_much=lambda run: has_seen(run, tests)
+    )
+    assert [winner.run for winner in of.earlier] == ([] if seen else [run.name])
+
+
+def test_only_test_images_that_are_nothing_else_judge():
+    """Of copies in several splits the search knows too, so they keep no run out."""
+    images = [("test", "a"), ("train", "a"), ("val", "b"), ("test", "b"), ("test", "c")]
+    roles = ImageRoles(tuple(ImageRole("", split, digest) for split, digest in images))
+    assert roles.judging() == {"c"}
 
 
 def test_other_data_must_show_objects_as_large(home):
@@ -450,6 +489,16 @@ def test_the_second_search_tries_first_what_won_the_first(first, room):
     assert "its recipe won photos-1" in printed(done)
     stored = from_dict(Plan, done.json("plan.json"), "plan.json").space
     assert [winner.run for winner in stored.earlier] == [run.name]
+
+
+def test_a_search_takes_nothing_from_one_that_learnt_from_its_test_images(first, room, tmp_path):
+    """The data set's fingerprint is another one as soon as an image has another place."""
+    divided = shutil.copytree(room.photos, tmp_path / "set")
+    for kind in ("images", "masks"):
+        for file in sorted((divided / "train" / kind).iterdir())[:1]:
+            file.rename(divided / "test" / kind / f"moved-{file.name}")
+    run = search(replace(room, photos=divided), "photos-4").run
+    assert from_dict(Plan, run.json("plan.json"), "plan.json").space.earlier == ()
 
 
 def test_it_can_be_turned_off(first, room):
