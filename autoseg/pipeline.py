@@ -54,7 +54,8 @@ def run_search(
     Raises:
         DatasetError: The data set cannot be used.
         ConfigError: An argument does not hold, or the budget is too small.
-        RunError: The run is held by another process, of another version, or of other data.
+        RunError: The run is held by another process, of another version, or of other data; or its
+            folder or `AUTOSEG_HOME` cannot be written.
         PausedError: Somebody asked the search to leave at once and to go on later.
     """
     run = RunFolder(Path(folder).expanduser().absolute())
@@ -112,6 +113,7 @@ def _turn(
 
     Raises:
         ConfigError: There is no such device.
+        RunError: `AUTOSEG_HOME` takes no files.
         PausedError: Somebody asked to stop or pause before the run had its turn.
     """
     device = choose_device(config.device)

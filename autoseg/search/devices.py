@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from autoseg.errors import RunError
+from autoseg.files import is_disk_full
 from autoseg.training.hardware import gpu_uuid
 
 ASK_AGAIN_S = 0.5
@@ -42,6 +44,9 @@ def turn_on(
         name: Name of the run.
         on_wait: Called every half second while others come first, with the names of their runs;
             the first of them has the device. It may raise, to leave the line.
+
+    Raises:
+        RunError: The folder takes no files.
     """
     line = _Line(home, device)
     number = line.join(name)
@@ -55,9 +60,15 @@ def turn_on(
 
 
 def runs_in_line(home: Path, device: torch.device) -> tuple[str, ...]:
-    """Names of the runs that have the device or wait for it, in their order."""
+    """Names of the runs that have the device or wait for it, in their order.
+
+    None where the folder takes no files: nobody can be in line there.
+    """
     line = _Line(home, device)
-    return line.names() if line.folder.is_dir() else ()
+    try:
+        return line.names() if line.folder.is_dir() else ()
+    except OSError:
+        return ()
 
 
 class _Line:
@@ -65,13 +76,30 @@ class _Line:
 
     def __init__(self, home: Path, device: torch.device) -> None:
         key = device_key(device)
+        self._home = home
         self.folder = home / "devices" / key
         # Held for a moment, by whoever looks at the line or changes it.
         self._guard = FileLock(home / "devices" / f"{key}.lock")
         self._held: dict[int, FileLock] = {}
 
     def join(self, name: str) -> int:
-        """Take the next number."""
+        """Take the next number.
+
+        Raises:
+            RunError: The folder takes no files.
+        """
+        try:
+            return self._take_number(name)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            raise RunError(
+                f"{self._home} cannot be written: {error.strerror or error}. A search keeps its "
+                f"cached images and its place in line there. Set AUTOSEG_HOME to a folder that "
+                f"can be written."
+            ) from error
+
+    def _take_number(self, name: str) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._guard:
             number = 1 + max(self._numbers(), default=0)

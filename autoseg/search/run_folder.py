@@ -275,7 +275,7 @@ class RunFolder:
 
         Raises:
             RunLockedError: Another process holds it.
-            RunError: The folder cannot be made.
+            RunError: The folder cannot be made, or takes no files.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -297,6 +297,13 @@ class RunFolder:
             raise RunLockedError(
                 f"{self.path} is in use by another process{holder}: a search, or a model being "
                 f"made of it. Wait for it, stop the search, or choose another run name."
+            ) from error
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            raise RunError(
+                f"The run's folder {self.path} cannot be written: {error.strerror or error}. "
+                f"Choose another with --run."
             ) from error
         try:
             yield

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from search_helpers import (
     Room,
     config,
@@ -22,6 +23,7 @@ from search_helpers import (
 from autoseg.bundle import load_bundle
 from autoseg.errors import RunError, RunLockedError
 from autoseg.pipeline import run_search
+from autoseg.search.devices import runs_in_line
 from autoseg.search.run_folder import RunFolder
 
 BUDGET_S = 180.0
@@ -173,5 +175,36 @@ def test_a_folder_that_may_not_be_written_fails_before_any_work(photos, tmp_path
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)
-    with pytest.raises(OSError, match="Permission"):
+    with pytest.raises(RunError, match="cannot be made: Permission"):
         run_search(photos, config(20.0), tmp_path / "run")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A disk that nobody may write to, root neither."""
+    disk = tmp_path / "read-only"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_home_that_cannot_be_written_is_named_with_the_way_out(
+    photos, read_only, tmp_path, monkeypatch
+):
+    """`--run` elsewhere made the run, and then a traceback told of the place in line."""
+    (tmp_path / "file").write_text("in the way")
+    for number, home in enumerate((read_only, tmp_path / "file")):
+        monkeypatch.setenv("AUTOSEG_HOME", str(home))
+        run = RunFolder(tmp_path / f"run-{number}")
+        with pytest.raises(RunError, match=f"{home} cannot be written.*Set AUTOSEG_HOME"):
+            run_search(photos, config(20.0), run.path)
+        assert run.state().status == "interrupted" and str(home) in run.state().error
+        assert runs_in_line(home, torch.device("cpu")) == ()
+
+
+def test_a_run_s_folder_that_cannot_be_written_is_named(photos, read_only):
+    with pytest.raises(RunError, match=f"{read_only} cannot be written: Read-only.*--run"):
+        run_search(photos, config(20.0), read_only)
