@@ -6,23 +6,19 @@ just predicted, and timed. Nobody waits for it, and a few predictions in all nev
 engine that is asked for by name computes in float; in int8 if its name says so.
 """
 
-import hashlib
-import json
 import logging
 import math
-import os
-import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from autoseg.bundle import Bundle
+from autoseg.engine_files import Verdict, network_files
 from autoseg.engines import (
     INT8_NAMES,
     INT8_TOLERANCE,
@@ -32,7 +28,6 @@ from autoseg.engines import (
     TorchEngine,
     check_engine,
     disagreement,
-    engine_versions,
     has_bf16,
     is_installed,
     load_engine,
@@ -40,10 +35,9 @@ from autoseg.engines import (
     said_by,
 )
 from autoseg.errors import AutosegError, ConfigError, PredictionError
-from autoseg.export import takes_any_size, write_onnx
-from autoseg.files import autoseg_home, replacing_folder, write_json
-from autoseg.int8_files import Int8File, candidates, find_int8, weights_digest
-from autoseg.training.hardware import Precision, device_name, limit_threads
+from autoseg.export import takes_any_size
+from autoseg.int8_files import Int8File, candidates, find_int8
+from autoseg.training.hardware import Precision
 
 _logger = logging.getLogger(__name__)
 
@@ -57,27 +51,7 @@ _FASTER = 0.9
 _SAMPLES, _ROUNDS = 3, 3
 """Images by which an engine is compared with torch, and how often it is timed."""
 
-_FORMAT = 2
-"""Of what is kept on disk."""
-
-_MOST_KEPT, _MOST_KEPT_BYTES = 16, 10**9
-"""Networks kept for their engines, and what they may take on disk."""
-
 _PREPARING = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came out for an engine and a network on this machine (`verdict*.json`)."""
-
-    agrees: bool
-    """Whether its masks are torch's, within `TOLERANCE`."""
-    bf16: bool = False
-    """Whether they are in bfloat16 too."""
-    faster: bool = False
-    """Whether it is faster than torch."""
-    int8: bool = False
-    """Whether the user's file in int8 is what is used."""
 
 
 def choose_engine(bundle: Bundle, precision: Precision, wish: str) -> Engine:
@@ -263,27 +237,19 @@ def prepare(
     """
     with _PREPARING, torch.inference_mode():
         file = find_int8(bundle, name) if int8 else None
-        folder = engines_folder() / _key(bundle, name)
-        network = folder / "model.onnx"
-        record = folder / f"verdict{'' if file is None else f'-{file.digest[:32]}'}.json"
-        verdict = _read_verdict(record)
-        if not network.is_file():
-            with replacing_folder(folder) as new, torch.inference_mode(False):
-                write_onnx(bundle, new / network.name)
-            verdict = None
-        os.utime(folder)
-        _sweep(folder)
+        files = network_files(bundle, name)
+        verdict = files.verdict(file)
         if not threading.main_thread().is_alive():  # The program is over.
             return None, Verdict(agrees=False)
         if verdict is None:
             engine, verdict = _judge(
-                name, network, None if file is None else file.path, own, samples
+                name, files.network, None if file is None else file.path, own, samples
             )
-            write_json(record, asdict(verdict))
+            files.keep(verdict, file)
             return engine, verdict
         if not verdict.agrees:
             return None, verdict
-        used = file.path if verdict.int8 and file is not None else network
+        used = file.path if verdict.int8 and file is not None else files.network
         return load_engine(name, used, bf16=verdict.bf16, int8=verdict.int8), verdict
 
 
@@ -361,40 +327,3 @@ def _seconds(engines: Sequence[Engine], pixels: torch.Tensor) -> list[float]:
             engine(pixels)
             least[k] = min(least[k], time.perf_counter() - started)
     return least
-
-
-def engines_folder() -> Path:
-    """Where networks and verdicts are kept; it can be deleted at any time."""
-    return autoseg_home() / "engines"
-
-
-def _key(bundle: Bundle, name: EngineName) -> str:
-    """Names all that a network, its results and its speed depend on."""
-    machine = (_FORMAT, engine_versions(name), device_name(torch.device("cpu")))
-    network = (limit_threads(), bundle.model, weights_digest(bundle))
-    return hashlib.sha256(repr(machine + network).encode()).hexdigest()[:32]
-
-
-def _read_verdict(file: Path) -> Verdict | None:
-    """What is known; None: nothing, or nothing that can be read."""
-    try:
-        return Verdict(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _sweep(keep: Path) -> None:
-    """Remove what was not used for longest, beyond what may be kept."""
-    folders = [folder for folder in keep.parent.iterdir() if not folder.name.startswith(".")]
-    taken = 0
-    for count, folder in enumerate(sorted(folders, key=_used_at, reverse=True), start=1):
-        taken += sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
-        if folder != keep and (count > _MOST_KEPT or taken > _MOST_KEPT_BYTES):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _used_at(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except FileNotFoundError:  # Another process sweeps too.
-        return 0.0

@@ -1,8 +1,10 @@
 """What computes predictions: the runtimes give torch's masks, and "auto" finds the faster one."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +16,12 @@ import torch
 from bundle_helpers import make_bundle, make_info
 from matplotlib import cbook
 
-from autoseg import engine_choice
+from autoseg import engine_choice, engine_files
 from autoseg.bundle import Bundle, load_bundle
 from autoseg.config import Geometry
 from autoseg.data.sample import make_scene
-from autoseg.engine_choice import AutoEngine, choose_engine, engines_folder
+from autoseg.engine_choice import AutoEngine, choose_engine
+from autoseg.engine_files import engines_folder
 from autoseg.engines import TOLERANCE, OpenVinoEngine, TorchEngine, is_installed, load_engine
 from autoseg.errors import ConfigError, PredictionError
 from autoseg.export import write_onnx
@@ -181,7 +184,7 @@ def test_auto_takes_what_is_faster_and_remembers_it(folder, monkeypatch):
 @needs_runtime
 def test_other_weights_have_a_verdict_of_their_own(folder, monkeypatch):
     monkeypatch.setattr(engine_choice, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(engine_choice, "_MOST_KEPT", 2)
+    monkeypatch.setattr(engine_files, "_MOST_KEPT", 2)
     for shift in range(3):
         predictor = Predictor.from_pretrained(folder, device="cpu")
         with torch.no_grad():
@@ -316,10 +319,51 @@ def test_a_program_ends_while_an_engine_is_prepared(folder, tmp_path):
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "torch", "")
 
 
+USE_ENGINE = """
+import os, sys, tempfile
+import numpy as np
+from autoseg import Predictor
+for engine in sys.argv[2:]:
+    predictor = Predictor.from_pretrained(sys.argv[1], engine=engine)
+    print(predictor.predict(np.zeros((90, 80, 3), np.uint8)).engine)
+print(*(name for name in os.listdir(tempfile.gettempdir()) if name.startswith("autoseg-engines")))
+"""
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_where_the_home_takes_no_files_an_engine_has_a_temporary_folder(folder, name, tmp_path):
+    (tmp_path / "home").write_text("in the way")
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", USE_ENGINE, str(folder), name, name],
+        capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+    )  # fmt: skip
+    first, second, kept = done.stdout.splitlines()
+    assert (first, second, done.stderr) == (name, name, "")
+    assert kept.startswith("autoseg-engines-") and not list((tmp_path / "tmp").glob("autoseg-*"))
+
+
+@needs_openvino
+def test_an_engine_that_is_kept_serves_a_home_that_is_only_read(folder, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    code = [sys.executable, "-c", USE_ENGINE, str(folder), "openvino"]
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", home], capture_output=True).returncode:
+        pytest.skip("only root may mount")
+    try:
+        for options in ("rw", "ro"):
+            subprocess.run(["mount", "-o", f"remount,{options}", home], check=True)
+            done = subprocess.run(code, capture_output=True, text=True)
+            assert (done.stdout, done.stderr) == ("openvino\n\n", "")
+    finally:
+        subprocess.run(["umount", "-l", home], check=True)
+
+
 def test_an_engine_that_was_asked_for_and_fails_says_what_to_do(folder, monkeypatch, tmp_path):
     if not is_installed("onnxruntime"):
         pytest.skip("the extra onnx is not installed")
     (tmp_path / "home").write_text("in the way")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     predictor = Predictor.from_pretrained(folder, device="cpu", engine="onnxruntime")
     with pytest.raises(PredictionError, match='Use engine="torch"'):
         predictor.predict(photos()[1])

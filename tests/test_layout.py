@@ -29,7 +29,7 @@ ROWS = [
     ("evaluation", "report", "report_*"),
     ("bundle", "bundle_*", "card", "card_*", "export", "int8_files"),
     ("hub", "hub.*"),
-    ("engine_choice", "predictor", "prediction", "inputs"),
+    ("engine_choice", "engine_files", "predictor", "prediction", "inputs"),
     ("corrections", "corrected_data", "corrected_twins", "image_roles", "continuing"),
     ("fold_results", "judging", "examples", "live", "estimate", "outlook", "finishing"),
     ("sources",),
