@@ -1,9 +1,9 @@
 """Which engine computes a model's predictions on this machine: found out once, beside the work.
 
 "auto" begins with torch. Once torch has computed for as long as it takes to prepare another engine,
-that one is prepared in a thread: the network is exported, compared with torch on images that were
-just predicted, and timed. Nobody waits for it, and a few predictions in all never cause it. An
-engine that is asked for by name computes in float; in int8 if its name says so.
+that one is prepared in a thread: the network is exported, compared with torch on one to three
+images that were just predicted, and timed. Nobody waits for it, and a few predictions in all never
+cause it. An engine that is asked for by name computes in float; in int8 if its name says so.
 """
 
 import logging
@@ -188,7 +188,7 @@ class AskedEngine:
             ) from error
         raise PredictionError(
             f"{self._name} gives more than {INT8_TOLERANCE if self._int8 else TOLERANCE:.1%} of "
-            f'the pixels another class than torch does. Use engine="torch".'
+            f'the first image\'s pixels another class than torch does. Use engine="torch".'
         )
 
     def _prepare(self, pixels: torch.Tensor) -> Engine | None:
@@ -233,7 +233,8 @@ def prepare(
         int8: Whether a file in int8 may be what is used, if one was accepted and is faster.
 
     Returns:
-        The engine, None where its masks are not torch's; and what came out for it.
+        The engine, None where its masks are not torch's; and what came out for it. That is kept,
+        unless there is no engine: that holds for this process.
     """
     with _PREPARING, torch.inference_mode():
         file = find_int8(bundle, name) if int8 else None
@@ -245,10 +246,9 @@ def prepare(
             engine, verdict = _judge(
                 name, files.network, None if file is None else file.path, own, samples
             )
-            files.keep(verdict, file)
+            if verdict.agrees:  # What failed on an odd image may serve all others.
+                files.keep(verdict, file)
             return engine, verdict
-        if not verdict.agrees:
-            return None, verdict
         used = file.path if verdict.int8 and file is not None else files.network
         return load_engine(name, used, bf16=verdict.bf16, int8=verdict.int8), verdict
 

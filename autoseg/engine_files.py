@@ -32,7 +32,7 @@ class Verdict:
     """What came out for an engine and a network on this machine (`verdict*.json`)."""
 
     agrees: bool
-    """Whether its masks are torch's, within `TOLERANCE`."""
+    """Whether its masks of the images that were compared are torch's, within `TOLERANCE`."""
     bf16: bool = False
     """Whether they are in bfloat16 too."""
     faster: bool = False
@@ -55,7 +55,7 @@ class NetworkFiles:
         return self.folder / "model.onnx"
 
     def verdict(self, int8: Int8File | None) -> Verdict | None:
-        """What is known; None: nothing, or nothing that can be read.
+        """What is known; None: nothing, nothing that can be read, or that it did not agree once.
 
         Args:
             int8: The file in int8 that may be what is used.
@@ -63,9 +63,10 @@ class NetworkFiles:
         if self.is_new:
             return None
         try:
-            return Verdict(**json.loads(self._record(int8).read_text(encoding="utf-8")))
+            known = Verdict(**json.loads(self._record(int8).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+        return known if known.agrees else None  # An earlier autoseg kept it for one odd image.
 
     def keep(self, verdict: Verdict, int8: Int8File | None) -> None:
         """Keep what came out; where that cannot be written, it is found out again."""

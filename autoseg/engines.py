@@ -26,7 +26,9 @@ INT8_NAMES = ("onnxruntime int8", "openvino int8")
 """How an engine is asked for that computes a file of `autoseg export --int8`."""
 
 TOLERANCE = 1e-3
-"""Largest share of an image's pixels to which an engine may give another class than torch does."""
+"""Largest share of an image's pixels to which an engine may give another class than torch does,
+on each of the images by which they are compared before it is used.
+"""
 
 INT8_TOLERANCE = 1e-2
 """The same for a file in int8 that was accepted by its validation mIoU."""

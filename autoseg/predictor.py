@@ -63,10 +63,11 @@ class Predictor:
             device: torch device, or "auto": the first GPU, else the CPU.
             engine: What computes: "torch", "onnxruntime", "openvino", or "auto": on a CPU, torch
                 until OpenVINO, or ONNX Runtime where that is not installed, has been prepared
-                beside the work and found to be as good and faster. Against torch they give at
-                most 0.1 % of the pixels another class. In int8 it may be 1 %: that is computed by
-                "openvino int8" and "onnxruntime int8", and by "auto" where it is faster, if
-                beside the model lies a file that `autoseg export --int8` accepted on this machine.
+                beside the work and found to be as good and faster. Before they are used they are
+                compared with torch, on one image to three: of each at most 0.1 % of the pixels
+                may get another class. In int8 it may be 1 %: that is computed by "openvino int8"
+                and "onnxruntime int8", and by "auto" where it is faster, if beside the model lies
+                a file that `autoseg export --int8` accepted on this machine.
             revision: Branch, tag or commit on the Hub; not for folders.
             token: For private repositories on the Hub; None: the saved login.
 

@@ -240,6 +240,19 @@ def test_a_network_that_a_runtime_cannot_compute_stays_with_torch(forward, said,
     assert type(caught.value).__module__ == "autoseg.errors"
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_an_engine_that_fails_on_one_image_may_be_tried_on_another(name):
+    """One odd image, and the engine was refused for good; so were those that had been stored."""
+    bundle, dark = bundle_of(frozen_by_tracing), np.zeros((128, 128, 3), np.uint8)
+    with pytest.raises(PredictionError, match="of the first image's pixels another class"):
+        Predictor(bundle, CPU, name).predict(photos()[0][:128, :128])
+    assert not list(engines_folder().glob("*/verdict.json"))
+    (network,) = engines_folder().glob("*/model.onnx")
+    (network.parent / "verdict.json").write_text('{"agrees": false}')
+    assert Predictor(bundle, CPU, name).predict(dark).engine == name
+
+
 def test_an_unknown_engine_is_an_error(folder):
     for name in ("warp", "torch int8", "auto int8", "openvino int8 int8"):
         with pytest.raises(ConfigError, match=f"auto, torch, onnxruntime, .*but got '{name}'"):
