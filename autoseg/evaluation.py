@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from autoseg.config import FORMAT_VERSION, ClassInfo
 from autoseg.data.dataset import CheckedDataset
 from autoseg.inference import Forward, segment
 from autoseg.metrics import (
+    ClassPixels,
     bootstrap_weights,
     boundary_counts,
     calibration_counts,
+    class_pixels,
     confusion_matrix,
     dice,
     expected_calibration_error,
@@ -24,6 +27,7 @@ from autoseg.metrics import (
     macro_imagewise,
     mean_present,
     pixel_accuracy,
+    pooled,
     precision,
     probability_better,
     recall,
@@ -32,7 +36,7 @@ from autoseg.preprocessing import Preprocessing
 from autoseg.training.hardware import Precision
 
 _DRAWS_AT_ONCE = 100
-"""Bootstrap draws scored together; with 150 classes that is 18 MB."""
+"""Bootstrap draws scored together."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Predictions:
     """(N, K, 2) int64, intersection and union of boundary bands."""
     calibration: np.ndarray
     """(bins, 3) float64, see `calibration_counts`."""
+
+    @cached_property
+    def pixels(self) -> ClassPixels:
+        """What the scores need of the matrices, each (N, K)."""
+        return class_pixels(self.confusions)
 
 
 def predict_split(
@@ -128,27 +137,28 @@ Draws = Callable[[Predictions, np.ndarray | None], np.ndarray]
 
 def _boundary_iou(predictions: Predictions, weights: np.ndarray | None) -> np.ndarray:
     """Mean over classes of the boundary IoU of all images pooled."""
-    counts = predictions.boundaries.astype(np.float64)
-    pooled = counts.sum(0) if weights is None else np.einsum("dn,nkc->dkc", weights, counts)
+    both, either = (predictions.boundaries[..., k].astype(np.float64) for k in (0, 1))
+    if weights is None:
+        both, either = both.sum(0), either.sum(0)
+    else:
+        both, either = weights @ both, weights @ either
     with np.errstate(invalid="ignore", divide="ignore"):
-        return mean_present(np.where(pooled[..., 1] > 0, pooled[..., 0] / pooled[..., 1], np.nan))
+        return mean_present(np.where(either > 0, both / either, np.nan))
 
 
 def _accuracy(predictions: Predictions, weights: np.ndarray | None) -> np.ndarray:
     """Pixel accuracy of all images pooled."""
-    matrices = predictions.confusions
-    pooled = matrices.sum(0) if weights is None else np.einsum("dn,nij->dij", weights, matrices)
-    return pixel_accuracy(pooled)
+    return pixel_accuracy(pooled(predictions.pixels, weights))
 
 
 SCORES: dict[str, Draws] = {
     "pixel_accuracy": _accuracy,
-    "macro_iou": lambda p, w: macro(iou, p.confusions, w),
-    "macro_dice": lambda p, w: macro(dice, p.confusions, w),
-    "macro_precision": lambda p, w: macro(precision, p.confusions, w),
-    "macro_recall": lambda p, w: macro(recall, p.confusions, w),
-    "macro_imagewise_iou": lambda p, w: macro_imagewise(iou, p.confusions, w),
-    "macro_imagewise_dice": lambda p, w: macro_imagewise(dice, p.confusions, w),
+    "macro_iou": lambda p, w: macro(iou, p.pixels, w),
+    "macro_dice": lambda p, w: macro(dice, p.pixels, w),
+    "macro_precision": lambda p, w: macro(precision, p.pixels, w),
+    "macro_recall": lambda p, w: macro(recall, p.pixels, w),
+    "macro_imagewise_iou": lambda p, w: macro_imagewise(iou, p.pixels, w),
+    "macro_imagewise_dice": lambda p, w: macro_imagewise(dice, p.pixels, w),
     "macro_boundary_iou": _boundary_iou,
 }
 """Scores of a report, by name; "macro" pools the pixels of all images, "imagewise" does not."""
@@ -181,13 +191,13 @@ def score_table(
             "low": number_or_none(low),
             "high": number_or_none(high),
         }
-    pooled = predictions.confusions.sum(0)
+    together = pooled(predictions.pixels)
     columns = {
-        "iou": iou(pooled),
-        "dice": dice(pooled),
-        "precision": precision(pooled),
-        "recall": recall(pooled),
-        "imagewise_iou": mean_present(iou(predictions.confusions), axis=0),
+        "iou": iou(together),
+        "dice": dice(together),
+        "precision": precision(together),
+        "recall": recall(together),
+        "imagewise_iou": mean_present(iou(predictions.pixels), axis=0),
     }
     bands = predictions.boundaries.sum(0)
     per_class = [
@@ -195,8 +205,8 @@ def score_table(
             "name": name,
             **{column: number_or_none(values[k]) for column, values in columns.items()},
             "boundary_iou": number_or_none(bands[k, 0] / bands[k, 1]) if bands[k, 1] else None,
-            "pixels": int(pooled[k].sum()),
-            "images": int((predictions.confusions[:, k].sum(1) > 0).sum()),
+            "pixels": int(together.true[k]),
+            "images": int((predictions.pixels.true[:, k] > 0).sum()),
         }
         for k, name in enumerate(classes.names)
     ]

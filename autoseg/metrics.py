@@ -11,6 +11,7 @@ Segmentation" (arXiv 2310.19252), mIoU^C.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,10 +46,47 @@ def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) 
     return counts.reshape(num_classes, num_classes)
 
 
-def _parts(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True positives, pixels in the truth and pixels predicted, each (..., K) float64."""
+class ClassPixels(NamedTuple):
+    """All that the scores need of confusion matrices, each (..., K) float64.
+
+    The numbers are whole, so that sums are exact in any order below 2 ** 53 pixels.
+    """
+
+    hits: np.ndarray
+    """Pixels of a class that were predicted as such."""
+    true: np.ndarray
+    """Pixels of a class in the truth."""
+    predicted: np.ndarray
+    """Pixels predicted as a class."""
+
+
+Counts = np.ndarray | ClassPixels
+"""Confusion matrices (..., K, K), or what was made of them once: with many classes that takes
+longer than the scores.
+"""
+
+
+def class_pixels(confusion: Counts) -> ClassPixels:
+    """What the scores need of confusion matrices."""
+    if isinstance(confusion, ClassPixels):
+        return confusion
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    return hits, confusion.sum(-1).astype(np.float64), confusion.sum(-2).astype(np.float64)
+    true, predicted = (confusion.sum(axis).astype(np.float64) for axis in (-1, -2))
+    return ClassPixels(hits, true, predicted)
+
+
+def pooled(confusions: Counts, weights: np.ndarray | None = None) -> ClassPixels:
+    """All images as one.
+
+    Args:
+        confusions: Of N images.
+        weights: How often each image counts, (draws, N); None: once.
+
+    Returns:
+        Each (draws, K), or (K,) without weights.
+    """
+    parts = class_pixels(confusions)
+    return ClassPixels(*(p.sum(0) if weights is None else weights @ p for p in parts))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -58,33 +96,34 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return quotient
 
 
-def iou(confusion: np.ndarray) -> np.ndarray:
+def iou(confusion: Counts) -> np.ndarray:
     """Intersection over union, (..., K) in [0, 1]; NaN where a class is absent on both sides."""
-    hits, true, predicted = _parts(confusion)
+    hits, true, predicted = class_pixels(confusion)
     return _ratio(hits, true + predicted - hits)
 
 
-def dice(confusion: np.ndarray) -> np.ndarray:
+def dice(confusion: Counts) -> np.ndarray:
     """Dice = F1 = 2 TP / (2 TP + FP + FN), (..., K); NaN where absent on both sides."""
-    hits, true, predicted = _parts(confusion)
+    hits, true, predicted = class_pixels(confusion)
     return _ratio(2 * hits, true + predicted)
 
 
-def precision(confusion: np.ndarray) -> np.ndarray:
+def precision(confusion: Counts) -> np.ndarray:
     """TP / (TP + FP), (..., K); NaN where the class was never predicted."""
-    hits, _, predicted = _parts(confusion)
+    hits, _, predicted = class_pixels(confusion)
     return _ratio(hits, predicted)
 
 
-def recall(confusion: np.ndarray) -> np.ndarray:
+def recall(confusion: Counts) -> np.ndarray:
     """TP / (TP + FN), (..., K); NaN where the class is not in the truth."""
-    hits, true, _ = _parts(confusion)
+    hits, true, _ = class_pixels(confusion)
     return _ratio(hits, true)
 
 
-def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
+def pixel_accuracy(confusion: Counts) -> np.ndarray:
     """Share of pixels whose class is right, (...); equals micro precision, recall and F1."""
-    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
+    hits, true, _ = class_pixels(confusion)
+    return _ratio(hits.sum(-1), true.sum(-1))
 
 
 def mean_present(values: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -93,28 +132,25 @@ def mean_present(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return _ratio(np.where(kept, values, 0.0).sum(axis), kept.sum(axis))
 
 
-Score = Callable[[np.ndarray], np.ndarray]
+Score = Callable[[Counts], np.ndarray]
 
 
-def macro(score: Score, confusions: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def macro(score: Score, confusions: Counts, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over classes of `score` on the pooled pixels of all images.
 
     Args:
         score: One of the scores above.
-        confusions: One matrix per image, (N, K, K).
+        confusions: Of N images.
         weights: How often each image counts, (draws, N); None: once.
 
     Returns:
         (draws,), or a scalar array without weights.
     """
-    if weights is None:
-        return mean_present(score(confusions.sum(0)))
-    pooled = weights @ confusions.reshape(len(confusions), -1)
-    return mean_present(score(pooled.reshape(-1, *confusions.shape[1:])))
+    return mean_present(score(pooled(confusions, weights)))
 
 
 def macro_imagewise(
-    score: Score, confusions: np.ndarray, weights: np.ndarray | None = None
+    score: Score, confusions: Counts, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Mean over classes of the mean over images where the class is; arguments as `macro`.
 

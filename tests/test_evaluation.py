@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -100,6 +101,40 @@ def test_draws_scored_in_parts_are_those_scored_at_once():
         low, high = np.nanpercentile(score(given, weights), [2.5, 97.5])
         assert table["scores"][name]["low"] == pytest.approx(low, abs=1e-6)
         assert table["scores"][name]["high"] == pytest.approx(high, abs=1e-6)
+
+
+MATRIX_SCORES = {
+    "pixel_accuracy": lambda m: np.trace(m, axis1=-2, axis2=-1) / m.sum((-2, -1)),
+    "macro_iou": lambda m: np.nanmean(iou(m), axis=-1),
+    "macro_dice": lambda m: np.nanmean(dice(m), axis=-1),
+    "macro_precision": lambda m: np.nanmean(precision(m), axis=-1),
+    "macro_recall": lambda m: np.nanmean(recall(m), axis=-1),
+}
+
+
+@pytest.mark.parametrize("name", MATRIX_SCORES)
+def test_scores_of_draws_are_those_of_their_pooled_matrices(name):
+    given, weights = predictions(), bootstrap_weights(10, draws=50)
+    matrices = np.einsum("dn,nij->dij", weights, given.confusions)
+    wanted = MATRIX_SCORES[name](matrices)
+    np.testing.assert_allclose(SCORES[name](given, weights), wanted, rtol=0, atol=1e-12)
+    boundaries = np.einsum("dn,nkc->dkc", weights, given.boundaries)[:, :3]
+    wanted = (boundaries[..., 0] / boundaries[..., 1]).mean(-1)
+    np.testing.assert_allclose(SCORES["macro_boundary_iou"](given, weights), wanted, atol=1e-12)
+
+
+def test_many_classes_take_a_report_no_time_to_speak_of():
+    """With 150 classes the draws pooled whole matrices: 31 s for one model on 200 images."""
+    generator = np.random.default_rng(0)
+    given = Predictions(
+        generator.integers(0, 9, (200, 150, 150)),
+        generator.integers(1, 9, (200, 150, 2)),
+        generator.random((15, 3)),
+    )
+    classes = ClassInfo(tuple(f"c{k}" for k in range(150)), ((0, 0, 0),) * 150)
+    weights, began = bootstrap_weights(200), time.process_time()
+    score_table(given, classes, weights)
+    assert time.process_time() - began < 8
 
 
 def test_the_difference_is_that_of_the_objective_with_its_probability():
