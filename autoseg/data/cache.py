@@ -4,10 +4,12 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,18 @@ from autoseg.resizing import resize_image, resize_mask
 
 CACHE_VERSION = 1
 """Part of each cache's key: raised when reading or resizing changes pixels."""
+
+KEPT_S = 30 * 24 * 3600.0
+"""Caches that nobody used for longer are removed, in seconds."""
+
+KEPT_BYTES = 20 * 10**9
+"""What all caches may take on disk, the one just built included."""
+
+_IN_USE_S = 24 * 3600.0
+"""Whoever opened a cache may be at work with it for so long, in seconds."""
+
+_KEY = re.compile(r"[0-9a-f]{24}")
+"""Names of caches: nothing else in their folder is removed."""
 
 _IMAGES, _MASKS, _INDEX = "images.bin", "masks.bin", "index.json"
 
@@ -73,6 +87,9 @@ def build_cache(
 ) -> Cache:
     """Resize all images and masks once, or find them as an earlier call left them.
 
+    Where they had to be resized, caches that were not used for longest are removed: those beyond
+    `KEPT_S`, and beyond `KEPT_BYTES` those that nobody opened for a day.
+
     Args:
         dataset: The data.
         geometry: The working size.
@@ -98,13 +115,16 @@ def build_cache(
                 for leftover in folder.glob(f".{key}.*.part"):  # Of a build that was killed.
                     shutil.rmtree(leftover, ignore_errors=True)
                 _build(dataset, geometry, target, shapes, max_workers, on_progress)
+                with suppress(OSError):  # Another process sweeps too.
+                    _sweep(folder, keep=target)
+            os.utime(target)
+            return Cache(target, shapes)  # Before anybody else may remove it.
     except OSError as error:
         needed = sum(int(offsets[-1]) for offsets in _offsets(shapes))
         raise DatasetError(
             f"The images at working size need {needed / 1e6:,.1f} MB in {folder}, which could not "
             f"be written: {error.strerror or error}. Free some space, or choose another folder."
         ) from error
-    return Cache(target, shapes)
 
 
 def _build(
@@ -143,6 +163,44 @@ def _build(
         os.replace(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(folder: Path, keep: Path) -> None:
+    """Remove caches that were not used for longest, and what killed processes left of others."""
+    caches = {path: _used_at(path) for path in folder.iterdir() if _KEY.fullmatch(path.name)}
+    taken, now = 0, time.time()
+    for path in sorted(caches, key=caches.__getitem__, reverse=True):
+        taken += sum(file.stat().st_size for file in path.glob("*") if file.is_file())
+        unused_s = now - caches[path]
+        too_many = taken > KEPT_BYTES and unused_s > _IN_USE_S
+        if path != keep and (too_many or unused_s > KEPT_S):
+            _remove(path, caches[path])
+    for part in folder.glob(".*.part"):
+        key = part.name.split(".")[1]
+        if _KEY.fullmatch(key) and key != keep.name:
+            with suppress(OSError), FileLock(folder / f".{key}.lock", timeout=0):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove(path: Path, used_at: float) -> None:
+    """Remove a cache unless somebody builds or opens it now.
+
+    Who has mapped it goes on: its files stay until they are closed. Windows does not let them be
+    moved, and the cache stays.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    with suppress(OSError), FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+        if _used_at(path) == used_at:
+            os.replace(path, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _used_at(path: Path) -> float:
+    """When a cache was opened last, in seconds since 1970; 0: it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # Another process sweeps too.
+        return 0.0
 
 
 @dataclass(frozen=True)

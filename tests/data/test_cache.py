@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_helpers import blocks, photo
+from filelock import FileLock
 from PIL import Image
 
 from autoseg.config import Geometry
+from autoseg.data import cache as cache_module
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import check_dataset
 from autoseg.errors import DatasetError
@@ -63,6 +65,63 @@ def test_the_same_content_and_geometry_are_built_once(dataset, tmp_path):
     assert again.folder == first.folder and not calls
     assert (again.folder / "images.bin").stat().st_mtime_ns == written
     assert build_cache(dataset, BOX, tmp_path).folder != first.folder
+
+
+DAY_S = 24 * 3600
+
+
+def used(folder: Path, days_ago: float) -> None:
+    then = time.time() - days_ago * DAY_S
+    os.utime(folder, (then, then))
+
+
+def kept(folder: Path) -> set[Path]:
+    return {index.parent for index in folder.glob("[!.]*/index.json")}
+
+
+def boxed(side: int) -> Geometry:
+    return Geometry(window=(32, 32), box=(side, side))
+
+
+def test_caches_that_nobody_used_for_a_month_go_when_another_is_built(dataset, tmp_path):
+    """Each data set at each working size was copied once more and stayed for ever."""
+    old, known, other = (build_cache(dataset, boxed(side), tmp_path) for side in (20, 22, 24))
+    image = old.image(3).copy()
+    for cache in (old, known, other):
+        used(cache.folder, 31)
+    build_cache(dataset, boxed(22), tmp_path)  # It is found, which counts as use.
+    assert old.folder.is_dir()
+    used(other.folder, 29)
+    newest = build_cache(dataset, boxed(26), tmp_path)
+    assert kept(tmp_path) == {known.folder, other.folder, newest.folder}
+    np.testing.assert_array_equal(old.image(3), image)  # Who has it open goes on.
+
+
+def test_of_more_than_may_be_kept_those_go_that_nobody_used_for_longest(
+    dataset, tmp_path, monkeypatch
+):
+    caches = [build_cache(dataset, boxed(side), tmp_path) for side in (20, 22, 24, 26)]
+    for days_ago, cache in zip((3, 5, 4, 0.5), caches, strict=True):
+        used(cache.folder, days_ago)
+    monkeypatch.setattr(cache_module, "KEPT_BYTES", caches[0].nbytes + 2 * caches[3].nbytes)
+    newest = build_cache(dataset, HALF, tmp_path)
+    assert kept(tmp_path) == {caches[0].folder, caches[3].folder, newest.folder}
+    monkeypatch.setattr(cache_module, "KEPT_BYTES", 1)
+    last = build_cache(dataset, boxed(28), tmp_path)  # Of a day ago searches may be at work.
+    assert kept(tmp_path) == {caches[3].folder, newest.folder, last.folder}
+
+
+def test_a_cache_that_is_being_built_is_not_swept_but_what_a_killed_build_left(dataset, tmp_path):
+    old = build_cache(dataset, boxed(20), tmp_path).folder
+    used(old, 90)
+    alive, dead = (tmp_path / f".{digit * 24}.0.part" for digit in "ad")
+    alive.mkdir()
+    dead.mkdir()
+    with FileLock(tmp_path / f".{'a' * 24}.lock"), FileLock(tmp_path / f".{old.name}.lock"):
+        build_cache(dataset, boxed(22), tmp_path)
+        assert alive.is_dir() and old.is_dir() and not dead.exists()
+    build_cache(dataset, boxed(24), tmp_path)
+    assert not alive.exists() and not old.exists()
 
 
 def test_changed_content_is_built_anew(dataset, tmp_path):
