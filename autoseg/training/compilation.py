@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,11 @@ TIMED_STEPS = 5
 
 CACHE_FOLDER = "compiled"
 """Where in `AUTOSEG_HOME` torch keeps what it compiled, so that the next time takes less."""
+
+MOST_COMPILED_BYTES = 5 * 10**9
+"""What is kept there at most, once nobody has compiled for an hour."""
+
+_AT_REST_S = 3600.0
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 Note = Callable[[str, Gain | None], None]
@@ -109,6 +116,7 @@ class Compilation:
 
     def _compile(self, images: torch.Tensor) -> None:
         """Compile for images of this shape, or say why that failed."""
+        _empty_if_full(self._home / CACHE_FOLDER)
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._home / CACHE_FOLDER))
         # Should the process die of it, it must not do so again when the run goes on.
         remember_gain(self._home, self._case, Gain(0.0, PRIOR.compile_s))
@@ -165,6 +173,21 @@ class Compilation:
     def _end(self, gain: Gain, sentence: str) -> None:
         remember_gain(self._home, self._case, gain)
         self._tell(sentence, gain)
+
+
+def _empty_if_full(folder: Path) -> None:
+    """Begin anew where too much was kept: its files belong together in ways that torch alone knows.
+
+    Where they change, another search compiles, and they stay.
+    """
+    taken, changed_at = 0, 0.0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            status = file.stat()
+            taken += status.st_size
+            changed_at = max(changed_at, status.st_mtime)
+    if taken > MOST_COMPILED_BYTES and time.time() - changed_at > _AT_REST_S:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _NO_MEMORY = "Memory ran out for the compiled network: training goes on without."

@@ -1,6 +1,7 @@
 """Compiling in the midst of training, on the CPU: there it is slow to pay, but it is the same."""
 
 import gc
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from training_helpers import CPU, random_weights, tiny_recipe
 
 from autoseg.checkpoint import Weights
 from autoseg.config import Geometry
+from autoseg.training import compilation as compiling
 from autoseg.training.compilation import CACHE_FOLDER, TIMED_STEPS, Compilation
 from autoseg.training.compile_gains import (
     PRIOR,
@@ -415,3 +417,25 @@ def test_a_trial_trains_the_same_network_compiled(tmp_path, data):
         trial.close()
     assert len(backend.shapes) == 1 and notes.last[1].ratio > 0
     assert nn.functional.cosine_similarity(*moved, dim=0) > 0.99
+
+
+# What is kept on disk
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "hours_ago", "left"), [(10, 2, False), (10, 0, True), (10**6, 2, True)]
+)
+def test_compiled_code_beyond_what_is_kept_goes_while_nobody_compiles(
+    tmp_path, monkeypatch, most_bytes, hours_ago, left
+):
+    """It grew by what each network left, for ever."""
+    monkeypatch.setattr(compiling, "MOST_COMPILED_BYTES", most_bytes)
+    code = tmp_path / "compiled" / "ab" / "kernel.py"
+    code.parent.mkdir(parents=True)
+    code.write_bytes(bytes(100))
+    then = time.time() - hours_ago * 3600
+    for path in (code, code.parent):
+        os.utime(path, (then, then))
+    model, notes = Waiting(0.0), Notes()
+    train(model, compilation(model, tmp_path, Backend(), notes))
+    assert "Compiling" in notes[0][0] and code.exists() is left
