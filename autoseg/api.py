@@ -45,12 +45,13 @@ def search(
             one, under `AUTOSEG_HOME`.
         seed: Seed of splits, sampler and training.
         device: torch device, or "auto": the first GPU, else the CPU.
-        encoders: Encoders or families to search; empty: what this machine has weights for.
+        encoders: Encoders or families to search; empty: four, on a GPU six, as far as their weights
+            are on this machine, those of `weights_files`, and with few images DINOv2's small ViT.
         n_trials: Most trials, failed ones not counted; None: as many as the budget holds.
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         max_latency: Longest time of one image on this device, such as "20ms" or milliseconds;
-            slower encoders and decoders are left out. None: any.
-        flip: Flips that keep every class what it is; None: from the class names.
+            slower encoders are left out. None: any.
+        flip: Flips that keep every class what it is; None: from the class names and the masks.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
         weights_files: safetensors files of pretrained weights, by encoder.
         mapping: What mask values or colours mean where that is ambiguous: a class or "ignore".

@@ -227,7 +227,10 @@ def search(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     encoders: Annotated[
         list[str] | None,
-        typer.Option(help="Encoders or families, with commas (else all with weights here)."),
+        typer.Option(
+            help="Encoders or families, with commas (else four, on a GPU six, as far as their "
+            "weights are here)."
+        ),
     ] = None,
     n_trials: Annotated[
         int | None, typer.Option("--trials", help="Most trials, failed ones not counted.")
@@ -241,7 +244,7 @@ def search(
     ] = None,
     flip: Annotated[
         FlipName | None,
-        typer.Option(help="Flips that keep every class what it is (else from class names)."),
+        typer.Option(help="Flips that keep every class what it is (else from names and masks)."),
     ] = None,
     allow_noncommercial: Annotated[
         bool,

@@ -200,13 +200,14 @@ class SearchConfig:
     device: str = "auto"
     """torch device, or "auto": the first GPU, else the CPU."""
     encoders: tuple[str, ...] = ()
-    """Encoders or families to search; empty: what this machine has weights for."""
+    """Encoders or families to search; empty: those of `default_encoders` and
+    `few_images_encoders` (`search.calibration`)."""
     n_trials: int | None = None
     """Most trials, failed ones not counted; None: as many as the budget holds."""
     max_side: int | None = None
     """Most pixels of an image's longer side at working size; None: from the data."""
     flip: FlipName | None = None
-    """Flips that keep every class what it is; None: from the class names."""
+    """Flips that keep every class what it is; None: from the class names and the masks."""
     allow_noncommercial: bool = False
     """Whether encoders whose weights forbid commercial use may be searched."""
     weights_files: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from smp_helpers import make_smp
 import autoseg
 from autoseg import cli
 from autoseg.bundle import save_bundle
+from autoseg.search.calibration import DEFAULT_ENCODERS
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,18 @@ def test_a_model_of_stock_smp_predicts_and_what_was_guessed_is_said(run, photos,
     assert status == 0 and "images are taken at their own size" in out
     with Image.open(tmp_path / "masks" / "b.png") as file:
         assert file.size == (70, 50) and np.asarray(file).max() <= 1
+
+
+def test_help_says_what_is_searched_where_no_encoder_is_named():
+    """It said "all with weights here", of a catalogue of dozens."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autoseg", "search", "--help"],
+        capture_output=True, text=True, env={**os.environ, "COLUMNS": "300", "TERM": "dumb"},
+    )  # fmt: skip
+    numbers = {4: "four", 6: "six"}
+    said = [numbers[len(DEFAULT_ENCODERS[device])] for device in ("cpu", "cuda")]
+    assert f"else {said[0]}, on a GPU {said[1]}, as far as their weights are here" in done.stdout
+    assert "else from names and masks" in done.stdout
 
 
 def test_help_answers_in_half_a_second():

@@ -137,7 +137,7 @@ def fields() -> dict[str, Any]:
 def _model_options() -> dict[str, Any]:
     encoders = gr.Dropdown(
         label=label("Encoders"), multiselect=True, value=[], choices=_encoder_choices(),
-        info=label("A family (marked *) or one of its networks. Empty: all that are here."),
+        info=label("A family (marked *) or one of its networks. Empty: a few fast ones."),
         elem_id="encoders",
     )  # fmt: skip
     noncommercial = gr.Checkbox(
@@ -145,7 +145,7 @@ def _model_options() -> dict[str, Any]:
     )
     flip = gr.Radio(
         label=label("Mirror images in training"), value="auto",
-        choices=[(label("Decide from the class names"), "auto"), (label("Never"), "none"),
+        choices=[(label("Decide from class names and masks"), "auto"), (label("Never"), "none"),
                  (label("Left and right"), "horizontal"), (label("All directions"), "both")],
     )  # fmt: skip
     return {"encoders": encoders, "allow_noncommercial": noncommercial, "flip": flip}
