@@ -50,7 +50,7 @@ def search(
         n_trials: Most trials, failed ones not counted; None: as many as the budget holds.
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         max_latency: Longest time of one image on this device, such as "20ms" or milliseconds;
-            slower encoders are left out. None: any.
+            slower encoders and decoders are left out. None: any.
         flip: Flips that keep every class what it is; None: from the class names and the masks.
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
         weights_files: safetensors files of pretrained weights, by encoder.

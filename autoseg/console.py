@@ -19,7 +19,7 @@ from autoseg.errors import PausedError, RunError
 from autoseg.evaluation import compared_with
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
-from autoseg.stages import StopRequest
+from autoseg.search.stop_request import StopRequest
 from autoseg.text import printable
 
 REFRESH_PER_S = 2

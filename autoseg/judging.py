@@ -22,6 +22,9 @@ Progress = Callable[[float, float], None]
 
 _SCORED = "scored_on_test.json"
 
+_TIMED_IMAGES = 5
+"""Images that are judged to learn what judging takes, if there is time."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -119,8 +122,8 @@ def predict_images(
 def time_judging(dataset: CheckedDataset, splits: Splits, trial: Trial, most_s: float) -> float:
     """Seconds that judging a held-out image takes at its own size, by the network of a trial.
 
-    Timed on a validation image or two of about their mean size, and on one alone where that takes
-    more than the time there is for it.
+    The median of a few validation images of about their mean size: other work on the machine may
+    make one image take many times as long. Where one takes all the time there is, that one.
 
     Args:
         dataset: The data set.
@@ -130,7 +133,7 @@ def time_judging(dataset: CheckedDataset, splits: Splits, trial: Trial, most_s: 
     """
     pixels = dataset.statistics.sizes.astype(np.float64).prod(1)
     wanted = pixels[list(held_out(splits)[1])].mean()
-    nearest = sorted(splits.val, key=lambda i: abs(pixels[i] - wanted))[:2]
+    nearest = sorted(splits.val, key=lambda i: abs(pixels[i] - wanted))[:_TIMED_IMAGES]
     trial.model.eval()
     forward, seen_as, tile = forward_of(trial.model), trial.preprocessing, tile_of(trial.recipe)
     rates: list[float] = []
@@ -141,7 +144,7 @@ def time_judging(dataset: CheckedDataset, splits: Splits, trial: Trial, most_s: 
         seconds = time_scoring(forward, dataset, i, seen_as, trial.precision, tile)
         spent_s += seconds
         rates.append(seconds / pixels[i])
-    return float(wanted * np.mean(rates[1:] or rates))
+    return float(wanted * np.median(rates[1:] or rates))
 
 
 def _network(

@@ -17,7 +17,8 @@ from autoseg.search.devices import turn_on
 from autoseg.search.journal import Journal
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
-from autoseg.stages import Stages, StopRequest
+from autoseg.search.stop_request import StopRequest
+from autoseg.stages import Stages
 from autoseg.training.hardware import choose_device, limit_threads
 
 

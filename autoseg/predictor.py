@@ -25,9 +25,9 @@ from autoseg.preprocessing import round_up
 from autoseg.training.hardware import (
     Precision,
     choose_device,
-    has_fast_bf16,
     is_out_of_memory,
     limit_threads,
+    predicting_precision,
 )
 
 ImageLike = Path | str | np.ndarray | Image.Image

@@ -14,25 +14,20 @@ import torch
 
 from autoseg import __version__
 from autoseg.checkpoint import Weights
-from autoseg.config import (
-    MAX_FROZEN_DEPTH,
-    Recipe,
-    SearchConfig,
-    from_dict,
-    to_dict,
-)
+from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig, from_dict, to_dict
 from autoseg.continuing import StartModel, inherit_splits, load_start, refuse_other_classes
 from autoseg.corrected_data import read_manifest
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, write_verdict
 from autoseg.data.splits import Splits, make_splits
+from autoseg.earlier_winners import with_earlier_winners
 from autoseg.energy import EnergyMeter
 from autoseg.errors import RunError, StoppedEarlyError, TrainingError
 from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
 from autoseg.fold_results import FoldResults
-from autoseg.image_roles import has_seen, roles_of, write_roles
-from autoseg.judging import Judged, judge_folds
+from autoseg.image_roles import write_roles
+from autoseg.judging import Judged, judge_folds, time_judging
 from autoseg.live import LivePictures
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
@@ -45,7 +40,6 @@ from autoseg.search.calibration import (
     plan_training_on,
 )
 from autoseg.search.devices import device_key
-from autoseg.search.earlier_runs import Traits
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
 from autoseg.search.folds import fold_seconds, train_folds
@@ -56,8 +50,8 @@ from autoseg.search.measuring import Workload
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
+from autoseg.search.stop_request import StopRequest
 from autoseg.search.study import Study
-from autoseg.search.warm_start import warm_started
 from autoseg.sources import check
 from autoseg.training.hardware import choose_device, gpu_uuid, telling_of_memory
 from autoseg.training.trial import TrainingData
@@ -68,29 +62,6 @@ _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
 
 LOOK_EVERY_S = 0.25
 """How often training looks whether it was told to stop or pause: a step may take a millisecond."""
-
-
-class StopRequest:
-    """Whether somebody asked the search to finish now: this process, or a file in the run."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self._run = run
-        self.asked_at: float | None = None
-        """`time.monotonic()` when this process asked, or saw that the file is there; None: not."""
-
-    @property
-    def asked(self) -> bool:
-        """Whether this process asked, or has seen that the file is there."""
-        return self.asked_at is not None
-
-    def ask(self) -> None:
-        """Finish now with the best so far."""
-        self.asked_at = self.asked_at or time.monotonic()
-
-    def __bool__(self) -> bool:
-        if not self.asked and self._run.stop_requested():
-            self.ask()
-        return self.asked
 
 
 class Stages:
@@ -268,32 +239,46 @@ class Stages:
                 time_judging=partial(time_judging, dataset, splits),
                 frozen_encoders=few_images_encoders(self.config, len(splits.train)),
             )
-            plan = self._calibrate(work, recipe, device, plan, Traits.of(dataset, splits))
+            plan = self._calibrate(work, recipe, device, plan, dataset, splits)
         self.clock.reserve_s = plan.reserve_s
         return data, plan
 
-    def _with_winners(self, plan: Plan, dataset: CheckedDataset, splits: Splits) -> Plan:
-        """A plan that has what won earlier runs on similar data tried early."""
-        if plan.search_s <= 0 or not self.config.warm_start:
-            return plan
-        # What the test images hold must not shape the model.
-        areas = dataset.statistics.class_pixels[sorted((*splits.train, *splits.val))].sum(0)
-        shares = (areas / max(1, areas.sum())).tolist()
-        data = Traits(
-            fingerprint=dataset.fingerprint,
-            class_shares=dict(zip(dataset.classes.names, shares, strict=True)),
-            n_train=len(splits.train),
-            seed=self.config.seed,
-        )
-        tests = roles_of(dataset, splits).judging()
-        space = warm_started(
-            plan.space,
-            data,
-            autoseg_home() / "runs",
-            self.run,
-            knows_too_much=lambda run: has_seen(run, tests),
-        )
-        return replace(plan, space=space)
+    def _calibrate(
+        self,
+        work: Workload,
+        recipe: Recipe | None,
+        device: torch.device,
+        former: Plan | None,
+        dataset: CheckedDataset,
+        splits: Splits,
+    ) -> Plan:
+        """Measure what training costs here, and write the plan.
+
+        Args:
+            work: What there is to do.
+            recipe: What trains a former model on; None: the run searches.
+            device: Where.
+            former: The plan of the device or machine on which the run began; None: it begins here.
+            dataset: The data.
+            splits: Their division.
+        """
+        config, clock = self.config, self.clock
+        if former is not None:
+            plan = measure_again(former, work, device, clock, config.seed, recipe)
+            self.journal.tell_times(plan)
+        elif self.start is None or recipe is None:
+            plan = make_plan(work, config, device, clock, self.journal.progress)
+            if config.warm_start:
+                plan = with_earlier_winners(plan, dataset, splits, self.run)
+        else:
+            plan = plan_training_on(work, recipe, self.start.weights, config, device, clock)
+        plan = replace(plan, device=device_key(device))
+        write_json(self.run.path / "plan.json", to_dict(plan))
+        window_pixels = float(np.prod(work.geometry.window))
+        cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
+        tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
+        remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
+        return plan
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:
         """Run the trials the plan has time for; those that were compared."""

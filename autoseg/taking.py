@@ -41,7 +41,7 @@ from autoseg.search.front import FINISHED, kept_front, pareto_front
 from autoseg.search.run_folder import Phase, RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.sources import check, local_source
 from autoseg.taking_faults import reading, sound_weights, telling_of_memory, writing
-from autoseg.training.hardware import Precision, choose_device, limit_threads
+from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, limit_threads
 
 OnProgress = Callable[[Phase, int, int], None]
 """Told of a phase, how much of it is done, and how much there is."""

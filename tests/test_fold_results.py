@@ -22,7 +22,8 @@ from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
-from autoseg.stages import Stages, StopRequest
+from autoseg.search.stop_request import StopRequest
+from autoseg.stages import Stages
 from autoseg.training.trial import TrainingData, Trial
 
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)

@@ -1,6 +1,7 @@
 """How long judging an image takes, timed before there is a model."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from autoseg.evaluation import forward_of, predict_split, time_scoring
 from autoseg.judging import time_judging
 from autoseg.metrics import boundary_counts
 from autoseg.model import build_model
+from autoseg.search.planning import rough_judging_s
 from autoseg.training.hardware import Precision
 from autoseg.training.trial import TrainingData, Trial, preprocessing_of
 
@@ -53,6 +55,9 @@ def test_judging_takes_about_as_long_as_was_timed(dataset, trial):
     predict_split(forward, dataset, SPLITS.test, seen_as, CPU)
     real_s = (time.monotonic() - started) / len(SPLITS.test)
     assert real_s / 3 < told_s < 3 * real_s and told_s > 3 * cached_s
+    statistics, tested = dataset.statistics, list(SPLITS.test)
+    rough_s = rough_judging_s(statistics.sizes[tested], statistics.class_pixels[tested])
+    assert rough_s > (real_s - cached_s) / 2  # An estimate's, without anything timed.
 
 
 @pytest.mark.parametrize(("most_s", "timed"), [(100.0, 3), (0.0, 1)])
@@ -63,6 +68,14 @@ def test_timing_ends_after_one_image_where_that_takes_all_the_time_there_is(
     monkeypatch.setattr(trial.model, "forward", lambda x: passes.append(1) or whole(x))
     assert time_judging(dataset, SPLITS, trial, most_s) > 0
     assert len(passes) == timed
+
+
+def test_an_image_that_waited_for_other_work_does_not_count(dataset, trial, monkeypatch):
+    """One of two images took 2.8 s where others take 20 ms, and the reserve was for that."""
+    times = iter([0.5, 0.02, 2.8, 0.02])
+    monkeypatch.setattr("autoseg.judging.time_scoring", lambda *_: next(times))
+    splits = replace(SPLITS, train=(0,), val=(1, 2, 3))
+    assert time_judging(dataset, splits, trial, most_s=10.0) == pytest.approx(0.02)
 
 
 def test_what_is_timed_is_an_image_of_about_the_mean_size(tmp_path, trial, monkeypatch):

@@ -12,7 +12,8 @@ from autoseg.report_facts import search_facts
 from autoseg.search.budget import Clock
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder, TrialRecord
-from autoseg.stages import LOOK_EVERY_S, Stages, StopRequest
+from autoseg.search.stop_request import StopRequest
+from autoseg.stages import LOOK_EVERY_S, Stages
 
 RECIPE = Recipe("test_resnet.r160_in1k", Geometry(window=(32, 32), scale=1.0))
 

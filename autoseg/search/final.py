@@ -73,42 +73,19 @@ def train_final(
             only those of a former model.
         TrainingError: Training broke, and there is nothing to fall back on.
     """
-    # By its trial: a search that goes on after a stop may find another winner.
-    checkpoint = journal.folder.path / "final" / f"{number}.safetensors"
-    former = load_weights(checkpoint) if checkpoint.is_file() else None
-    start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
-    if start is not None:
-        weights = start.weights
-    trial = bench.open_trial(recipe, bench.seed + 1, former if weights is None else weights)
-    try:
-        before = _begun(trial, start, weights, former)
-        schedule = _schedule(bench, recipe, time_left())
-        nothing = before is None or (start is not None and start.windows == 0)
-        if former is None and journal.trials[number].origin == TRAINED_ON:
-            _refuse_unchanged(bench, journal, recipe, time_left())
-        if schedule is None and former is None and nothing:
-            raise BudgetError(
-                "The time was used up before anything could be trained: preparing took longer "
-                "than planned. Give a larger budget, or close other programs."
-            )
-        held_back = not bench.keep_going()
-        if schedule is None or held_back:
-            result = before or trial.scored()
-        else:
-            result = _go_on(bench, journal, number, trial, schedule, checkpoint)
-            if result.note:
-                journal.note(number, result.note)
-        stopped = (held_back or result.reason == "stopped") and time_left() > 0
-        reason = "stopped on request" if stopped else "trained to the end of the time"
-    except TrainingError as error:
-        # What was good before the loss diverged or memory ran out is worth more than no model.
-        kept = load_weights(checkpoint) if checkpoint.is_file() else weights
-        if kept is None:
-            raise
-        trial.model.load_state_dict(kept)
-        result, reason = trial.scored(), str(error)
-    finally:
-        trial.close()
+    kept = _Kept(journal.folder.path / "final", number)
+    former = tuple(saved for saved in (kept.best(), kept.latest()) if saved is not None)
+    with telling_of_memory(bench.device):
+        start = None if weights is not None else _decoder_start(bench, journal, number, recipe)
+        if start is not None:
+            weights = start.weights
+        first = former[-1] if former and weights is None else weights
+        trial = bench.open_trial(recipe, bench.seed + 1, first)
+        try:
+            phase = _Phase(bench, journal, number, trial, kept, time_left)
+            before, result, reason = phase.work(start, weights, former)
+        finally:
+            trial.close()
     chosen = _better(before, result)
     # Whoever goes on from here must not fall back on what was just found to be worse.
     kept.keep_best(chosen.weights)
@@ -238,9 +215,12 @@ class _Phase:
             journal.note(number, sentence, None if gain is None else gain.ratio)
 
         if trial.recipe.frozen_depth == MAX_FROZEN_DEPTH and trial.can_cache_features:
-            return self.bench.train_decoder(
+            result = self.bench.train_decoder(
                 trial, schedule, on_evaluation, on_best, self.kept.keep_latest
             )
+            if result.note:
+                journal.note(number, result.note)
+            return result
         assert schedule.seconds is not None
         return trial.fine_tune(
             schedule,

@@ -13,7 +13,7 @@ import torch
 
 from autoseg.cgroups import ROOT
 from autoseg.data.workers import cpu_count
-from autoseg.errors import ConfigError
+from autoseg.errors import ConfigError, TrainingError
 
 
 @dataclass(frozen=True)

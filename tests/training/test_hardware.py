@@ -9,7 +9,7 @@ import torch
 from bundle_helpers import make_bundle
 
 from autoseg.data.workers import cpu_count
-from autoseg.errors import ConfigError
+from autoseg.errors import ConfigError, TrainingError
 from autoseg.training.hardware import (
     Precision,
     autotuned,
