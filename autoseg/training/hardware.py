@@ -15,6 +15,16 @@ from autoseg.cgroups import ROOT
 from autoseg.data.workers import cpu_count
 from autoseg.errors import ConfigError, TrainingError
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    # oneDNN says no more than that. Of a step that ran before there is no other cause.
+    "could not create a primitive",
+    "could not execute a primitive",
+    "std::bad_alloc",
+)
+"""What errors say that are none of torch's own kind."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -161,11 +171,12 @@ def _grouped_forward(module: torch.nn.Conv2d, images: torch.Tensor) -> torch.Ten
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means that memory ran out: on a GPU, in torch's CPU allocator, or where
-    memory of the CPU is pinned for a GPU.
+    """Whether an error means that memory ran out: on a GPU, in torch's CPU allocator, in oneDNN,
+    which computes convolutions on a CPU, or where memory of the CPU is pinned for a GPU.
     """
-    texts = ("can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        text in str(error) for text in _OUT_OF_MEMORY
+    )
 
 
 @contextlib.contextmanager
