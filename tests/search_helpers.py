@@ -37,12 +37,14 @@ def fill_hub_cache(folder: Path, encoder_name: str = ENCODER, scale: float = 1.0
     """A Hub cache that holds random weights of an encoder, as a download would leave it.
 
     Args:
-        folder: The cache; what it holds of other encoders stays.
+        folder: The cache; what it holds stays, of this encoder too.
         encoder_name: The encoder.
         scale: Factor of all weights; 0 makes an encoder that tells nothing of an image.
     """
     repository = folder / f"models--timm--{encoder_name}"
     snapshot = repository / "snapshots" / ("0" * 40)
+    if (snapshot / "model.safetensors").is_file():
+        return folder
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
