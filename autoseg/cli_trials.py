@@ -40,6 +40,12 @@ def trials(
         return
     console = Console()
     console.print(_table(folder.name, found))
+    if any(point.phase == "final" for trial in found for point in trial.record.curve):
+        console.print(
+            "The winner's score is that after its final training; the others are as the search "
+            "trained them.",
+            soft_wrap=True,
+        )
     if any(trial.can_be_taken for trial in found):
         command = command_line(["autoseg", "take", run, "--trial", "N"])
         console.print(f"{escape(command)} makes a model of one of them.", soft_wrap=True)

@@ -199,7 +199,8 @@ def _clock(seconds: float) -> str:
 def print_result(console: Console, result: SearchResult) -> None:
     """The scores with their intervals, and where the model is."""
     report = result.report
-    title = f"{report['n_images']} {report['split']} images, in %, with 95 % intervals"
+    judged = "images out of fold" if report["split"] == "folds" else f"{report['split']} images"
+    title = f"{report['n_images']} {judged}, in %, with 95 % intervals"
     table = Table(title=title, title_justify="left")
     table.add_column("score")
     table.add_column("model", justify="right")

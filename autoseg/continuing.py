@@ -158,8 +158,8 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
     notes = [note for note in splits.notes if note not in outdated] + moved
     if not test:
         notes.append(
-            f"With {len(dataset)} images there is no test split; scores are those of the "
-            f"validation images, by which the weights are chosen."
+            "There is no test split, as images that the former model has not seen are learnt from; "
+            "scores are those of the validation images, by which the weights are chosen."
         )
     if roles is None:
         notes.append(

@@ -122,14 +122,23 @@ def export_openvino(bundle: Bundle, path: str | Path) -> Path:
         )
 
 
+def check_openvino_path(path: Path) -> None:
+    """Refuse a name that OpenVINO's files cannot have.
+
+    Raises:
+        BundleError: It does not end in .xml.
+    """
+    if path.suffix != ".xml":
+        raise BundleError(f"OpenVINO's files are NAME.xml and NAME.bin, but got {path.name}.")
+
+
 def place_openvino(source: Path, path: Path, note: str, check: Callable[[Path], None]) -> Path:
     """Convert an ONNX file to NAME.xml and NAME.bin, which take their places after a check.
 
     Raises:
         BundleError: The files cannot be written, or whatever `check` raises.
     """
-    if path.suffix != ".xml":
-        raise BundleError(f"OpenVINO's files are NAME.xml and NAME.bin, but got {path.name}.")
+    check_openvino_path(path)
     try:
         with replacing(path.with_suffix(".bin")) as weights, replacing(path) as network:
             with TemporaryDirectory(dir=path.parent) as name:

@@ -15,7 +15,7 @@ from autoseg.config import Recipe, SearchConfig
 from autoseg.continuing import StartModel
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.duplicates import group_near_duplicates
-from autoseg.data.splits import Splits
+from autoseg.data.splits import Splits, without_folds
 from autoseg.data.workers import cpu_count
 from autoseg.encoders import find_encoder
 from autoseg.energy import EnergyMeter, energy_facts
@@ -102,7 +102,9 @@ class Finish:
                 "trials": sum(t.status != "set aside" for t in self.journal.trials.values()),
                 "seconds": round(self.clock.elapsed(), 1),
                 "stopped_after_s": self._stopped_fact(),
-                "data": data_facts(self.dataset, self.splits, data_source(self.dataset)),
+                "data": data_facts(
+                    self.dataset, self._told_splits(judged), data_source(self.dataset)
+                ),
                 "search": self._search_facts(meter),
                 "examples": example_facts(examples, *self._drawn_from(judged)),
             },
@@ -110,6 +112,12 @@ class Finish:
         write_json(self.run.report / "report.json", report)
         self._pack(report, examples)
         return report
+
+    def _told_splits(self, judged: Judged) -> Splits:
+        """The division as the report tells of it."""
+        if judged.split == "folds":
+            return self.splits
+        return without_folds(self.splits, len(self.dataset))
 
     def _stopped_fact(self) -> float | None:
         return None if self.stopped_after_s is None else round(self.stopped_after_s, 1)
@@ -140,7 +148,8 @@ class Finish:
         default = default_number(self.journal)
         won, stopped = default == self.final.number, self.stopped_after_s is not None
         if default is None or won or judged.split == "folds" or is_late:
-            return None, default_note(None, won, n_candidates, stopped=stopped)
+            one = self.config.n_trials == 1
+            return None, default_note(None, won, n_candidates, stopped=stopped, asked_for_one=one)
         if not self.journal.has_weights(default):
             return None, default_note(None, won, n_candidates, stopped=stopped)
         recipe, weights = self.journal.trials[default].recipe, self.journal.weights(default)

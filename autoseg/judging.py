@@ -205,11 +205,12 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
         return (
             "An estimate without an untouched test, for which there are too few images: every "
             "image was predicted by a model of the same recipe, trained for a shorter time and "
-            "without it. The recipe was chosen with the help of some of the images."
+            "without it."
+            + (" The recipe was chosen with the help of some of the images." * (n_candidates > 1))
         )
     chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "weights were chosen"
     return (
-        f"An estimate without an untouched test: there are too few images for one, and {chosen} "
+        f"An estimate without an untouched test: there is no test split, and {chosen} "
         f"by these same images. Expect somewhat less on new ones."
     )
 
@@ -256,7 +257,12 @@ def about_taken(taken: TrialRecord, winner: TrialRecord | None) -> str:
 
 
 def default_note(
-    epochs: float | None, won: bool, n_candidates: int, *, stopped: bool = False
+    epochs: float | None,
+    won: bool,
+    n_candidates: int,
+    *,
+    stopped: bool = False,
+    asked_for_one: bool = False,
 ) -> str:
     """How the model relates to the default recipe, in one sentence.
 
@@ -265,6 +271,7 @@ def default_note(
         won: Whether the model is of the default recipe.
         n_candidates: Trials that could have won.
         stopped: Whether the run was asked to finish before its time.
+        asked_for_one: Whether one trial alone was allowed.
     """
     if epochs is not None:
         return (
@@ -275,6 +282,8 @@ def default_note(
         return "There was no time, or no untouched image, to score the default recipe beside it."
     if n_candidates <= 1 and stopped:
         return "No recipes were compared until then: the model is the default recipe."
+    if n_candidates <= 1 and asked_for_one:
+        return "One trial was asked for: the model is the default recipe."
     if n_candidates <= 1:
         return (
             "There was no time to compare recipes: the model is the default recipe, trained for "

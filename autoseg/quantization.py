@@ -31,6 +31,7 @@ from autoseg.engines import (
 from autoseg.errors import AutosegError, BundleError, DatasetError
 from autoseg.export import (
     check_can_export,
+    check_openvino_path,
     convolutions,
     describe_onnx,
     place_openvino,
@@ -168,6 +169,8 @@ def export_int8(
     """
     check_can_export("onnxruntime")
     check_can_export(engine)
+    if engine == "openvino":
+        check_openvino_path(path)  # Before minutes of calibrating.
     if not takes_any_size(bundle):
         raise BundleError("Networks that take images of one size only are not exported in int8.")
     own = TorchEngine(bundle.model, bundle.info.preprocessing, Precision(torch.device("cpu")))

@@ -20,7 +20,7 @@ from autoseg.checkpoint import Weights
 from autoseg.config import Recipe, from_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.duplicates import group_near_duplicates
-from autoseg.data.splits import Splits
+from autoseg.data.splits import Splits, without_folds
 from autoseg.errors import RunError
 from autoseg.evaluation import Predictions, make_report
 from autoseg.examples import MAX_EXAMPLES, example_facts
@@ -312,7 +312,9 @@ class _Taking:
             facts={
                 "compared_with": COMPARED_WITH,
                 **self._facts(trials, n_models),
-                "data": data_facts(dataset, splits, data_source(dataset)),
+                "data": data_facts(
+                    dataset, without_folds(splits, len(dataset)), data_source(dataset)
+                ),
             },
         )
         return judged, report

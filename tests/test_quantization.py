@@ -50,6 +50,15 @@ def test_a_network_in_int8_is_smaller_and_loses_little(run, tmp_path):
 
 
 @needs_openvino
+def test_a_name_that_openvino_s_files_cannot_have_is_refused_before_any_work(run, tmp_path):
+    """It was found after minutes of calibrating."""
+    bundle, said = load_bundle(run.model), []
+    with pytest.raises(BundleError, match="NAME.xml"):
+        export_int8(bundle, tmp_path / "x.onnx", "openvino", calibration_data(bundle), said.append)
+    assert said == [] and not list(tmp_path.iterdir())
+
+
+@needs_openvino
 def test_openvino_gets_two_files_that_it_reads(run, tmp_path):
     bundle = load_bundle(run.model)
     path = tmp_path / "model.xml"

@@ -1,7 +1,7 @@
 """Train, val and test: seeded, stratified by class presence, near-duplicates on one side."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -114,6 +114,26 @@ def folds_note(number: int) -> str:
         f"With {number} images there is no test split; scores are cross-validated "
         f"estimates from {NUM_FOLDS} folds, which the search has seen."
     )
+
+
+def validation_note(number: int) -> str:
+    """What is said where there is neither a test split nor a model of every fold."""
+    return (
+        f"With {number} images there is no test split; scores are those of the validation images, "
+        f"by which the weights are chosen."
+    )
+
+
+def without_folds(splits: Splits, number: int) -> Splits:
+    """The same of a run that had no time for the folds: its notes promise none of their scores.
+
+    Args:
+        splits: The division.
+        number: Images of the data set.
+    """
+    outdated, true = folds_note(number), validation_note(number)
+    notes = tuple(true if note == outdated else note for note in splits.notes)
+    return replace(splits, notes=notes)
 
 
 def taken_note(name: str) -> str:

@@ -9,7 +9,7 @@ _EPOCHS = re.compile(
     r"training)?\."
 )
 _COMPARED = re.compile(
-    r"An estimate without an untouched test: there are too few images for one, and (\d+) trials "
+    r"An estimate without an untouched test: there is no test split, and (\d+) trials "
     r"were compared by these same images\. Expect somewhat less on new ones\."
 )
 
@@ -31,12 +31,15 @@ FIXED = (
     "An estimate without an untouched test, for which there are too few images: every image was "
     "predicted by a model of the same recipe, trained for a shorter time and without it. The "
     "recipe was chosen with the help of some of the images.",
-    "An estimate without an untouched test: there are too few images for one, and weights were "
+    "An estimate without an untouched test, for which there are too few images: every image was "
+    "predicted by a model of the same recipe, trained for a shorter time and without it.",
+    "An estimate without an untouched test: there is no test split, and weights were "
     "chosen by these same images. Expect somewhat less on new ones.",
     "There was no time, or no untouched image, to score the default recipe beside it.",
     "There was no time to compare recipes: the model is the default recipe, trained for all the "
     "time there was.",
     "No recipes were compared until then: the model is the default recipe.",
+    "One trial was asked for: the model is the default recipe.",
     "No recipe was clearly better than the default: the model is that one.",
 )
 """Sentences without numbers."""
@@ -57,7 +60,7 @@ def note(text: str) -> str:
         )
     if found := _COMPARED.fullmatch(text):
         return tr(
-            "An estimate without an untouched test: there are too few images for one, and {count} "
+            "An estimate without an untouched test: there is no test split, and {count} "
             "trials were compared by these same images. Expect somewhat less on new ones.",
             count=found[1],
         )

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from autoseg.data.formats import Sample
 from autoseg.data.images import read_image
 from autoseg.data.masks import ClassInfo
 from autoseg.data.scan import resemblance
-from autoseg.data.splits import Splits, make_splits
+from autoseg.data.splits import Splits, make_splits, without_folds
 from autoseg.data.verdict import Verdict
 from autoseg.errors import DatasetError
 
@@ -80,6 +81,11 @@ def test_few_images_get_five_folds_and_no_test_split(tmp_path, number):
     assert set(splits.folds[0]) == val and train == set(range(number)) - val
     assert all(splits.folds)
     assert any("no test split" in note for note in splits.notes)
+    # Where there was no time for the folds, nothing is said of their scores.
+    told = without_folds(splits, number)
+    assert not any("cross-validated" in note for note in told.notes)
+    assert sum("scores are those of the validation images" in note for note in told.notes) == 1
+    assert replace(told, notes=splits.notes) == splits
 
 
 def test_the_seed_alone_decides(tmp_path):

@@ -32,6 +32,7 @@ NOTES = [
         for n in (1, 2)
     ),
     default_note(None, True, 1, stopped=True),
+    default_note(None, True, 1, asked_for_one=True),
     *(
         taken_note(Judged(split, (2,), NOTHING), replace(SPLITS, test_is_untouched=new), 7, 7)
         for split in ("test", "validation")
