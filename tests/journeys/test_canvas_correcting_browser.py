@@ -430,9 +430,9 @@ def test_seven_images_keep_their_unsaved_corrections(canvas, served):
 
 def test_drawings_that_fill_the_memory_are_kept_and_the_user_is_told(canvas, served):
     canvas.drag((30, 5), (30, 5))
-    canvas.page.evaluate("autosegDrafts.set('large', { bytes: 2e9, forgetSteps() { } })")
     warning = canvas.root.locator(".mc-many")
     assert not warning.is_visible()
+    canvas.page.evaluate("autosegDrafts.set('large', { bytes: 2e9, forgetSteps() { } })")
     canvas.drag((30, 20), (30, 20))
     assert warning.inner_text().startswith("2 images have unsaved corrections")
     canvas.show("next").show("plain")
