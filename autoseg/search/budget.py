@@ -15,6 +15,9 @@ RESERVE_SHARE = 0.02
 RESERVE_S = 3.0
 """The same, in seconds: writing the bundle, reading clocks."""
 
+EVALUATION_MARGIN = 1.25
+"""The final evaluation by the time of judging its images: report and examples come on top."""
+
 MIN_STEPS = 4
 """Optimizer steps below which a budget is refused."""
 
@@ -161,7 +164,7 @@ class Plan:
         """Time of the final evaluation of one model, in seconds; without a decoder's name, of the
         encoder with its default."""
         network_s = self.costs[encoder_name].time_with(decoder_name)
-        return self.evaluation_images * (self.judging_s + network_s)
+        return EVALUATION_MARGIN * self.evaluation_images * (self.judging_s + network_s)
 
     @property
     def frozen_only(self) -> bool:

@@ -10,6 +10,7 @@ from autoseg.encoders import find_encoder
 from autoseg.errors import ConfigError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
+    EVALUATION_MARGIN,
     RESERVE_S,
     RESERVE_SHARE,
     TRIAL_SHARE,
@@ -212,7 +213,7 @@ def choose_augmentation(windows: float, n_train: int) -> AugmentationName:
 
 def reserve(task: Task, cost: EncoderCost, budget_s: float, n_models: int) -> float:
     """Time for scoring the test images with each model, and for the bundle."""
-    evaluation_s = task.n_test * (task.judging_s + cost.image_s)
+    evaluation_s = EVALUATION_MARGIN * task.n_test * (task.judging_s + cost.image_s)
     return RESERVE_S + RESERVE_SHARE * budget_s + n_models * evaluation_s
 
 

@@ -16,7 +16,14 @@ from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import TrainingError
 from autoseg.inference import Segmentation, segment
 from autoseg.search import calibration, measuring
-from autoseg.search.budget import RESERVE_S, RESERVE_SHARE, Clock, EncoderCost, Plan
+from autoseg.search.budget import (
+    EVALUATION_MARGIN,
+    RESERVE_S,
+    RESERVE_SHARE,
+    Clock,
+    EncoderCost,
+    Plan,
+)
 from autoseg.search.calibration import CALIBRATION_SHARE, make_plan, measure_again
 from autoseg.search.measuring import (
     Workload,
@@ -134,7 +141,7 @@ def test_a_run_that_goes_on_elsewhere_keeps_what_it_searches_and_learns_what_it_
     for name, cost in plan.costs.items():
         assert cost.step_s > 10 * former.costs[name].step_s and cost.image_s > 1e-5
         assert not cost.bf16 and cost.decoders_s.keys() == former.costs[name].decoders_s.keys()
-    judged_s = 3 * (plan.judging_s + plan.costs[ENCODER].image_s)
+    judged_s = EVALUATION_MARGIN * 3 * (plan.judging_s + plan.costs[ENCODER].image_s)
     assert plan.judging_s > 0.3  # Of the half second that `work` says.
     assert plan.reserve_s == clock.reserve_s
     assert plan.reserve_s == pytest.approx(RESERVE_S + RESERVE_SHARE * 600 + 2 * judged_s)
