@@ -41,7 +41,7 @@ from autoseg.judging import (
 )
 from autoseg.report_facts import data_facts, search_facts
 from autoseg.search.bench import Bench
-from autoseg.search.budget import Clock
+from autoseg.search.budget import RESERVE_S, Clock
 from autoseg.search.final import FinalModel
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
@@ -186,7 +186,7 @@ class Finish:
             indices, confusions = self.bench.data.val, self.final.confusions
         else:
             indices, confusions = judged.indices, judged.predictions.confusions
-        moment_s = max(1.0, self.clock.budget_s - self.clock.elapsed() - 1.0)
+        moment_s = max(1.0, self.clock.budget_s - self.clock.elapsed() - RESERVE_S)
         each_s = judged.seconds / len(judged.indices)
         count = min(MAX_EXAMPLES, int(moment_s / max(2 * each_s, 1e-3)))
         final = self.final
