@@ -60,7 +60,7 @@ def test_judging_takes_about_as_long_as_was_timed(dataset, trial):
     assert rough_s > (real_s - cached_s) / 2  # An estimate's, without anything timed.
 
 
-@pytest.mark.parametrize(("most_s", "timed"), [(100.0, 3), (0.0, 1)])
+@pytest.mark.parametrize(("most_s", "timed"), [(100.0, 6), (0.0, 1)])
 def test_timing_ends_after_one_image_where_that_takes_all_the_time_there_is(
     dataset, trial, monkeypatch, most_s, timed
 ):
@@ -72,19 +72,41 @@ def test_timing_ends_after_one_image_where_that_takes_all_the_time_there_is(
 
 def test_an_image_that_waited_for_other_work_does_not_count(dataset, trial, monkeypatch):
     """One of two images took 2.8 s where others take 20 ms, and the reserve was for that."""
-    times = iter([0.5, 0.02, 2.8, 0.02])
+    times = iter([0.5, 0.02, 2.8, 0.02, 0.02, 0.02])
     monkeypatch.setattr("autoseg.judging.time_scoring", lambda *_: next(times))
     splits = replace(SPLITS, train=(0,), val=(1, 2, 3))
     assert time_judging(dataset, splits, trial, most_s=10.0) == pytest.approx(0.02)
 
 
-def test_what_is_timed_is_an_image_of_about_the_mean_size(tmp_path, trial, monkeypatch):
-    folder = make_sample_dataset(tmp_path / "set", 6, size=(64, 96))
-    large = sorted((folder / "images").iterdir())[3]
-    for file in (large, *(folder / "masks").glob(f"{large.stem}.*")):
-        with Image.open(file) as image:
-            image.resize((960, 640), Image.Resampling.NEAREST).save(file)
-    mixed = check_dataset(folder)
+def mixed_sizes(folder: Path, n_images: int, large: set[int]) -> CheckedDataset:
+    """Small images, some of which are a hundred times as large."""
+    make_sample_dataset(folder, n_images, size=(64, 96))
+    images = sorted((folder / "images").iterdir())
+    for k in large:
+        for file in (images[k], *(folder / "masks").glob(f"{images[k].stem}.*")):
+            with Image.open(file) as image:
+                image.resize((960, 640), Image.Resampling.NEAREST).save(file)
+    return check_dataset(folder)
+
+
+def test_large_images_count_by_their_pixels_not_by_their_number(tmp_path, trial, monkeypatch):
+    """Images of the mean size stood for all, but a pixel of a large one takes longer: the
+    evaluation of dsb2018 took 23 s where 11 had been kept back."""
+    mixed = mixed_sizes(tmp_path / "set", 20, {8, 9, 18, 19})
+    slow = 3e-6  # Seconds for a pixel of a large image, three times as many as for a small one's.
+
+    def noted(forward: object, of: CheckedDataset, index: int, *_: object) -> float:
+        pixels = int(of.statistics.sizes[index].prod())
+        return pixels * (slow if pixels > 10_000 else slow / 3)
+
+    monkeypatch.setattr("autoseg.judging.time_scoring", noted)
+    splits = replace(SPLITS, val=tuple(range(10)), test=tuple(range(10, 20)))
+    real_s = sum(noted(None, mixed, i) for i in splits.test) / 10
+    assert time_judging(mixed, splits, trial, most_s=100.0) >= 0.9 * real_s
+
+
+def test_what_is_timed_is_as_large_as_what_will_be_judged(tmp_path, trial, monkeypatch):
+    mixed = mixed_sizes(tmp_path / "set", 6, {3})
     assert mixed.statistics.sizes[3].tolist() == [640, 960]
     seen = []
 
