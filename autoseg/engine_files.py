@@ -16,7 +16,7 @@ import torch
 from autoseg.bundle import Bundle
 from autoseg.engines import EngineName, engine_versions
 from autoseg.export import write_onnx
-from autoseg.files import autoseg_home, replacing_folder, write_json
+from autoseg.files import autoseg_home, replacing_folder, size_bytes, used_at, write_json
 from autoseg.int8_files import Int8File, weights_digest
 from autoseg.training.hardware import device_name, limit_threads
 
@@ -124,14 +124,7 @@ def _sweep(keep: Path) -> None:
     """Remove what was not used for longest, beyond what may be kept."""
     folders = [folder for folder in keep.parent.iterdir() if not folder.name.startswith(".")]
     taken = 0
-    for count, folder in enumerate(sorted(folders, key=_used_at, reverse=True), start=1):
-        taken += sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    for count, folder in enumerate(sorted(folders, key=used_at, reverse=True), start=1):
+        taken += size_bytes(folder)
         if folder != keep and (count > _MOST_KEPT or taken > _MOST_KEPT_BYTES):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _used_at(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except FileNotFoundError:  # Another process sweeps too.
-        return 0.0

@@ -172,6 +172,23 @@ def sweep_folders(parent: Path, pattern: str = ".*.part") -> None:
                 shutil.rmtree(part, ignore_errors=True)
 
 
+def used_at(path: Path) -> float:
+    """When a file or folder was touched last, in seconds since 1970; 0: it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # Another process sweeps too.
+        return 0.0
+
+
+def size_bytes(folder: Path) -> int:
+    """What all files below a folder take, those left out that go meanwhile."""
+    taken = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            taken += file.stat().st_size if file.is_file() else 0
+    return taken
+
+
 def sweep_parts(folder: Path) -> None:
     """Remove what killed writers left below a folder that no process is writing to."""
     for part in folder.rglob(".*.part"):

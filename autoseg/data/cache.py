@@ -23,6 +23,7 @@ from autoseg.data.formats import Sample
 from autoseg.data.images import read_image
 from autoseg.data.workers import parallel_map
 from autoseg.errors import DatasetError
+from autoseg.files import size_bytes, used_at
 from autoseg.resizing import resize_image, resize_mask
 
 CACHE_VERSION = 1
@@ -167,10 +168,10 @@ def _build(
 
 def _sweep(folder: Path, keep: Path) -> None:
     """Remove caches that were not used for longest, and what killed processes left of others."""
-    caches = {path: _used_at(path) for path in folder.iterdir() if _KEY.fullmatch(path.name)}
+    caches = {path: used_at(path) for path in folder.iterdir() if _KEY.fullmatch(path.name)}
     taken, now = 0, time.time()
     for path in sorted(caches, key=caches.__getitem__, reverse=True):
-        taken += sum(file.stat().st_size for file in path.glob("*") if file.is_file())
+        taken += size_bytes(path)
         unused_s = now - caches[path]
         too_many = taken > KEPT_BYTES and unused_s > _IN_USE_S
         if path != keep and (too_many or unused_s > KEPT_S):
@@ -182,7 +183,7 @@ def _sweep(folder: Path, keep: Path) -> None:
                 shutil.rmtree(part, ignore_errors=True)
 
 
-def _remove(path: Path, used_at: float) -> None:
+def _remove(path: Path, last_used: float) -> None:
     """Remove a cache unless somebody builds or opens it now.
 
     Who has mapped it goes on: its files stay until they are closed. Windows does not let them be
@@ -190,17 +191,9 @@ def _remove(path: Path, used_at: float) -> None:
     """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     with suppress(OSError), FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
-        if _used_at(path) == used_at:
+        if used_at(path) == last_used:
             os.replace(path, aside)
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def _used_at(path: Path) -> float:
-    """When a cache was opened last, in seconds since 1970; 0: it is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # Another process sweeps too.
-        return 0.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from autoseg.files import size_bytes, used_at
 from autoseg.training.compile_gains import PRIOR, Case, Gain, expected_gain, remember_gain
 from autoseg.training.hardware import free_memory, is_out_of_memory, wait_for
 
@@ -180,14 +181,10 @@ def _empty_if_full(folder: Path) -> None:
 
     Where they change, another search compiles, and they stay.
     """
-    taken, changed_at = 0, 0.0
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            status = file.stat()
-            taken += status.st_size
-            changed_at = max(changed_at, status.st_mtime)
-    if taken > MOST_COMPILED_BYTES and time.time() - changed_at > _AT_REST_S:
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # Another search is at work there, or nobody may look.
+        changed_at = max(map(used_at, folder.rglob("*")), default=0.0)
+        if size_bytes(folder) > MOST_COMPILED_BYTES and time.time() - changed_at > _AT_REST_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 _NO_MEMORY = "Memory ran out for the compiled network: training goes on without."
