@@ -140,7 +140,7 @@ def available_encoders(
         EncoderError: A name is unknown; or what was asked for has a licence that needs the flag, or
             weights that are neither here nor to be had.
     """
-    chosen = _select(names_or_families)
+    chosen = select_encoders(names_or_families)
     allowed = [encoder for encoder in chosen if allow_noncommercial or encoder.commercial]
     if chosen and not allowed:
         raise EncoderError(
@@ -155,8 +155,12 @@ def available_encoders(
     return tuple(encoder for encoder in allowed if encoder.name in here)
 
 
-def _select(names_or_families: Sequence[str]) -> list[Encoder]:
-    """The encoders of those names and families; all of the catalogue if there are none."""
+def select_encoders(names_or_families: Sequence[str]) -> list[Encoder]:
+    """The encoders of those names and families; all of the catalogue if there are none.
+
+    Raises:
+        EncoderError: A name is unknown.
+    """
     if not names_or_families:
         return list(catalogue())
     by_family = {family.casefold(): encoders for family, encoders in families().items()}

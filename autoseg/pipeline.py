@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.config import SearchConfig, to_dict
+from autoseg.encoders import select_encoders
 from autoseg.errors import AutosegError, PausedError, RunError, StoppedEarlyError
 from autoseg.files import autoseg_home, is_disk_full, sweep_parts
 from autoseg.finishing import FORMER_KEPT
@@ -55,6 +56,7 @@ def run_search(
     Raises:
         DatasetError: The data set cannot be used.
         ConfigError: An argument does not hold, or the budget is too small.
+        EncoderError: An encoder's name is unknown, or its weights cannot be had or used.
         RunError: The run is held by another process, of another version, or of other data; or its
             folder or `AUTOSEG_HOME` cannot be written.
         PausedError: Somebody asked the search to leave at once and to go on later.
@@ -64,6 +66,7 @@ def run_search(
     if started_at is not None:
         clock.started_at = started_at
     _refuse_foreign(run)
+    select_encoders(config.encoders)  # A wrong name must not cost the time of reading the data.
     limit_threads()
     try:
         with run.locked():
