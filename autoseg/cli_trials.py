@@ -40,6 +40,10 @@ def trials(
         return
     console = Console()
     console.print(_table(folder.name, found))
+    state = folder.state()
+    if not found and state is not None:
+        told = f"No trial has come to its end; the run is {state.status}. {state.error}"
+        console.print(escape(told.strip()), soft_wrap=True)
     if any(point.phase == "final" for trial in found for point in trial.record.curve):
         console.print(
             "The winner's score is that after its final training; the others are as the search "
