@@ -4,7 +4,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoseg.config import FlipName, SearchConfig, parse_duration, parse_latency
+from autoseg.config import (
+    FlipName,
+    SearchConfig,
+    parse_duration,
+    parse_latency,
+    refuse_idle_options,
+)
 from autoseg.continuing import locate_start
 from autoseg.hub.connection import connect
 from autoseg.hub.spaces import WAIT_S, Deployed, DeployOptions, plan_deploy
@@ -85,6 +91,7 @@ def search(
         start_from=None if start_from is None else locate_start(start_from),
         warm_start=warm_start,
     )
+    refuse_idle_options(config)
     workspace = Workspace()
     path = local_source(source)
     folder = workspace.run(run).path if run else workspace.name_run(path, config)

@@ -238,6 +238,33 @@ class SearchConfig:
             raise ConfigError(f"`max_latency_ms > 0` must hold, but got {self.max_latency_ms}.")
 
 
+def refuse_idle_options(config: SearchConfig) -> None:
+    """Refuse what a user asked of a search where a former model is trained on instead.
+
+    Its encoder, decoder, rates and working size stay.
+
+    Raises:
+        ConfigError: With the options that have no use.
+    """
+    if config.start_from is None:
+        return
+    asked = {
+        "encoders": config.encoders,
+        "weights": config.weights_files,
+        "trials": config.n_trials,
+        "max_side": config.max_side,
+        "allow_noncommercial": config.allow_noncommercial,
+        "no_warm_start": not config.warm_start,
+    }
+    idle = [name for name, value in asked.items() if value]
+    if idle:
+        raise ConfigError(
+            f"Training a model on (start_from) searches nothing and keeps the model's encoder and "
+            f"working size, so there is no use for {', '.join(idle)}. Leave that away, or search "
+            f"without start_from."
+        )
+
+
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 

@@ -142,6 +142,31 @@ def test_a_wrong_argument_is_explained(run, arguments, text):
     assert status == 1 and text in err
 
 
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        (("--encoders", "resnet18", "--trials", "3"), "encoders, trials"),
+        (("--max-side", "256", "--no-warm-start"), "max_side, no_warm_start"),
+    ],
+)
+def test_options_of_a_search_are_refused_where_a_model_is_trained_on(
+    run, model, dataset, tmp_path, monkeypatch, options, idle
+):
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    status, _, err = run("search", dataset, "--budget", "60s", "--start-from", model, *options)
+    assert status == 1 and f"no use for {idle}." in err
+    assert not (tmp_path / "home" / "runs").exists()
+
+
+def test_an_unknown_encoder_is_refused_before_the_data_is_read(run, dataset, tmp_path):
+    run_folder = tmp_path / "run"
+    status, _, err = run(
+        "search", dataset, "--budget", "60s", "--encoders", "resnet99", "--run", run_folder
+    )
+    assert status == 1 and "no encoder 'resnet99'" in err
+    assert not run_folder.exists()
+
+
 def test_predict_keeps_sub_folders_and_sizes(run, model, photos, tmp_path):
     status, out, _ = run("predict", model, photos, "--out", tmp_path / "masks")
     assert status == 0 and "3 of 3" in out
