@@ -15,9 +15,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from autoseg.config import SearchConfig
+from autoseg.config import Geometry, SearchConfig
+from autoseg.data.cache import build_cache
+from autoseg.data.dataset import check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.search.run_folder import RunFolder
+from autoseg.training.trial import TrainingData
 
 ENCODER = "test_resnet.r160_in1k"
 
@@ -52,6 +55,23 @@ def fill_hub_cache(folder: Path, encoder_name: str = ENCODER, scale: float = 1.0
     weights = timm.create_model(encoder_name, pretrained=False).state_dict()
     save_file({n: scale * t for n, t in weights.items()}, snapshot / "model.safetensors")
     return folder
+
+
+def tiny_data(
+    folder: Path, geometry: Geometry, size: tuple[int, int] = (32, 48), n_val: int = 3
+) -> TrainingData:
+    """Five generated images to train on and some to score by, small enough for real trials.
+
+    Args:
+        folder: Where images and cache are made.
+        geometry: The working size.
+        size: Height and width of the images, in pixels.
+        n_val: Images to score by, at most 3.
+    """
+    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=size))
+    cache = build_cache(dataset, geometry, folder / "cache")
+    val = tuple(range(5, 5 + n_val))
+    return TrainingData(cache, tuple(range(5)), val, dataset.classes.num_classes)
 
 
 SPLITS = {"train": 14, "val": 10, "test": 12}

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_helpers import fill_hub_cache
+from search_helpers import fill_hub_cache, tiny_data
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
 from autoseg.data.batches import Pixels
-from autoseg.data.cache import build_cache
-from autoseg.data.dataset import check_dataset
-from autoseg.data.sample import make_sample_dataset
 from autoseg.search import bench as bench_module
 from autoseg.search.bench import Bench
 from autoseg.search.budget import EncoderCost, Plan
@@ -25,10 +22,7 @@ GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    folder = tmp_path_factory.mktemp("bench")
-    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
-    cache = build_cache(dataset, GEOMETRY, folder / "cache")
-    return TrainingData(cache, tuple(range(5)), (5, 6), dataset.classes.num_classes)
+    return tiny_data(tmp_path_factory.mktemp("bench"), GEOMETRY, n_val=2)
 
 
 @pytest.fixture

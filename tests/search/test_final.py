@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from search_helpers import tiny_data
 
 from autoseg.checkpoint import load_weights, save_weights
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, Recipe
-from autoseg.data.cache import build_cache
-from autoseg.data.dataset import check_dataset
-from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import BudgetError, PausedError, StoppedEarlyError, TrainingError
 from autoseg.metrics import iou, macro_imagewise
 from autoseg.model import build_model
@@ -25,7 +23,7 @@ from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
 from autoseg.training.compilation import Compilation, Note
 from autoseg.training.compile_gains import case_of
-from autoseg.training.trial import TrainingData, TrainResult, Trial
+from autoseg.training.trial import TrainResult, Trial
 
 ENCODER, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
@@ -33,9 +31,7 @@ GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    dataset = check_dataset(make_sample_dataset(tmp_path / "set", 8, size=(32, 48)))
-    cache = build_cache(dataset, GEOMETRY, tmp_path / "cache")
-    data = TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+    data = tiny_data(tmp_path, GEOMETRY)
     space = SearchSpace((ENCODER,), GEOMETRY, ("fpn", "unet"), batch_size=4, epochs=2.0)
     cost = EncoderCost(1e-4, 1e-4, 1e-4, 1e-4, bf16=False)
     plan = Plan(space, {ENCODER: cost}, 100.0, 60.0, 60.0, 4, 8, 8, data.val, 3.0)

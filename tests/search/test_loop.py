@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from search_helpers import tiny_data
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
-from autoseg.data.cache import build_cache
-from autoseg.data.dataset import check_dataset
-from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import PausedError
 from autoseg.metrics import iou, macro_imagewise
 from autoseg.search import bench as bench_module
@@ -30,10 +28,7 @@ GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    folder = tmp_path_factory.mktemp("loop")
-    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(32, 48)))
-    cache = build_cache(dataset, GEOMETRY, folder / "cache")
-    return TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+    return tiny_data(tmp_path_factory.mktemp("loop"), GEOMETRY)
 
 
 @pytest.fixture

@@ -7,12 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from search_helpers import fill_hub_cache
+from search_helpers import fill_hub_cache, tiny_data
 
 from autoseg.config import Geometry, SearchConfig
-from autoseg.data.cache import build_cache
-from autoseg.data.dataset import check_dataset
-from autoseg.data.sample import make_sample_dataset
 from autoseg.errors import TrainingError
 from autoseg.inference import Segmentation, segment
 from autoseg.search import calibration, measuring
@@ -44,10 +41,7 @@ GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    folder = tmp_path_factory.mktemp("measuring")
-    dataset = check_dataset(make_sample_dataset(folder / "set", 8, size=(64, 96)))
-    cache = build_cache(dataset, GEOMETRY, folder / "cache")
-    return TrainingData(cache, tuple(range(5)), (5, 6, 7), dataset.classes.num_classes)
+    return tiny_data(tmp_path_factory.mktemp("measuring"), GEOMETRY, size=(64, 96))
 
 
 @pytest.fixture
