@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoseg.config import FORMAT_VERSION, ClassInfo
+from autoseg.config import FORMAT_VERSION, IGNORE_INDEX, ClassInfo
 from autoseg.data.dataset import CheckedDataset
 from autoseg.inference import Forward, segment
 from autoseg.metrics import (
@@ -112,7 +112,8 @@ def time_scoring(
     """Seconds that `predict_split` takes for one image once the network is trained.
 
     A network that is not trained yet finds every class in an image, and each class that is there
-    has its boundaries counted. So it is the ground truth that is counted, against itself.
+    has its boundaries counted. So it is the ground truth that is counted, against itself, and where
+    it is ignored against the background.
 
     Args:
         forward: As in `predict_split`.
@@ -128,7 +129,8 @@ def time_scoring(
         found = segment(
             forward, dataset.image(index), preprocessing, device=precision_.device, tile=tile
         )
-    _counts(true, true, found.confidence, dataset.classes.num_classes)
+    as_found = np.where(true == IGNORE_INDEX, np.uint8(0), true)
+    _counts(true, as_found, found.confidence, dataset.classes.num_classes)
     return time.monotonic() - started
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from search_helpers import ignore_margin
 
-from autoseg.config import Geometry, Recipe
+from autoseg.config import IGNORE_INDEX, Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.data.sample import make_sample_dataset
@@ -134,3 +135,13 @@ def test_classes_that_an_untrained_network_finds_everywhere_are_not_counted(
     assert time_scoring(forward_of(trial.model), dataset, 2, seen_as, CPU) > 0
     ((true, found),) = counted
     assert np.array_equal(true, found) and np.array_equal(true, dataset.mask(2))
+
+
+def test_images_with_ignored_pixels_are_timed_like_others(tmp_path, trial):
+    """Every search on such data failed, once the truth was counted against itself."""
+    make_sample_dataset(tmp_path / "set", 6, size=(64, 96))
+    for mask in (tmp_path / "set" / "masks").iterdir():
+        ignore_margin(mask)
+    ignoring = check_dataset(tmp_path / "set")
+    assert (ignoring.mask(2) == IGNORE_INDEX).any()
+    assert time_judging(ignoring, SPLITS, trial, most_s=0.0) > 0

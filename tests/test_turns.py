@@ -193,7 +193,7 @@ def test_a_pause_while_the_test_images_are_judged_trains_nothing_again(run, tmp_
     source = make_photos(tmp_path / "large")
     make_sample_dataset(source / "test", 12, 2, size=(400, 600))
     (source / "test" / "classes.txt").unlink()
-    asked = config(15.0, n_trials=1)
+    asked = config(30.0, n_trials=1)
     search_paused(source, asked, run, lambda: phase_of(run) == "evaluating")
     paused, trials = run.state(), run.trials()
     assert paused.phase == "evaluating" and not (run.report / "report.json").exists()

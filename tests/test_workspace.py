@@ -249,7 +249,7 @@ def test_the_command_says_all_of_the_configuration(photos, tmp_path):
         "allow_noncommercial": True,
         "mapping": ["255=ignore", "#ff0000=roof"], "weights": ["a=b.safetensors"],
         "color": ["roof=#00ff00"], "start_from": "/runs/leaf-1/model",
-        "warm_start": False,
+        "no_warm_start": True,
     }  # fmt: skip
 
 

@@ -312,6 +312,8 @@ def test_a_drawing_outlives_the_app_that_predicted_it(tab, app, workspace):
     tab.locator("#examples button").first.click()
     wait_for_canvas(tab)
     draw(tab, "2", "Space")
+    # An event that was under way makes Gradio load the page again; the browser asks before it does.
+    tab.on("dialog", lambda dialog: dialog.dismiss())
     app.end()
     app.start()
     tab.get_by_role("button", name="Add to the data set").click()
