@@ -53,7 +53,8 @@ def search(
         device: torch device, or "auto": the first GPU, else the CPU.
         encoders: Encoders or families to search; empty: four, on a GPU six, as far as their weights
             are on this machine, those of `weights_files`, and with few images DINOv2's small ViT.
-        n_trials: Most trials, failed ones not counted; None: as many as the budget holds.
+        n_trials: Most trials, failed ones not counted; None: as many as the budget holds, and the
+            default recipe alone where comparing others would cost more than it finds.
         max_side: Most pixels of an image's longer side at working size; None: from the data.
         max_latency: Longest time of one image on this device, such as "20ms" or milliseconds;
             slower encoders and decoders are left out. None: any.

@@ -28,7 +28,12 @@ _Encoders = Annotated[
     ),
 ]
 _Trials = Annotated[
-    int | None, typer.Option("--trials", help="Most trials, failed ones not counted.")
+    int | None,
+    typer.Option(
+        "--trials",
+        help="Most trials, failed ones not counted. More than one: compare recipes in a short "
+        "budget too.",
+    ),
 ]
 _MaxSide = Annotated[
     int | None, typer.Option(help="Most pixels of the longer side at working size.")

@@ -203,7 +203,8 @@ class SearchConfig:
     """Encoders or families to search; empty: those of `default_encoders` and
     `few_images_encoders` (`search.calibration`)."""
     n_trials: int | None = None
-    """Most trials, failed ones not counted; None: as many as the budget holds."""
+    """Most trials, failed ones not counted; None: as many as the budget holds, and one recipe where
+    comparing several would cost more than it finds (`search.budget.Horizon`)."""
     max_side: int | None = None
     """Most pixels of an image's longer side at working size; None: from the data."""
     flip: FlipName | None = None

@@ -16,7 +16,7 @@ from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
 from autoseg.errors import DatasetError, RunError
 from autoseg.files import replacing
 from autoseg.machine_load import Load, current_load
-from autoseg.search.budget import SEARCH_FROM_EPOCHS, Clock, EncoderCost, Plan, check_enough
+from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough
 from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.geometry import object_widths, plan_geometry
@@ -27,6 +27,7 @@ from autoseg.search.planning import (
     choose_batch_size,
     divide,
     fast_enough,
+    horizon,
     pixels_in,
     reserve,
     rough_judging_s,
@@ -322,8 +323,8 @@ def _plan(
     clock.stood_at += min(3 * (task.judging_s + first.image_s), judging_limit_s(clock.budget_s))
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
-        short = clock.left() / (first.step_s * task.n_train) < SEARCH_FROM_EPOCHS
-        if name in frozen or (short and fast_enough(measured, limit_ms)):
+        ahead = horizon(first, task.n_train, batch_size, clock, config.n_trials)
+        if name in frozen or (ahead.search_share == 0 and fast_enough(measured, limit_ms)):
             break  # Those that are tried frozen come last.
         measured[name] = cost
         clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
@@ -333,7 +334,8 @@ def _plan(
     measured = fast_enough(measured, limit_ms)
     first = next(iter(measured.values()))
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
-    if frozen_may_fit(first, task.n_train, clock.left()):
+    ahead = horizon(first, task.n_train, batch_size, clock, config.n_trials)
+    if frozen_may_fit(first, task.n_train, clock.left(), ahead):
         measured |= fast_enough({name: costs[name] for name in frozen}, limit_ms)
     return divide(task, measured, batch_size, config, clock, frozen)
 

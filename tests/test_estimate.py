@@ -83,8 +83,9 @@ def test_more_time_is_spent_on_larger_images_and_then_on_more_training(home):
     pixels = [np.prod(one.working_size) for one in told]
     trained = [one.epochs * size for one, size in zip(told, pixels, strict=True)]
     assert pixels == sorted(pixels) and pixels[0] < pixels[-1]
-    # A second model to judge takes its time from training where a search begins.
-    assert (np.array(trained) >= 0.9 * np.maximum.accumulate(trained)).all()
+    # A second model to judge takes its time from training where a search begins, and so does a
+    # larger window, whose border is trained on for nothing.
+    assert (np.array(trained) >= 0.85 * np.maximum.accumulate(trained)).all()
     assert [one.ends_after_s for one in told] == budgets.tolist()
     assert all(one.trials_low <= one.trials_high for one in told)
     assert estimate.ONE_RECIPE in told[0].notes and estimate.ONE_RECIPE not in told[-1].notes

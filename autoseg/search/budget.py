@@ -1,5 +1,6 @@
 """The clock and the plan: how a wall-clock budget is spent."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -178,31 +179,68 @@ FROZEN_ONLY_EPOCHS = 1.0
 SEARCH_FROM_EPOCHS = 20.0
 """Below this many epochs a search costs as much as it finds (simulated regret 6.6 against 6.6)."""
 
+SEARCH_FROM_STEPS = 2000
+"""The same in optimizer steps, where images are few.
+
+Replayed from learning curves of 48 trainings on four subsets of coffee_leaf and dsb2018
+(`tests/benchmarks/replay.py`): a search in 30 % of the time cost 0.35 points (standard error 0.14)
+where the time held 375 steps, and 0.56 (0.22) where it held 625.
+"""
+
+LEAST_TRIAL_STEPS = 150
+"""Shorter trials say too little: the rank correlation of their scores with those of trainings four
+times as long is -0.1 after 50 steps and 0.4 after 150 (the same trainings)."""
+
+_TRIAL_OF_ALL = 0.03
+"""Length of a trial by that of all the time, at least: what ranks recipes for a short training says
+less of a long one."""
+
+_COARSE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+"""Lengths of trials, times a power of ten."""
+
 
 TRIAL_SHARE = 0.12
 """Share of the search that one trial of an encoder may take, for the encoder to be searched."""
 
 
-def search_share(reference_epochs: float) -> float:
-    """Share of the time that goes to search trials.
+@dataclass(frozen=True)
+class Horizon:
+    """How much training a time holds, and what of it a search is worth."""
 
-    Source: Monte-Carlo on synthetic learning curves (the project's notes on the algorithm): at
-    15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
-    """
-    if reference_epochs < SEARCH_FROM_EPOCHS:
-        return 0.0
-    if reference_epochs < 150:
-        return 0.3
-    return 0.5 if reference_epochs < 1500 else 0.6
+    epochs: float
+    """U: epochs of the reference recipe."""
+    steps_per_epoch: float
+    """Optimizer steps in which each image is seen once."""
+    n_trials: int | None = None
+    """Trials that the user asked for: if several, then they are made in however few steps."""
 
+    @property
+    def search_share(self) -> float:
+        """Share of the time that goes to search trials; 0: one recipe has all of it.
 
-def trial_epochs(reference_epochs: float) -> float:
-    """Length of one search trial, in windows per training image, on a coarse grid.
+        Source: Monte-Carlo on synthetic learning curves (the project's notes on the algorithm): at
+        15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
+        """
+        steps = self.epochs * self.steps_per_epoch
+        is_short = steps < SEARCH_FROM_STEPS and self.n_trials is None
+        if self.epochs < SEARCH_FROM_EPOCHS or is_short or self.n_trials == 1:
+            return 0.0
+        if self.epochs < 150 or steps < 4 * SEARCH_FROM_STEPS:
+            return 0.3
+        return 0.5 if self.epochs < 1500 else 0.6
 
-    The grid keeps two runs on one machine at the same plan although their timings differ a bit.
-    """
-    wanted = min(15.0, max(4.0, 0.05 * reference_epochs))
-    return max(step for step in (4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0) if step <= wanted)
+    @property
+    def trial_epochs(self) -> float:
+        """Length of one search trial, in windows per training image, on a coarse grid.
+
+        The grid keeps two runs on one machine at the same plan although their timings differ a bit.
+        """
+        wanted = min(15.0, max(4.0, 0.05 * self.epochs))
+        if self.n_trials is None:
+            wanted = max(wanted, LEAST_TRIAL_STEPS / self.steps_per_epoch)
+        wanted = max(wanted, _TRIAL_OF_ALL * self.epochs)
+        power = 10.0 ** math.floor(math.log10(wanted))
+        return power * max(step for step in _COARSE if step <= wanted / power)
 
 
 def check_enough(

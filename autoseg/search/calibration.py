@@ -19,13 +19,11 @@ from autoseg.errors import TrainingError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
     MIN_STEPS_ON,
-    SEARCH_FROM_EPOCHS,
     Clock,
     EncoderCost,
+    Horizon,
     Plan,
     check_enough,
-    search_share,
-    trial_epochs,
 )
 from autoseg.search.measuring import (
     Workload,
@@ -45,6 +43,7 @@ from autoseg.search.planning import (
     divide,
     fast_enough,
     frozen_trial_fits,
+    horizon,
     pixels_in,
     reserve,
     validation_subset,
@@ -96,16 +95,14 @@ def make_plan(
     task = work.task(measure_judging(recipe, work, costs[reference], device, clock.budget_s))
     clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     check_enough(clock, costs[reference].decoder_s * batch_size)
-    epoch_s = costs[reference].step_s * n_train
     limit_ms = config.max_latency_ms
     # Measuring others pays only if there will be a search between them.
     calibration_ends = clock.elapsed() + CALIBRATION_SHARE * clock.budget_s
     for number, name in enumerate(others, start=1):
         on_progress(number, len(work.encoder_names))
+        ahead = horizon(costs[reference], n_train, batch_size, clock, config.n_trials)
         is_late = clock.elapsed() > calibration_ends
-        if fast_enough(costs, limit_ms) and (
-            is_late or clock.left() / epoch_s < SEARCH_FROM_EPOCHS
-        ):
+        if fast_enough(costs, limit_ms) and (is_late or ahead.search_share == 0):
             break
         try:
             costs[name] = measure(name, work, device, batch_size, config.seed)
@@ -116,7 +113,8 @@ def make_plan(
     reference = next(iter(costs))
     clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     for name in work.frozen_encoders:
-        if frozen_may_fit(costs[reference], n_train, clock.left()):
+        ahead = horizon(costs[reference], n_train, batch_size, clock, config.n_trials)
+        if frozen_may_fit(costs[reference], n_train, clock.left(), ahead):
             with suppress(TrainingError):  # Too large for the memory.
                 costs[name] = measure_frozen(name, work, device, batch_size, config.seed)
     costs = fast_enough(costs, limit_ms)
@@ -194,7 +192,8 @@ def measure_again(
     reserve_s = clock.reserve_s = reserve(task, cost, clock.budget_s, n_models)
     less_s = min(max(0.0, reserve_s - plan.reserve_s), plan.search_s / 2)
     epochs_left = max(0.0, clock.left()) / (cost.step_s * n_train)
-    windows, features = decoder_phase(cost, n_train, clock.left(), epochs_left, searches)
+    trial_epochs = plan.space.epochs if searches else None
+    windows, features = decoder_phase(cost, n_train, clock.left(), trial_epochs)
     return replace(
         plan,
         costs=costs,
@@ -255,22 +254,22 @@ def _cost_again(
     return replace(cost, decoders_s=times_s)
 
 
-def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float) -> bool:
+def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float, ahead: Horizon) -> bool:
     """Whether a search of the time left may have time for an encoder that is only tried frozen.
 
     Args:
         reference: What the reference encoder costs.
         n_train: Images to train on.
         left_s: Time for search and training, in seconds.
+        ahead: How much training that is.
     """
-    epochs_left = max(0.0, left_s) / (reference.step_s * n_train)
-    search_s = search_share(epochs_left) * max(0.0, left_s)
+    search_s = ahead.search_share * max(0.0, left_s)
     slower = replace(
         reference,
         head_s=_LEAST_FROZEN_FACTOR * reference.head_s,
         decoder_s=_LEAST_FROZEN_FACTOR * reference.decoder_s,
     )
-    return frozen_trial_fits(slower, n_train, trial_epochs(epochs_left), search_s)
+    return frozen_trial_fits(slower, n_train, ahead.trial_epochs, search_s)
 
 
 def plan_training_on(
@@ -297,7 +296,7 @@ def plan_training_on(
     scoring_s = 2 * cost.validation_s * len(val)  # Before the training and after it.
     check_enough(clock, cost.step_s * recipe.batch_size, MIN_STEPS_ON, scoring_s)
     epochs_left = clock.left() / (cost.step_s * n_train)
-    windows, features = decoder_phase(cost, n_train, clock.left(), epochs_left, searches=False)
+    windows, features = decoder_phase(cost, n_train, clock.left(), trial_epochs=None)
     is_vit = find_encoder(name).kind == "vit"
     space = SearchSpace(
         encoders=(name,),

@@ -16,10 +16,9 @@ from autoseg.search.budget import (
     TRIAL_SHARE,
     Clock,
     EncoderCost,
+    Horizon,
     Plan,
     admissible,
-    search_share,
-    trial_epochs,
 )
 from autoseg.search.space import SearchSpace
 
@@ -143,12 +142,12 @@ def divide(
     """
     reference = next(iter(costs))
     reserve_s = clock.reserve_s
-    epoch_s = costs[reference].step_s * task.n_train
-    if search_share(clock.left() / epoch_s) > 0:
+    ahead = horizon(costs[reference], task.n_train, batch_size, clock, config.n_trials)
+    if ahead.search_share > 0:
         reserve_s = clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=2)
-    epochs_left = max(0.0, clock.left()) / epoch_s
-    search_s = search_share(epochs_left) * max(0.0, clock.left())
-    epochs = trial_epochs(epochs_left)
+        ahead = horizon(costs[reference], task.n_train, batch_size, clock, config.n_trials)
+    search_s = ahead.search_share * max(0.0, clock.left())
+    epochs = ahead.trial_epochs
     tuned = {name: cost for name, cost in costs.items() if name not in frozen_encoders}
     names = admissible(tuned, task.n_train, epochs, search_s) if search_s else [reference]
     frozen = [
@@ -157,7 +156,8 @@ def divide(
         if name in frozen_encoders and frozen_trial_fits(cost, task.n_train, epochs, search_s)
     ]
     names += frozen
-    expected = int(search_s / (epochs * epoch_s * 0.5)) if search_s else 0
+    trial_s = epochs * task.n_train * costs[reference].step_s
+    expected = int(search_s / (0.5 * trial_s))
     vits = tuple(name for name in names if find_encoder(name).kind == "vit")
     pyramids = [name for name in names if name not in vits]
     space = SearchSpace(
@@ -167,19 +167,19 @@ def divide(
         vit_encoders=vits,
         frozen_encoders=tuple(frozen),
         flip=task.flip,
-        augmentation=choose_augmentation(epochs_left * task.n_train, task.n_train),
+        augmentation=choose_augmentation(ahead.epochs * task.n_train, task.n_train),
         batch_size=batch_size,
         epochs=epochs,
         expected_trials=expected,
     )
     decoder_windows, decoder_features = decoder_phase(
-        costs[reference], task.n_train, clock.left(), epochs_left, bool(search_s)
+        costs[reference], task.n_train, clock.left(), epochs if search_s else None
     )
     frozen_windows, frozen_features = frozen_trial(task.n_train, epochs) if frozen else (0, 0)
     return Plan(
         space=space,
         costs={name: costs[name] for name in names},
-        reference_epochs=epochs_left,
+        reference_epochs=ahead.epochs,
         search_s=search_s,
         search_until_s=clock.elapsed() + search_s,
         max_trials=config.n_trials or (MAX_TRIALS if search_s else 1),
@@ -192,6 +192,22 @@ def divide(
         frozen_windows=frozen_windows,
         frozen_features=frozen_features,
     )
+
+
+def horizon(
+    reference: EncoderCost, n_train: int, batch_size: int, clock: Clock, n_trials: int | None
+) -> Horizon:
+    """How much training the time left holds.
+
+    Args:
+        reference: What the reference encoder costs.
+        n_train: Images to train on.
+        batch_size: Windows per step.
+        clock: The run's.
+        n_trials: Trials that the user asked for; None: as many as there is time for.
+    """
+    epochs = max(0.0, clock.left()) / (reference.step_s * n_train)
+    return Horizon(epochs, n_train / batch_size, n_trials)
 
 
 def choose_augmentation(windows: float, n_train: int) -> AugmentationName:
@@ -238,15 +254,22 @@ def validation_subset(task: Task, cost: EncoderCost, budget_s: float, seed: int)
 
 
 def decoder_phase(
-    cost: EncoderCost, n_train: int, left_s: float, epochs_left: float, searches: bool
+    cost: EncoderCost, n_train: int, left_s: float, trial_epochs: float | None
 ) -> tuple[int, int]:
-    """Windows of the decoder phase and how many of them have their features cached."""
+    """Windows of the decoder phase and how many of them have their features cached.
+
+    Args:
+        cost: Of the encoder.
+        n_train: Images to train on.
+        left_s: Time for training, in seconds.
+        trial_epochs: Length of a trial; None: there is no search.
+    """
     features = 2 * n_train
     windows = DECODER_EPOCHS * features
     full_s = features * cost.head_s + windows * cost.decoder_s
-    if searches:
+    if trial_epochs is not None:
         # Done once per encoder: at most a quarter of one trial's fine-tuning.
-        limit_s = 0.25 * cost.step_s * n_train * trial_epochs(epochs_left)
+        limit_s = 0.25 * cost.step_s * n_train * trial_epochs
     else:
         limit_s = DECODER_SHARE * left_s
     share = min(1.0, limit_s / max(1e-9, full_s))

@@ -119,7 +119,7 @@ class Api:
             dataset: Name of a data set here, as `check` gives it.
             budget: Time from now to the finished model, such as 90s, 6m or 1h30m.
             encoders: Encoders or families, with commas. Empty: all that there are weights for.
-            n_trials: Most trials. None: as many as the time holds.
+            n_trials: Most trials. None: as many as the time holds, in a short time one.
             max_side: Most pixels of an image's longer side while it trains. None: from the data.
             seed: Seed of splits, search and training.
             device: auto, cpu, mps, cuda or cuda:1.

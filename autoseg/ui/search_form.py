@@ -165,6 +165,7 @@ def _limits() -> dict[str, Any]:
     n_trials = gr.Textbox(
         label=label("Most trials"), max_lines=1, elem_id="n-trials",
         placeholder=label("Empty: as many as fit"),
+        info=label("In a short time one recipe has it all; ask for more to compare several."),
     )  # fmt: skip
     device = gr.Dropdown(
         label=label("Device"), value="auto",

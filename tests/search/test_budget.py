@@ -6,13 +6,14 @@ import pytest
 from autoseg.errors import BudgetError
 from autoseg.machine_load import Load
 from autoseg.search.budget import (
+    LEAST_TRIAL_STEPS,
     SEARCH_FROM_EPOCHS,
+    SEARCH_FROM_STEPS,
     Clock,
     EncoderCost,
+    Horizon,
     admissible,
     check_enough,
-    search_share,
-    trial_epochs,
 )
 
 
@@ -75,21 +76,47 @@ def test_after_waiting_for_another_search_its_load_is_not_blamed():
     assert not clock.load.is_busy
 
 
-def test_whoever_gets_more_time_searches_no_smaller_a_share():
-    shares = [search_share(epochs) for epochs in np.geomspace(0.1, 1e5, 300)]
+TIMES = np.geomspace(0.1, 1e5, 300)
+"""In epochs."""
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1.0, 10.0, 500.0])
+@pytest.mark.parametrize("n_trials", [None, 5])
+def test_whoever_gets_more_time_searches_no_smaller_a_share(steps_per_epoch, n_trials):
+    shares = [Horizon(epochs, steps_per_epoch, n_trials).search_share for epochs in TIMES]
     assert shares == sorted(shares)
     assert shares[0] == 0 and 0 < shares[-1] < 1
-    assert search_share(SEARCH_FROM_EPOCHS - 0.1) == 0 < search_share(SEARCH_FROM_EPOCHS)
 
 
-def test_trials_grow_with_the_budget_within_bounds():
-    lengths = [trial_epochs(epochs) for epochs in np.geomspace(0.1, 1e5, 300)]
+def test_no_search_is_made_in_few_epochs_or_few_steps():
+    assert Horizon(SEARCH_FROM_EPOCHS - 0.1, 1e4).search_share == 0
+    assert Horizon(SEARCH_FROM_STEPS / 5 - 0.1, 5).search_share == 0
+    assert Horizon(SEARCH_FROM_STEPS / 5, 5).search_share > 0
+
+
+def test_whoever_asks_for_several_trials_gets_them_however_few_the_steps():
+    assert Horizon(SEARCH_FROM_EPOCHS, 5, n_trials=2).search_share > 0
+    assert Horizon(1e5, 500, n_trials=1).search_share == 0
+
+
+@pytest.mark.parametrize("steps_per_epoch", [0.5, 10.0, 500.0])
+def test_trials_grow_with_the_budget(steps_per_epoch):
+    lengths = [Horizon(epochs, steps_per_epoch).trial_epochs for epochs in TIMES]
     assert lengths == sorted(lengths)
-    assert lengths[0] == 4 and lengths[-1] == 15
+    assert lengths[0] * steps_per_epoch > 0.8 * LEAST_TRIAL_STEPS  # On a coarse grid.
+
+
+@pytest.mark.parametrize("n_trials", [None, 5])
+def test_a_search_holds_several_trials(n_trials):
+    for epochs in TIMES:
+        for steps_per_epoch in (0.5, 10.0, 500.0):
+            ahead = Horizon(epochs, steps_per_epoch, n_trials)
+            if ahead.search_share > 0:
+                assert ahead.search_share * epochs / ahead.trial_epochs >= 1.5
 
 
 def test_nearly_equal_timings_plan_equally():
-    assert trial_epochs(203.0) == trial_epochs(215.0)
+    assert Horizon(203.0, 20).trial_epochs == Horizon(215.0, 20).trial_epochs
 
 
 @pytest.mark.parametrize("search_s", [0.0, 1.0, 60.0, 1e6])
