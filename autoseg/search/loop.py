@@ -17,8 +17,8 @@ from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainResult
 
-MIN_STEPS_BEFORE_RUNG = 30
-"""Optimizer steps after unfreezing before which a score says nothing."""
+MIN_STEPS_BEFORE_RUNG = 100
+"""Optimizer steps after unfreezing before which a score says nothing: see `LEAST_TRIAL_STEPS`."""
 
 PATIENCE = 12
 """Sampled trials in a row without an improvement that end the search."""

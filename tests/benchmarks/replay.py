@@ -57,8 +57,8 @@ BUDGETS = (1500, 3000, 5000)
 """Windows of the default recipe that the time holds; `final_score` knows of no longer training."""
 DECODER_SHARE = 0.25
 """What the decoder that all trials of an encoder start from costs, as a share of a whole trial."""
-MIN_WINDOWS_BEFORE_RUNG = 240
-"""30 steps of 8 windows, as in the search."""
+MIN_WINDOWS_BEFORE_RUNG = 800
+"""100 steps of 8 windows, as in the search."""
 ORDERS = 20
 """Random orders of the drawn recipes over which a policy is averaged."""
 
