@@ -118,7 +118,8 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
 
     Val and test folders stay as they are. Without them every image is what it was to the model,
     and images that are new are learnt from; what resembles one that is learnt from is neither
-    chosen nor judged by. Folds are of no use: the model has seen them all.
+    chosen nor judged by. Where all are new, they are divided as for a search. Folds are of no use:
+    the model has seen them all.
 
     Args:
         dataset: The data set.
@@ -131,13 +132,12 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
     groups, _ = group_near_duplicates(dataset)
     given: list[str | None] = [sample.split for sample in dataset.samples]
     has_folders = bool({"val", "test"} & set(given))
-    was: list[str | None] = [None] * len(dataset)
+    known = roles.by_digest() if roles is not None else {}
+    was = [known.get(content.hex()) for content in dataset.contents]
     moved: list[str] = []
-    if roles is None:
+    if not any(was):
         part = _parts_of(splits, len(dataset))
     else:
-        known = roles.by_digest()
-        was = [known.get(content.hex()) for content in dataset.contents]
         pairs = zip(given if has_folders else [None] * len(given), was, strict=True)
         part = [split or before or "train" for split, before in pairs]
         if "val" not in part:

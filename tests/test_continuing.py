@@ -145,6 +145,17 @@ def test_new_images_are_learnt_from_and_the_test_stays(tmp_path):
     assert kept.test_is_untouched and kept.folds == ()
 
 
+def test_images_that_are_all_new_to_the_model_are_divided_as_for_a_search(tmp_path):
+    """All but those to choose by were learnt from, and nothing was left to judge on."""
+    old = check_dataset(make_sample_dataset(tmp_path / "old", 24, seed=1, size=(32, 32)))
+    new = check_dataset(make_sample_dataset(tmp_path / "new", 64, seed=2, size=(32, 32)))
+    _, run = divided(old, tmp_path / "run")
+    anew = make_splits(new, 0)
+    kept = inherit_splits(new, anew, read_roles(run))
+    assert (kept.train, kept.val, kept.test) == (anew.train, anew.val, anew.test)
+    assert kept.test and kept.test_is_untouched
+
+
 def test_a_copy_of_a_test_image_that_is_learnt_from_takes_it_out_of_the_test(tmp_path):
     """Saved anew as a PNG it was learnt from, and the JPEG was still judged on as untouched."""
     folder = make_sample_dataset(tmp_path / "set", 64, size=(96, 96))
