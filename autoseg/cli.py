@@ -80,7 +80,13 @@ def predict(
             "--format", help="With commas: index, color, overlay, coco, polygons, confidence."
         ),
     ] = "index",
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip",
+            help="Average with the mirrored image: twice the time, 0.1 points of IoU or so.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     engine: Annotated[
         str,

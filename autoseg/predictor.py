@@ -139,8 +139,9 @@ class Predictor:
 
         Args:
             image: A file, an array (H, W, 3) or (H, W) uint8, or a Pillow image.
-            flip: Average with the mirrored image: twice the time, a little better. Refused where
-                classes are left or right of something, as a mirrored image has wrong ones.
+            flip: Average with the mirrored image: twice the time, for 0.1 points of macro IoU as
+                measured. Refused where classes are left or right of something, as a mirrored image
+                has wrong ones.
             tile_px: Longest side of a tile at working size, for less memory; rounded up to a
                 multiple of 32. None: as large as is sensible.
             with_probabilities: Keep the probabilities of all classes: K times the memory.
