@@ -1,6 +1,5 @@
 """What a search will do with its time, told before it starts from what is known of the data."""
 
-import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +8,12 @@ import numpy as np
 import torch
 
 from autoseg.config import Geometry, SearchConfig
-from autoseg.data.dataset import CheckedDataset
-from autoseg.data.splits import make_splits
 from autoseg.data.workers import cpu_count
+from autoseg.dataset_facts import Facts
 from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
-from autoseg.errors import DatasetError, RunError
-from autoseg.files import replacing
+from autoseg.errors import RunError
 from autoseg.machine_load import Load, current_load
-from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough
+from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough, rungs
 from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.geometry import object_widths, plan_geometry
@@ -41,7 +38,6 @@ from autoseg.search.speed import (
     remember_speeds,
     saved_bytes,
 )
-from autoseg.search.study import RUNG_SHARES
 from autoseg.training.hardware import choose_device, limit_threads
 
 START_S = 6.0
@@ -71,8 +67,9 @@ COPIES_OF_WEIGHTS = 8
 COPIES_OF_FROZEN_WEIGHTS = 5
 """The same without gradients and moments."""
 
-SHORTEST_SHARE, LONGEST_SHARE = 0.35, 1.0
-"""A trial's time as a share of full fine-tuning: pruned or frozen ones take less."""
+SHORTEST_PRUNED, SHORTEST_WHOLE = 0.35, 0.7
+"""Time of many short trials as a share of full fine-tuning, where some are pruned and where none
+is: those that freeze much take less."""
 
 OPENING_S = 0.4
 """Building a network and writing down how a trial went, in seconds."""
@@ -90,70 +87,6 @@ FEW_IMAGES = (
 WAITS = "Another search has the device. This one begins after it."
 FETCHES = "Weights that are not on this computer yet are fetched first."
 NO_ROOM = "This may need more memory than is free now."
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the check of a data set knows of it, as far as a search's length depends on it."""
-
-    class_names: tuple[str, ...]
-    sizes: np.ndarray
-    """(N, 2) height and width of each image, in pixels."""
-    class_pixels: np.ndarray
-    """(N, K) pixels of each class."""
-    class_boundary: np.ndarray
-    """(N, K) pixel edges between a class and others."""
-    train: np.ndarray
-    """Images to train on, as positions."""
-    val: np.ndarray
-    """Images to choose by."""
-    test: np.ndarray
-    """Images to judge by; empty where there are too few."""
-
-    @staticmethod
-    def of(dataset: CheckedDataset) -> "Facts":
-        """The facts of a checked data set.
-
-        Raises:
-            DatasetError: Its given splits leave too few images to train.
-        """
-        splits, statistics = make_splits(dataset, seed=0), dataset.statistics
-        return Facts(
-            class_names=dataset.classes.names,
-            sizes=statistics.sizes,
-            class_pixels=statistics.class_pixels,
-            class_boundary=statistics.class_boundary,
-            train=np.array(splits.train, dtype=np.int64),
-            val=np.array(splits.val, dtype=np.int64),
-            test=np.array(splits.test, dtype=np.int64),
-        )
-
-    def save(self, path: Path) -> None:
-        """Write them as a numpy archive, whole or not at all."""
-        content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        np.savez_compressed(content, class_names=np.array(self.class_names), **arrays)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content.getvalue())
-
-    @staticmethod
-    def load(path: Path) -> "Facts":
-        """Read what `save` wrote.
-
-        Raises:
-            DatasetError: The file is missing or damaged.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                names = tuple(str(name) for name in stored["class_names"])
-                return Facts(names, **{name: stored[name] for name in _ARRAYS})
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DatasetError(
-                f"{path} cannot be read ({error}). Check the data set again."
-            ) from error
-
-
-_ARRAYS = ("sizes", "class_pixels", "class_boundary", "train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -349,9 +282,11 @@ def _trials(plan: Plan, task: Task, config: SearchConfig) -> tuple[int, int]:
     costs = [plan.costs[name] for name in names]
     scoring_s = [cost.validation_s * len(plan.val) for cost in costs]
     decoders_s = [_decoder_s(plan, name) for name in plan.space.encoders]
-    longest_s = LONGEST_SHARE * windows * float(np.mean([cost.step_s for cost in costs]))
-    shortest_s = SHORTEST_SHARE * windows * min(cost.step_s for cost in costs)
-    longest_s += OPENING_S + len(RUNG_SHARES) * float(np.mean(scoring_s))
+    scored = len(rungs(windows / plan.space.batch_size))
+    shortest_share = SHORTEST_PRUNED if scored > 1 else SHORTEST_WHOLE
+    longest_s = windows * float(np.mean([cost.step_s for cost in costs]))
+    shortest_s = shortest_share * windows * min(cost.step_s for cost in costs)
+    longest_s += OPENING_S + scored * float(np.mean(scoring_s))
     shortest_s += OPENING_S + min(scoring_s)
     low = (plan.search_s - sum(decoders_s)) / longest_s
     high = (plan.search_s - min(decoders_s)) / shortest_s

@@ -13,8 +13,9 @@ from search_helpers import Room, config, fill_hub_cache, search_room
 from autoseg import estimate
 from autoseg.config import SearchConfig
 from autoseg.data.dataset import CheckedDataset, check_dataset
+from autoseg.dataset_facts import Facts
 from autoseg.errors import BudgetError, ConfigError, DatasetError, EncoderError
-from autoseg.estimate import Facts, estimate_search
+from autoseg.estimate import estimate_search
 from autoseg.pipeline import run_search
 from autoseg.search.calibration import FEW_IMAGES_ENCODER
 from autoseg.search.devices import turn_on

@@ -191,6 +191,12 @@ LEAST_TRIAL_STEPS = 150
 """Shorter trials say too little: the rank correlation of their scores with those of trainings four
 times as long is -0.1 after 50 steps and 0.4 after 150 (the same trainings)."""
 
+RUNG_SHARES = (1 / 9, 1 / 3, 1.0)
+"""Where trials are scored and may be pruned, as shares of their length."""
+
+MIN_STEPS_BEFORE_RUNG = 100
+"""Optimizer steps after unfreezing before which a score says nothing (`LEAST_TRIAL_STEPS`)."""
+
 _TRIAL_OF_ALL = 0.03
 """Length of a trial by that of all the time, at least: what ranks recipes for a short training says
 less of a long one."""
@@ -241,6 +247,11 @@ class Horizon:
         wanted = max(wanted, _TRIAL_OF_ALL * self.epochs)
         power = 10.0 ** math.floor(math.log10(wanted))
         return power * max(step for step in _COARSE if step <= wanted / power)
+
+
+def rungs(steps: float) -> tuple[float, ...]:
+    """Those of `RUNG_SHARES` at which a trial of so many optimizer steps is scored; its end is."""
+    return tuple(s for s in RUNG_SHARES if s == 1.0 or s * steps >= MIN_STEPS_BEFORE_RUNG)
 
 
 def check_enough(

@@ -8,17 +8,15 @@ import optuna
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.errors import PausedError, TrainingError
 from autoseg.search.bench import Bench
+from autoseg.search.budget import RUNG_SHARES, rungs
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import TrialRecord, TrialStatus
 from autoseg.search.space import Params
-from autoseg.search.study import RUNG_SHARES, Study
+from autoseg.search.study import Study
 from autoseg.training.hardware import is_out_of_memory
 from autoseg.training.schedule import Schedule
 from autoseg.training.trainer import Evaluation
 from autoseg.training.trial import TrainResult
-
-MIN_STEPS_BEFORE_RUNG = 100
-"""Optimizer steps after unfreezing before which a score says nothing: see `LEAST_TRIAL_STEPS`."""
 
 PATIENCE = 12
 """Sampled trials in a row without an improvement that end the search."""
@@ -74,10 +72,12 @@ class SearchLoop:
         return count
 
     def _least_time(self) -> float:
-        """Time of the reference encoder's first rung, in seconds."""
+        """Time until a trial of the reference encoder says something, in seconds."""
         plan = self.bench.plan
+        windows = plan.space.epochs * len(self.bench.data.train)
+        first, *_ = rungs(windows / plan.space.batch_size)
         reference = plan.costs[plan.space.encoders[0]]
-        return reference.step_s * plan.space.epochs * len(self.bench.data.train) * RUNG_SHARES[1]
+        return reference.step_s * windows * max(first, RUNG_SHARES[1])
 
     def run_one(self) -> None:
         """Ask for one trial and see it through."""
@@ -153,11 +153,9 @@ class SearchLoop:
         return replace(result, recipe=recipe)
 
     def _schedule(self, recipe: Recipe) -> Schedule:
-        """A trial's length, with rungs where there are enough steps behind them."""
+        """A trial's length and its rungs."""
         windows = round(recipe.epochs * len(self.bench.data.train))
-        least = MIN_STEPS_BEFORE_RUNG * recipe.batch_size
-        rungs = tuple(s for s in RUNG_SHARES if s == 1.0 or s * windows >= least)
-        return Schedule(windows=windows, evaluations=rungs)
+        return Schedule(windows=windows, evaluations=rungs(windows / recipe.batch_size))
 
     def _keep_going(self) -> bool:
         return self.bench.keep_going() and self.time_left() > 0

@@ -19,6 +19,7 @@ from autoseg.search.budget import (
     Horizon,
     Plan,
     admissible,
+    rungs,
 )
 from autoseg.search.space import SearchSpace
 
@@ -55,6 +56,10 @@ to 60 ns. These are high: what an estimate promises shall not be more than a pla
 """
 
 MAX_TRIALS = 200
+
+PRUNED_SHARE, WHOLE_SHARE = 0.5, 0.9
+"""Time of trials, on average, as a share of one of the default recipe: where two of three are
+pruned, and where none is, as those that freeze much take less."""
 
 TRAINING_SHARE = 0.7
 """Share of the time left after reading the data that training steps get, roughly."""
@@ -157,7 +162,8 @@ def divide(
     ]
     names += frozen
     trial_s = epochs * task.n_train * costs[reference].step_s
-    expected = int(search_s / (0.5 * trial_s))
+    is_pruned = len(rungs(epochs * task.n_train / batch_size)) > 1
+    expected = int(search_s / (trial_s * (PRUNED_SHARE if is_pruned else WHOLE_SHARE)))
     vits = tuple(name for name in names if find_encoder(name).kind == "vit")
     pyramids = [name for name in names if name not in vits]
     space = SearchSpace(

@@ -13,14 +13,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from autoseg.config import MAX_FROZEN_DEPTH
+from autoseg.search.budget import RUNG_SHARES
 from autoseg.search.space import DECODER_LR, Origin, Params, SearchSpace
 
 STUDY_NAME = "autoseg"
 REDUCTION_FACTOR = 3
 """eta of successive halving: of three trials at a rung one goes on."""
-
-RUNG_SHARES = (1 / 9, 1 / 3, 1.0)
-"""Rungs as shares of a trial; the step reported to Optuna is the share in permille."""
 
 MIN_TRIALS_FOR_IMPORTANCES = 4
 """Complete trials below which nothing is said of parameters."""

@@ -8,8 +8,8 @@ from typing import Any
 from autoseg.data.mapping import NEAREST
 from autoseg.data.palette import default_palette, format_color
 from autoseg.data.verdict import Verdict, VerdictRow, format_share
+from autoseg.dataset_facts import Facts
 from autoseg.errors import ConfigError, DatasetError, FoundValue
-from autoseg.estimate import Facts
 from autoseg.ui import views
 from autoseg.ui.data_sentences import said
 from autoseg.ui.previews import Check, Colors, Mapping, crop_of

@@ -24,8 +24,8 @@ from autoseg.data.formats import Sample, find_samples
 from autoseg.data.images import read_image, write_jpeg
 from autoseg.data.palette import with_colors
 from autoseg.data.verdict import Verdict
+from autoseg.dataset_facts import Facts
 from autoseg.errors import AmbiguousMasksError, ConfigError, DatasetError, FoundValue
-from autoseg.estimate import Facts
 from autoseg.files import folder_lock, replacing_folder, restore_folder, write_json, write_text
 from autoseg.resizing import resize_image
 

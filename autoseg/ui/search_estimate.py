@@ -3,8 +3,9 @@
 from html import escape
 
 from autoseg import estimate
+from autoseg.dataset_facts import Facts
 from autoseg.errors import AutosegError, DatasetError
-from autoseg.estimate import Estimate, Facts
+from autoseg.estimate import Estimate
 from autoseg.machine_load import Load, current_load
 from autoseg.ui import run_view, views
 from autoseg.ui.search_form import Form

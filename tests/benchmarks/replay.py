@@ -46,8 +46,9 @@ from replay_table import (
 )
 
 from autoseg.config import MAX_FROZEN_DEPTH
+from autoseg.search.budget import MIN_STEPS_BEFORE_RUNG, RUNG_SHARES
 from autoseg.search.selection import Candidate, choose_winner
-from autoseg.search.study import REDUCTION_FACTOR, RUNG_SHARES
+from autoseg.search.study import REDUCTION_FACTOR
 from autoseg.search.warm_start import MOST_WINNERS, TRAIN_FACTOR
 
 Cells = Mapping[tuple[str, int, int], Sequence[Row]]
@@ -57,8 +58,8 @@ BUDGETS = (1500, 3000, 5000)
 """Windows of the default recipe that the time holds; `final_score` knows of no longer training."""
 DECODER_SHARE = 0.25
 """What the decoder that all trials of an encoder start from costs, as a share of a whole trial."""
-MIN_WINDOWS_BEFORE_RUNG = 800
-"""100 steps of 8 windows, as in the search."""
+MIN_WINDOWS_BEFORE_RUNG = 8 * MIN_STEPS_BEFORE_RUNG
+"""Eight windows make a step."""
 ORDERS = 20
 """Random orders of the drawn recipes over which a policy is averaged."""
 

@@ -149,7 +149,7 @@ def decoders(monkeypatch):
 
 def test_every_pair_of_encoder_and_decoder_that_is_searched_has_a_time(limited, decoders):
     """All had that of the default decoder: no front held two trials of an encoder."""
-    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 600.0)
+    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 1200.0)
     assert plan.space.expected_trials >= MANY_TRIALS
     assert plan.space.decoder_names == ("fpn", "unet", "segformer")
     for name, default_s in ((FAST, 0.008), (SLOW, 0.016)):
@@ -175,7 +175,7 @@ def test_no_pair_that_is_searched_is_slower_than_the_limit(
     limited, decoders, limit_ms, encoders, kept
 ):
     """An encoder within the limit was searched with decoders that broke it, and one might win."""
-    plan = limited({FAST: 8.0, SLOW: 16.0}, limit_ms, 600.0)
+    plan = limited({FAST: 8.0, SLOW: 16.0}, limit_ms, 1200.0)
     assert plan.space.encoders == encoders and plan.space.decoder_names == kept
     for name in encoders:
         for decoder in kept:
@@ -201,7 +201,7 @@ def test_a_decoder_too_large_for_the_memory_is_not_searched(limited, monkeypatch
         return 0.01
 
     monkeypatch.setattr(calibration, "measure_decoder", measure_decoder)
-    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 600.0)
+    plan = limited({FAST: 8.0, SLOW: 16.0}, None, 1200.0)
     assert plan.space.decoder_names == ("fpn", "segformer")
 
 

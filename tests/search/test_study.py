@@ -7,8 +7,9 @@ import pytest
 from optuna.trial import TrialState
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
+from autoseg.search.budget import RUNG_SHARES
 from autoseg.search.space import EarlierWinner, SearchSpace
-from autoseg.search.study import RUNG_SHARES, Study, step_of
+from autoseg.search.study import Study, step_of
 
 SPACE = SearchSpace(
     ("a", "b"), Geometry(window=(64, 64), scale=1.0), ("fpn", "unet"), expected_trials=30

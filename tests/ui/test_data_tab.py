@@ -13,7 +13,7 @@ from autoseg.config import SearchConfig
 from autoseg.corrections import NewCorrection
 from autoseg.data.dataset import check_dataset
 from autoseg.data.splits import make_splits
-from autoseg.estimate import Facts
+from autoseg.dataset_facts import Facts
 from autoseg.ui import data_actions, data_managing, previews
 from autoseg.ui.access import Access
 

@@ -9,8 +9,9 @@ import torch
 from workspace_helpers import make_photos
 
 from autoseg.config import SearchConfig
+from autoseg.dataset_facts import Facts
 from autoseg.errors import DiskFullError
-from autoseg.estimate import Facts, estimate_search
+from autoseg.estimate import estimate_search
 from autoseg.search.speed import known_speeds
 from autoseg.ui import data_actions, search_actions
 from autoseg.ui.search_form import Form

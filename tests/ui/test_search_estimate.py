@@ -10,7 +10,8 @@ from workspace_helpers import make_photos
 
 from autoseg import estimate
 from autoseg.data.dataset import check_dataset
-from autoseg.estimate import Estimate, Facts
+from autoseg.dataset_facts import Facts
+from autoseg.estimate import Estimate
 from autoseg.machine_load import Load
 from autoseg.ui import search_estimate
 from autoseg.ui.search_form import Form
