@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.config import Recipe, to_dict
+from autoseg.config import Recipe, from_dict, to_dict
 from autoseg.evaluation import Predictions
 from autoseg.files import replacing, write_json
+from autoseg.search.folds import Folds, FoldTimes
 from autoseg.search.run_folder import RunFolder
+
+_TIMES = "folds/times.json"
 
 
 class FoldResults:
@@ -22,7 +25,8 @@ class FoldResults:
         folds: Images of each fold.
     """
 
-    def __init__(self, run: RunFolder, recipe: Recipe, folds: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, run: RunFolder, recipe: Recipe, folds: Folds) -> None:
+        self._run = run
         self._folder = run.path / "folds"
         self._folds = folds
         # The final training changes the epochs; the folds are trained for a time.
@@ -31,7 +35,21 @@ class FoldResults:
         if run.json("folds/folds.json") != wanted:
             for fold in folds:
                 self._file(fold).unlink(missing_ok=True)
+            (run.path / _TIMES).unlink(missing_ok=True)
             write_json(self._folder / "folds.json", wanted)
+
+    def begin(self, times: FoldTimes) -> None:
+        """Note what the folds take; from now on the time left is theirs."""
+        write_json(self._run.path / _TIMES, to_dict(times))
+
+    def times(self) -> FoldTimes | None:
+        """What the folds take, as they began; None: they have not."""
+        stored = self._run.json(_TIMES)
+        return None if stored is None else from_dict(FoldTimes, stored, _TIMES)
+
+    def have_begun(self) -> bool:
+        """Whether an earlier attempt has come to the folds."""
+        return (self._run.path / _TIMES).is_file()
 
     def known(self) -> dict[tuple[int, ...], Predictions]:
         """Those that were made, by the images that the network never saw."""

@@ -185,6 +185,7 @@ def judge_folds(
     folds: Iterable[FoldModel],
     known: Mapping[tuple[int, ...], Predictions],
     on_judged: Callable[[tuple[int, ...], Predictions], None],
+    on_progress: Progress = lambda done, total: None,
 ) -> Judged | None:
     """Every image scored by the network that never saw it; None if a fold was not trained.
 
@@ -196,10 +197,11 @@ def judge_folds(
         folds: Networks of the folds that are not known yet.
         known: Predictions of folds that were trained before, by the images they left out.
         on_judged: Told of every other fold's predictions.
+        on_progress: Told after every image of a fold.
     """
     found = dict(known)
     for fold in folds:
-        made = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights)
+        made = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights, on_progress)
         on_judged(fold.left_out, made)
         found[fold.left_out] = made
     # Scores of a part of the images are not those of the data set.

@@ -22,13 +22,13 @@ from autoseg.data.dataset import CheckedDataset, write_verdict
 from autoseg.data.splits import Splits, make_splits
 from autoseg.earlier_winners import with_earlier_winners
 from autoseg.energy import EnergyMeter
-from autoseg.errors import RunError, StoppedEarlyError, TrainingError
+from autoseg.errors import RunError, StoppedEarlyError
 from autoseg.files import autoseg_home, write_json
 from autoseg.finishing import Finish, default_number
-from autoseg.fold_results import FoldResults
 from autoseg.image_roles import write_roles
-from autoseg.judging import Judged, judge_folds, time_judging
+from autoseg.judging import time_judging
 from autoseg.live import LivePictures
+from autoseg.out_of_fold import OutOfFold
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -42,7 +42,6 @@ from autoseg.search.calibration import (
 from autoseg.search.devices import device_key
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
-from autoseg.search.folds import fold_seconds, train_folds
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
@@ -53,7 +52,7 @@ from autoseg.search.speed import remember_costs
 from autoseg.search.stop_request import StopRequest
 from autoseg.search.study import Study
 from autoseg.sources import check
-from autoseg.training.hardware import choose_device, gpu_uuid, telling_of_memory
+from autoseg.training.hardware import choose_device, gpu_uuid
 from autoseg.training.trial import TrainingData
 
 _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
@@ -114,11 +113,15 @@ class Stages:
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
         number, recipe, weights = self._choose(study, bench, candidates)
-        self.clock.reserve_s = plan.reserve_for(recipe.encoder_name, recipe.decoder_name)
-        out_of_fold = self._train_folds(dataset, splits, bench, recipe)
+        self.clock.reserve_s = self._reserve_s(plan, number, recipe)
+        folds = None
+        if not splits.test and splits.folds:
+            folds = OutOfFold(self.journal, dataset, bench, recipe, splits.folds, self.clock.left)
+        time_left = self.clock.left if folds is None else folds.time_left_before
         self.journal.enter("final training")
-        final = train_final(bench, self.journal, number, recipe, weights, self.clock.left)
+        final = train_final(bench, self.journal, number, recipe, weights, time_left)
         self.journal.save_result(number, final.weights, final.confusions)
+        out_of_fold = None if folds is None else folds.judged()
         finish = Finish(
             self.run, self.config, self.clock, self.journal, dataset, splits, bench, final,
             self.start, self._stopped_after_s(),
@@ -318,31 +321,15 @@ class Stages:
                 self.journal.record(replace(trial, tags=tags))
         return number, recipe, weights
 
-    def _train_folds(
-        self, dataset: CheckedDataset, splits: Splits, bench: Bench, recipe: Recipe
-    ) -> Judged | None:
-        """Out-of-fold predictions where there are too few images for a test split.
+    def _reserve_s(self, plan: Plan, number: int, recipe: Recipe) -> float:
+        """Time to keep back for the evaluation of the model that was chosen, in seconds.
 
-        None: there is one, or not every fold could be trained: the model is then scored on the
-        validation images.
+        A search has kept back as much for the default recipe beside it, which is not judged twice.
         """
-        if splits.test or not splits.folds:
-            return None
-        results = FoldResults(self.run, recipe, splits.folds)
-        precision = bench.precision(recipe.encoder_name)
-        known = results.known()
-        seconds = fold_seconds(bench, recipe, len(splits.folds), self.clock.left())
-        if seconds is None or len(known) == len(splits.folds):
-            return judge_folds(dataset, precision, recipe, splits.folds, (), known, results.keep)
-        self.journal.enter("training folds")
-        folds = train_folds(bench, recipe, splits.folds, seconds, self.journal.progress, known)
-        try:
-            with telling_of_memory(bench.device):
-                return judge_folds(
-                    dataset, precision, recipe, splits.folds, folds, known, results.keep
-                )
-        except TrainingError:
-            return None
+        reserve_s = plan.reserve_for(recipe.encoder_name, recipe.decoder_name)
+        if plan.search_s > 0 and number == default_number(self.journal):
+            reserve_s -= plan.evaluation_s(recipe.encoder_name, recipe.decoder_name)
+        return reserve_s
 
     def _goes_on(self, start: StartModel) -> Recipe:
         """The recipe with which a former model is trained on, at its own learning rates.

@@ -10,20 +10,20 @@ import pytest
 import torch
 from search_helpers import ENCODER, fill_hub_cache
 
-from autoseg.config import Geometry, Recipe, SearchConfig
+from autoseg.config import Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, check_dataset
 from autoseg.data.sample import make_sample_dataset
 from autoseg.data.splits import Splits
 from autoseg.errors import PausedError, TrainingError
 from autoseg.judging import Judged
+from autoseg.out_of_fold import OutOfFold
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
+from autoseg.search.folds import FOLD_SHARE
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder
 from autoseg.search.space import SearchSpace
-from autoseg.search.stop_request import StopRequest
-from autoseg.stages import Stages
 from autoseg.training.trial import TrainingData, Trial
 
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
@@ -48,12 +48,8 @@ class Room:
         clock = Clock(budget_s, time.monotonic())
         journal = Journal(self.run, clock, pid=1)
         try:
-            stages = Stages(
-                self.dataset.root, SearchConfig(8.0), self.run, clock, journal,
-                StopRequest(self.run),
-            )  # fmt: skip
             bench = replace(self.bench, keep_going=keep_going)
-            return stages._train_folds(self.dataset, SPLITS, bench, recipe)
+            return OutOfFold(journal, self.dataset, bench, recipe, FOLDS, clock.left).judged()
         finally:
             journal.close("interrupted", "")
 
@@ -148,3 +144,19 @@ def test_memory_that_runs_out_for_a_fold_costs_the_folds_and_not_the_run(room, m
 
     monkeypatch.setattr(torch.optim.AdamW, "step", full)
     assert room.train_folds(RECIPE) is None and room.times() == []
+
+
+def test_images_that_take_long_to_judge_leave_their_time_to_the_training(room):
+    """Judging 45 large photos was counted nowhere: no time was left for a model."""
+    clock = Clock(100.0, time.monotonic())
+    journal = Journal(room.run, clock, pid=1)
+    try:
+        for judging_s, share in ((0.0, FOLD_SHARE), (3.0, FOLD_SHARE), (10.0, 0.0)):
+            bench = replace(room.bench, plan=replace(room.bench.plan, judging_s=judging_s))
+            folds = OutOfFold(journal, room.dataset, bench, RECIPE, FOLDS, clock.left)
+            kept_s = clock.left() - folds.time_left_before()
+            assert kept_s == pytest.approx(100.0 * share, abs=1.0)
+        assert folds.judged() is None  # And no time is lost on what cannot be finished.
+        assert clock.left() > 98.0
+    finally:
+        journal.close("interrupted", "")

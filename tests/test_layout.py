@@ -46,6 +46,7 @@ ROWS = [
         "live",
         "estimate",
         "outlook",
+        "out_of_fold",
         "finishing",
     ),
     ("sources",),

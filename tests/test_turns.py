@@ -156,33 +156,37 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path):
-    """One between the folds, and one in the final training."""
+    """One in the final training, and one between the folds."""
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
     asked = config(50.0, max_side=32, n_trials=1)
-    search_paused(source, asked, run, lambda: len(judged_folds(run)) > 0)
-    assert run.state().phase == "training folds"
-    trials, tried = {trial.number for trial in run.trials()}, scored(run, "fine-tuning")
-    first = judged_folds(run)
-    assert trials == {0} and 0 < len(first) < 5
-
     search_paused(source, asked, run, lambda: scored(run, "final") > 0)
     assert run.state().phase == "final training"
-    folds, trained = judged_folds(run), scored(run, "final")
-    assert len(folds) == 5 and first.items() <= folds.items()
+    first = scored(run, "final")
+    assert {trial.number for trial in run.trials()} == {0} and judged_folds(run) == {}
+
+    search_paused(source, asked, run, lambda: len(judged_folds(run)) > 0)
+    assert run.state().phase == "training folds"
+    trained, folds = scored(run, "final"), judged_folds(run)
+    assert trained > first and 0 < len(folds) < 5
 
     seen: list[dict[str, int]] = []
-
-    def stop() -> None:  # It has shown that it goes on.
-        seen.append(judged_folds(run))
-        run.request_stop()
-
-    thread = once(lambda: scored(run, "final") > trained or has_ended(run), stop)
+    thread = once(lambda: len(judged_folds(run)) == 5, lambda: seen.append(judged_folds(run)))
     result = run_search(source, asked, run.path)
     thread.join()
-    assert seen == [folds] and scored(run, "final") > trained
-    assert {trial.number for trial in run.trials()} == trials
-    assert scored(run, "fine-tuning") == tried
+    assert len(seen) == 1 and folds.items() <= seen[0].items()
+    assert {trial.number for trial in run.trials()} == {0} and scored(run, "final") == trained
     assert run.state().status == "done" and result.report["split"] == "folds"
+    load_bundle(run.model)
+
+
+@pytest.mark.slow
+def test_a_stop_while_folds_are_trained_gives_the_model_that_is_trained(run, tmp_path):
+    """They came first, and there was none."""
+    source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
+    thread = once(lambda: phase_of(run) == "training folds", run.request_stop)
+    result = run_search(source, config(50.0, max_side=32, n_trials=1), run.path)
+    thread.join()
+    assert run.state().status == "done" and result.report["split"] == "validation"
     load_bundle(run.model)
 
 

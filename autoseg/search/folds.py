@@ -6,16 +6,21 @@ from dataclasses import dataclass, replace
 from autoseg.checkpoint import Weights
 from autoseg.config import Recipe
 from autoseg.search.bench import Bench
+from autoseg.search.budget import EVALUATION_MARGIN
 from autoseg.training.schedule import Schedule
 
 FOLD_SHARE = 0.35
-"""Share of the time left after the search that the folds may take."""
+"""Share of the time left after the search that the folds may take, predicting images included."""
 
 LEAST_STEPS = 20
 """Optimizer steps below which a fold's network says nothing of the recipe."""
 
 _DECODER_SHARE = 0.25
 """Share of a fold's time that goes to its decoder phase."""
+
+
+Folds = tuple[tuple[int, ...], ...]
+"""Images of each fold."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +32,42 @@ class FoldModel:
     weights: Weights
 
 
-def fold_seconds(bench: Bench, recipe: Recipe, n_folds: int, left_s: float) -> float | None:
-    """Time of each fold; None if it is too little.
+@dataclass(frozen=True)
+class FoldTimes:
+    """What the folds take."""
+
+    training_s: float
+    """Training one fold's network, in seconds."""
+    judging_s: float
+    """Predicting an image that was left out, in seconds."""
+
+    def sum_s(self, folds: Folds) -> float:
+        """Time of some folds, in seconds."""
+        return sum(self.training_s + self.judging_s * len(left_out) for left_out in folds)
+
+
+def fold_times(bench: Bench, recipe: Recipe, folds: Folds, left_s: float) -> FoldTimes | None:
+    """Times of the folds; None where they leave too little to train on.
 
     Args:
         bench: Measured costs.
         recipe: What every fold trains.
-        n_folds: Number of folds.
+        folds: Images of each fold.
         left_s: Time left until the evaluation, in seconds.
     """
-    seconds = FOLD_SHARE * left_s / n_folds
-    step_s = bench.plan.costs[recipe.encoder_name].step_s * recipe.batch_size
-    return seconds if seconds > LEAST_STEPS * step_s else None
+    plan = bench.plan
+    cost = plan.costs[recipe.encoder_name]
+    judging_s = EVALUATION_MARGIN * (plan.judging_s + cost.time_with(recipe.decoder_name))
+    spare_s = FOLD_SHARE * left_s - judging_s * sum(map(len, folds))
+    training_s = spare_s / len(folds)
+    enough = training_s > LEAST_STEPS * cost.step_s * recipe.batch_size
+    return FoldTimes(training_s, judging_s) if enough else None
 
 
 def train_folds(
     bench: Bench,
     recipe: Recipe,
-    folds: tuple[tuple[int, ...], ...],
+    folds: Folds,
     seconds: float,
     on_progress: Callable[[float, float], None],
     known: Collection[tuple[int, ...]] = (),

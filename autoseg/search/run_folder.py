@@ -17,8 +17,8 @@ from autoseg.files import is_disk_full, write_json
 
 Status = Literal["queued", "running", "paused", "interrupted", "done", "failed"]
 Phase = Literal[
-    "checking data", "preparing data", "calibrating", "searching", "training folds",
-    "final training", "evaluating", "finished",
+    "checking data", "preparing data", "calibrating", "searching", "final training",
+    "training folds", "evaluating", "finished",
 ]  # fmt: skip
 TrialStatus = Literal["running", "complete", "pruned", "failed", "set aside"]
 Record = TypeVar("Record")
