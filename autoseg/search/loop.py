@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 
 import optuna
 
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
-from autoseg.errors import PausedError, TrainingError
+from autoseg.errors import PausedError, StoppedEarlyError, TrainingError
 from autoseg.search.bench import Bench
 from autoseg.search.budget import RUNG_SHARES, rungs
 from autoseg.search.journal import Journal
@@ -20,6 +21,9 @@ from autoseg.training.trial import TrainResult
 
 PATIENCE = 12
 """Sampled trials in a row without an improvement that end the search."""
+
+MOST_FAILURES = 10
+"""Failed trials in a row that end the search: it is not their recipes that are wrong."""
 
 MIN_IMPROVEMENT = 0.0025
 """Smaller gains of the best score count as none."""
@@ -57,6 +61,7 @@ class SearchLoop:
             self.bench.keep_going()
             and self.study.finished() < self.bench.plan.max_trials
             and self._since_improvement() < PATIENCE
+            and self._failures() < MOST_FAILURES
             and self.time_left() > self._least_time()
         ):
             self.run_one()
@@ -70,6 +75,12 @@ class SearchLoop:
                 count = 0 if score - best > MIN_IMPROVEMENT else count + 1
             best = max(best, score)
         return count
+
+    def _failures(self) -> int:
+        """Trials in a row, the latest last, that failed."""
+        latest_first = sorted(self.journal.trials.items(), reverse=True)
+        failed = (trial.status == "failed" for _, trial in latest_first)
+        return sum(1 for _ in takewhile(bool, failed))
 
     def _least_time(self) -> float:
         """Time until a trial of the reference encoder says something, in seconds."""
@@ -90,6 +101,9 @@ class SearchLoop:
         except PausedError:
             self._set_aside(trial.number, "paused; tried again as a new trial")
             raise
+        except StoppedEarlyError:
+            self._set_aside(trial.number, "ended before its first step; tried again as a new trial")
+            return
         except (TrainingError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
@@ -100,9 +114,15 @@ class SearchLoop:
     def _train(
         self, trial: optuna.Trial, params: Params, recipe: Recipe
     ) -> tuple[TrainResult, str]:
-        """Train one recipe; the result and, if it was pruned, why."""
+        """Train one recipe; the result and, if it was pruned, why.
+
+        Raises:
+            StoppedEarlyError: Nothing of the network was trained.
+        """
         if recipe.frozen_depth == MAX_FROZEN_DEPTH:
-            return self._train_frozen(trial.number, recipe), ""
+            result = self._train_frozen(trial.number, recipe)
+            _refuse_untrained(result)
+            return result, ""
         start = self.bench.decoder_start(recipe)
         self._tell(trial.number, start)
         if start and start.best:
@@ -129,6 +149,7 @@ class SearchLoop:
             )
         finally:
             network.close()
+        _refuse_untrained(result, start)
         return result, reason
 
     def _train_frozen(self, number: int, recipe: Recipe) -> TrainResult:
@@ -202,6 +223,12 @@ class SearchLoop:
         self.study.fail(trial)
         if "not a number" in why:
             self.study.retry_slower(trial, params)
+
+
+def _refuse_untrained(*results: TrainResult | None) -> None:
+    """Refuse a network of which nothing was trained: its score would be that of chance."""
+    if not any(result is not None and result.windows for result in results):
+        raise StoppedEarlyError("The trial ended before its first step.")
 
 
 def _score_in_search(trial: TrialRecord) -> float:

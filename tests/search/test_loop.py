@@ -16,7 +16,7 @@ from autoseg.search import bench as bench_module
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
-from autoseg.search.loop import SearchLoop
+from autoseg.search.loop import MOST_FAILURES, SearchLoop
 from autoseg.search.run_folder import CurvePoint, RunFolder
 from autoseg.search.space import MANY_TRIALS, EarlierWinner, SearchSpace
 from autoseg.search.study import Study
@@ -95,7 +95,6 @@ def test_trials_run_until_there_are_enough(make_loop):
     assert loop.study.finished() == len(trials)
 
 
-@pytest.mark.slow
 def test_a_trial_has_the_time_of_its_own_decoder(make_loop):
     """All had that of their encoder with the default decoder, and the front was wrong."""
     point = {
@@ -114,6 +113,7 @@ def test_a_trial_has_the_time_of_its_own_decoder(make_loop):
     assert [trial.latency_ms for trial in trials] == [10.0, 20.0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_runs_the_same_recipes(make_loop):
     found = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
@@ -176,6 +176,32 @@ def test_a_stop_ends_the_trial_at_once_with_its_score(make_loop):
     assert 1 <= len(trials) < 10
     assert all(t.status != "running" and t.score is not None for t in trials.values())
     assert all(loop.journal.confusions(number) is not None for number in trials)
+
+
+def test_a_trial_that_a_stop_leaves_untrained_is_set_aside_and_tried_again(make_loop):
+    """It won with 0 windows trained, and the run said that the model is ready."""
+    asked = iter([True])
+    loop = make_loop(max_trials=2, keep_going=lambda: next(asked, False))
+    loop.run()
+    (trial,) = loop.journal.trials.values()
+    assert trial.status == "set aside" and loop.journal.confusions(trial.number) is None
+    again = make_loop(max_trials=2)
+    again.run()
+    second = again.journal.trials[1]
+    assert second.status == "complete"
+    assert replace(second.recipe, epochs=trial.recipe.epochs) == trial.recipe
+
+
+def test_a_search_of_which_no_trial_can_end_is_given_up(make_loop, monkeypatch):
+    """With memory filled by another program it failed trials until its time was up."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    loop = make_loop(max_trials=50)
+    monkeypatch.setattr(loop.bench, "open_trial", full, raising=False)
+    loop.run()
+    assert len(loop.journal.trials) == MOST_FAILURES
 
 
 def test_decoder_starts_are_made_once_and_found_by_a_resumed_search(make_loop):
