@@ -172,7 +172,8 @@ def _seen(report: Mapping[str, Any]) -> str:
     if report.get("untouched"):
         return "which neither training nor selection saw"
     if report["split"] == "folds":
-        return "some of which helped to choose the recipe"
+        compared = int(report.get("trials") or 0) > 1
+        return f"{'some' if compared else 'none'} of which helped to choose the recipe"
     return "which also helped to choose the model, so the scores are somewhat too high"
 
 

@@ -12,7 +12,7 @@ from autoseg.checkpoint import Weights
 from autoseg.config import ClassInfo, Recipe, from_dict, to_dict
 from autoseg.data.dataset import CheckedDataset
 from autoseg.data.duplicates import group_near_duplicates
-from autoseg.data.splits import Splits, folds_note, taken_note
+from autoseg.data.splits import Splits, folds_note, taken_note, validation_note
 from autoseg.errors import BundleError, DatasetError
 from autoseg.files import write_json
 from autoseg.image_roles import ImageRoles, read_roles
@@ -156,11 +156,13 @@ def inherit_splits(dataset: CheckedDataset, splits: Splits, roles: ImageRoles | 
     alike = len(_resembling(part, groups, "test"))
     outdated = {folds_note(len(dataset)), *(() if test else (taken_note("test"),))}
     notes = [note for note in splits.notes if note not in outdated] + moved
-    if not test:
+    if not test and any(was):
         notes.append(
             "There is no test split, as images that the former model has not seen are learnt from; "
             "scores are those of the validation images, by which the weights are chosen."
         )
+    elif not test:
+        notes.append(validation_note(len(dataset)))
     if roles is None:
         notes.append(
             "It is not known which images the model that training started from has learnt from, "

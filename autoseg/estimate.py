@@ -256,8 +256,8 @@ def _plan(
     clock.stood_at += min(3 * (task.judging_s + first.image_s), judging_limit_s(clock.budget_s))
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
-        ahead = horizon(first, task.n_train, batch_size, clock, config.n_trials)
-        if name in frozen or (ahead.search_share == 0 and fast_enough(measured, limit_ms)):
+        ahead = horizon(first, task.n_train, batch_size, clock, config)
+        if name in frozen or (not ahead.compares_encoders and fast_enough(measured, limit_ms)):
             break  # Those that are tried frozen come last.
         measured[name] = cost
         clock.stood_at += CALIBRATION_STEPS * cost.step_s * batch_size
@@ -267,7 +267,7 @@ def _plan(
     measured = fast_enough(measured, limit_ms)
     first = next(iter(measured.values()))
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
-    ahead = horizon(first, task.n_train, batch_size, clock, config.n_trials)
+    ahead = horizon(first, task.n_train, batch_size, clock, config)
     if frozen_may_fit(first, task.n_train, clock.left(), ahead):
         measured |= fast_enough({name: costs[name] for name in frozen}, limit_ms)
     return divide(task, measured, batch_size, config, clock, frozen)

@@ -277,10 +277,11 @@ class Stages:
             plan = plan_training_on(work, recipe, self.start.weights, config, device, clock)
         plan = replace(plan, device=device_key(device))
         write_json(self.run.path / "plan.json", to_dict(plan))
-        window_pixels = float(np.prod(work.geometry.window))
-        cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
-        tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
-        remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
+        if recipe is None:  # Another recipe's steps say nothing of the default's.
+            window_pixels = float(np.prod(work.geometry.window))
+            cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
+            tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
+            remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
         return plan
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:

@@ -33,7 +33,7 @@ torch.set_num_threads(1)
 from autoseg.config import SearchConfig
 from autoseg.pipeline import run_search
 source, folder, budget = sys.argv[1:4]
-config = SearchConfig(float(budget), encoders=("test_resnet",), max_side=64)
+config = SearchConfig(float(budget), encoders=("test_resnet",), n_trials=20, max_side=64)
 run_search(Path(source), config, Path(folder))
 """
 
@@ -106,7 +106,9 @@ def ignore_margin(mask: Path) -> None:
 
 
 def config(budget_s: float, **changes: object) -> SearchConfig:
-    return SearchConfig(budget_s, **{"encoders": ("test_resnet",), "max_side": 64, **changes})
+    """Of a search that tries several recipes, however few steps a busy machine has time for."""
+    asked = {"encoders": ("test_resnet",), "n_trials": 20, "max_side": 64}
+    return SearchConfig(budget_s, **{**asked, **changes})
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ from autoseg.search.run_folder import RunFolder
 BUDGET_S = 40.0
 """On a machine that is busy with other tests a third of it goes before the search begins."""
 
-ASKED = config(BUDGET_S, n_trials=20)
-"""Trials are asked for: in so few steps none would be made."""
+ASKED = config(BUDGET_S)
 
 
 @pytest.fixture(scope="module", autouse=True)

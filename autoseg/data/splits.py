@@ -112,7 +112,7 @@ def folds_note(number: int) -> str:
     """What is said where every image is judged by the fold that leaves it out."""
     return (
         f"With {number} images there is no test split; scores are cross-validated "
-        f"estimates from {NUM_FOLDS} folds, which the search has seen."
+        f"estimates from {NUM_FOLDS} folds."
     )
 
 

@@ -184,7 +184,8 @@ SEARCH_FROM_STEPS = 2000
 
 Replayed from learning curves of 48 trainings on four subsets of coffee_leaf and dsb2018
 (`tests/benchmarks/replay.py`): a search in 30 % of the time cost 0.35 points (standard error 0.14)
-where the time held 375 steps, and 0.56 (0.22) where it held 625.
+where the time held 375 steps, and 0.56 (0.22) where it held 625. That it pays from here on, where
+a search holds four trials or more, is an extrapolation.
 """
 
 LEAST_TRIAL_STEPS = 150
@@ -205,8 +206,14 @@ _COARSE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Lengths of trials, times a power of ten."""
 
 
-TRIAL_SHARE = 0.12
+TRIAL_SHARE = 0.25
 """Share of the search that one trial of an encoder may take, for the encoder to be searched."""
+
+LEAST_ASKED_STEPS = 20
+"""Least length of a trial where the user asks for more than there would be."""
+
+LEAST_SHARE = 0.3
+"""Least share of the time that goes to a search, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +225,15 @@ class Horizon:
     steps_per_epoch: float
     """Optimizer steps in which each image is seen once."""
     n_trials: int | None = None
-    """Trials that the user asked for: if several, then they are made in however few steps."""
+    """Trials that the user asked for: if several, they are made in a short time too."""
+    names_encoders: bool = False
+    """Whether the user named the encoders: then each is tried if one of its trials fits at all."""
+
+    @property
+    def _searches(self) -> bool:
+        """Whether a search is worth its time."""
+        steps = self.epochs * self.steps_per_epoch
+        return self.epochs >= SEARCH_FROM_EPOCHS and steps >= SEARCH_FROM_STEPS
 
     @property
     def search_share(self) -> float:
@@ -228,11 +243,14 @@ class Horizon:
         15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
         """
         steps = self.epochs * self.steps_per_epoch
-        is_short = steps < SEARCH_FROM_STEPS and self.n_trials is None
-        if self.epochs < SEARCH_FROM_EPOCHS or is_short or self.n_trials == 1:
+        holds_two = (
+            self.epochs >= FROZEN_ONLY_EPOCHS and LEAST_SHARE * steps >= 2 * LEAST_ASKED_STEPS
+        )
+        is_asked = self.n_trials is not None and holds_two
+        if self.n_trials == 1 or not (self._searches or is_asked):
             return 0.0
         if self.epochs < 150 or steps < 4 * SEARCH_FROM_STEPS:
-            return 0.3
+            return LEAST_SHARE
         return 0.5 if self.epochs < 1500 else 0.6
 
     @property
@@ -241,12 +259,28 @@ class Horizon:
 
         The grid keeps two runs on one machine at the same plan although their timings differ a bit.
         """
-        wanted = min(15.0, max(4.0, 0.05 * self.epochs))
-        if self.n_trials is None:
-            wanted = max(wanted, LEAST_TRIAL_STEPS / self.steps_per_epoch)
-        wanted = max(wanted, _TRIAL_OF_ALL * self.epochs)
+        least = LEAST_TRIAL_STEPS / self.steps_per_epoch
+        wanted = max(least, min(15.0, max(4.0, 0.05 * self.epochs)), _TRIAL_OF_ALL * self.epochs)
+        if self.n_trials is not None and not self._searches:
+            fitting = self.search_share * self.epochs / self.n_trials
+            wanted = min(wanted, max(fitting, LEAST_ASKED_STEPS / self.steps_per_epoch))
         power = 10.0 ** math.floor(math.log10(wanted))
-        return power * max(step for step in _COARSE if step <= wanted / power)
+        return power * max(step for step in _COARSE if step <= max(1.0, wanted / power))
+
+    @property
+    def encoder_share(self) -> float:
+        """Share of the search that one trial of an encoder may take, for it to be searched."""
+        if self.search_share == 0:
+            return 0.0
+        if not self.names_encoders:
+            return TRIAL_SHARE
+        # What the first trial, of the reference, leaves.
+        return max(0.0, 1 - self.trial_epochs / (self.search_share * self.epochs))
+
+    @property
+    def compares_encoders(self) -> bool:
+        """Whether there is time for a trial of another encoder that costs what the first does."""
+        return self.encoder_share * self.search_share * self.epochs >= self.trial_epochs
 
 
 def rungs(steps: float) -> tuple[float, ...]:
@@ -289,15 +323,15 @@ def _round_up(seconds: float) -> float:
 
 
 def admissible(
-    costs: Mapping[str, EncoderCost], n_train: int, epochs: float, search_s: float
+    costs: Mapping[str, EncoderCost], n_train: int, epochs: float, limit_s: float
 ) -> list[str]:
-    """Encoders one of whose trials takes at most `TRIAL_SHARE` of the search, the reference always.
+    """Encoders one of whose trials takes no longer than allowed, the reference always.
 
     Args:
         costs: Per encoder that is fine-tuned, the reference first.
         n_train: Training images.
         epochs: Length of a trial.
-        search_s: Time of the search, in seconds.
+        limit_s: Longest time of a trial, in seconds.
 
     Returns:
         The reference, whatever it costs, and the others by rising cost. By cost alone two encoders
@@ -305,6 +339,5 @@ def admissible(
     """
     reference, *others = costs
     others.sort(key=lambda name: (costs[name].step_s, name))
-    limit = TRIAL_SHARE * search_s
-    fitting = (name for name in others if costs[name].step_s * n_train * epochs <= limit)
+    fitting = (name for name in others if costs[name].step_s * n_train * epochs <= limit_s)
     return [reference, *fitting]

@@ -100,9 +100,9 @@ def make_plan(
     calibration_ends = clock.elapsed() + CALIBRATION_SHARE * clock.budget_s
     for number, name in enumerate(others, start=1):
         on_progress(number, len(work.encoder_names))
-        ahead = horizon(costs[reference], n_train, batch_size, clock, config.n_trials)
+        ahead = horizon(costs[reference], n_train, batch_size, clock, config)
         is_late = clock.elapsed() > calibration_ends
-        if fast_enough(costs, limit_ms) and (is_late or ahead.search_share == 0):
+        if fast_enough(costs, limit_ms) and (is_late or not ahead.compares_encoders):
             break
         try:
             costs[name] = measure(name, work, device, batch_size, config.seed)
@@ -113,16 +113,22 @@ def make_plan(
     reference = next(iter(costs))
     clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     for name in work.frozen_encoders:
-        ahead = horizon(costs[reference], n_train, batch_size, clock, config.n_trials)
+        ahead = horizon(costs[reference], n_train, batch_size, clock, config)
         if frozen_may_fit(costs[reference], n_train, clock.left(), ahead):
             with suppress(TrainingError):  # Too large for the memory.
                 costs[name] = measure_frozen(name, work, device, batch_size, config.seed)
     costs = fast_enough(costs, limit_ms)
     plan = divide(task, costs, batch_size, config, clock, work.frozen_encoders)
-    return with_decoders(plan, work, limit_ms, device)
+    return with_decoders(plan, work, limit_ms, device, lambda: clock.elapsed() > calibration_ends)
 
 
-def with_decoders(plan: Plan, work: Workload, limit_ms: float | None, device: torch.device) -> Plan:
+def with_decoders(
+    plan: Plan,
+    work: Workload,
+    limit_ms: float | None,
+    device: torch.device,
+    is_late: Callable[[], bool],
+) -> Plan:
     """A plan with the time of one image for every pair of encoder and decoder that it searches.
 
     A study's choices are the same for all of its trials. So where there is a limit, a decoder is
@@ -133,6 +139,8 @@ def with_decoders(plan: Plan, work: Workload, limit_ms: float | None, device: to
         work: Data.
         limit_ms: Longest time of one image, in milliseconds; None: any.
         device: Where it is measured.
+        is_late: Whether there is no time to measure more: what is left counts as the default
+            decoder where there is no limit, and is not searched where there is one.
     """
     space, limit_s = plan.space, float("inf") if limit_ms is None else limit_ms / 1000
     names = [name for name in space.encoders if name not in space.vit_encoders]
@@ -141,6 +149,9 @@ def with_decoders(plan: Plan, work: Workload, limit_ms: float | None, device: to
     default, *others = space.decoder_names
     kept, costs = [default], dict(plan.costs)
     for decoder in others:
+        if is_late():
+            kept += [decoder] if limit_ms is None else []
+            continue
         times_s: dict[str, float] = {}
         with suppress(TrainingError):  # Too large for the memory.
             for name in names:
@@ -263,13 +274,13 @@ def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float, ahead: H
         left_s: Time for search and training, in seconds.
         ahead: How much training that is.
     """
-    search_s = ahead.search_share * max(0.0, left_s)
+    limit_s = ahead.encoder_share * ahead.search_share * max(0.0, left_s)
     slower = replace(
         reference,
         head_s=_LEAST_FROZEN_FACTOR * reference.head_s,
         decoder_s=_LEAST_FROZEN_FACTOR * reference.decoder_s,
     )
-    return frozen_trial_fits(slower, n_train, ahead.trial_epochs, search_s)
+    return frozen_trial_fits(slower, n_train, ahead.trial_epochs, limit_s)
 
 
 def plan_training_on(

@@ -13,7 +13,6 @@ from autoseg.search.budget import (
     EVALUATION_MARGIN,
     RESERVE_S,
     RESERVE_SHARE,
-    TRIAL_SHARE,
     Clock,
     EncoderCost,
     Horizon,
@@ -147,18 +146,19 @@ def divide(
     """
     reference = next(iter(costs))
     reserve_s = clock.reserve_s
-    ahead = horizon(costs[reference], task.n_train, batch_size, clock, config.n_trials)
+    ahead = horizon(costs[reference], task.n_train, batch_size, clock, config)
     if ahead.search_share > 0:
         reserve_s = clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=2)
-        ahead = horizon(costs[reference], task.n_train, batch_size, clock, config.n_trials)
+        ahead = horizon(costs[reference], task.n_train, batch_size, clock, config)
     search_s = ahead.search_share * max(0.0, clock.left())
     epochs = ahead.trial_epochs
     tuned = {name: cost for name, cost in costs.items() if name not in frozen_encoders}
-    names = admissible(tuned, task.n_train, epochs, search_s) if search_s else [reference]
+    limit_s = ahead.encoder_share * search_s
+    names = admissible(tuned, task.n_train, epochs, limit_s) if search_s else [reference]
     frozen = [
         name
         for name, cost in costs.items()
-        if name in frozen_encoders and frozen_trial_fits(cost, task.n_train, epochs, search_s)
+        if name in frozen_encoders and frozen_trial_fits(cost, task.n_train, epochs, limit_s)
     ]
     names += frozen
     trial_s = epochs * task.n_train * costs[reference].step_s
@@ -201,7 +201,7 @@ def divide(
 
 
 def horizon(
-    reference: EncoderCost, n_train: int, batch_size: int, clock: Clock, n_trials: int | None
+    reference: EncoderCost, n_train: int, batch_size: int, clock: Clock, config: SearchConfig
 ) -> Horizon:
     """How much training the time left holds.
 
@@ -210,10 +210,10 @@ def horizon(
         n_train: Images to train on.
         batch_size: Windows per step.
         clock: The run's.
-        n_trials: Trials that the user asked for; None: as many as there is time for.
+        config: What the user asked.
     """
     epochs = max(0.0, clock.left()) / (reference.step_s * n_train)
-    return Horizon(epochs, n_train / batch_size, n_trials)
+    return Horizon(epochs, n_train / batch_size, config.n_trials, bool(config.encoders))
 
 
 def choose_augmentation(windows: float, n_train: int) -> AugmentationName:
@@ -299,17 +299,17 @@ def frozen_trial(n_train: int, epochs: float) -> tuple[int, int]:
     return windows, max(n_train, round(windows / DECODER_EPOCHS))
 
 
-def frozen_trial_fits(cost: EncoderCost, n_train: int, epochs: float, search_s: float) -> bool:
-    """Whether such a trial takes at most `TRIAL_SHARE` of the search.
+def frozen_trial_fits(cost: EncoderCost, n_train: int, epochs: float, limit_s: float) -> bool:
+    """Whether such a trial takes no longer than allowed.
 
     Args:
         cost: Of the encoder.
         n_train: Images to train on.
         epochs: Length of a fine-tuned trial.
-        search_s: Time of the search, in seconds.
+        limit_s: Longest time of a trial, in seconds.
     """
     windows, features = frozen_trial(n_train, epochs)
-    return features * cost.head_s + windows * cost.decoder_s <= TRIAL_SHARE * search_s
+    return features * cost.head_s + windows * cost.decoder_s <= limit_s
 
 
 def _coarse(count: float) -> int:

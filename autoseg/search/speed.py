@@ -1,7 +1,7 @@
 """How fast encoders train on this machine, per pixel: measured on noise, corrected by every run."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -170,12 +170,6 @@ def saved_bytes(encoder_name: str) -> float:
     total = sum(sizes.values())
     del loss  # Until here, so that no address is used twice.
     return total / masks.numel()
-
-
-def mean_pixels(shapes: Iterable[Iterable[int]]) -> float:
-    """Mean pixels of images of these heights and widths."""
-    areas = [float(height) * float(width) for height, width in shapes]
-    return sum(areas) / max(1, len(areas))
 
 
 def _network(encoder_name: str, num_classes: int) -> torch.nn.Module:

@@ -118,7 +118,7 @@ class Api:
         Args:
             dataset: Name of a data set here, as `check` gives it.
             budget: Time from now to the finished model, such as 90s, 6m or 1h30m.
-            encoders: Encoders or families, with commas. Empty: all that there are weights for.
+            encoders: Encoders or families, with commas. Empty: the defaults there are weights for.
             n_trials: Most trials. None: as many as the time holds, in a short time one.
             max_side: Most pixels of an image's longer side while it trains. None: from the data.
             seed: Seed of splits, search and training.

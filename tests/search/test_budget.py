@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from autoseg.errors import BudgetError
 from autoseg.machine_load import Load
 from autoseg.search.budget import (
+    LEAST_ASKED_STEPS,
     LEAST_TRIAL_STEPS,
     SEARCH_FROM_EPOCHS,
     SEARCH_FROM_STEPS,
@@ -94,9 +96,37 @@ def test_no_search_is_made_in_few_epochs_or_few_steps():
     assert Horizon(SEARCH_FROM_STEPS / 5, 5).search_share > 0
 
 
-def test_whoever_asks_for_several_trials_gets_them_however_few_the_steps():
-    assert Horizon(SEARCH_FROM_EPOCHS, 5, n_trials=2).search_share > 0
-    assert Horizon(1e5, 500, n_trials=1).search_share == 0
+@pytest.mark.parametrize("n_trials", [2, 5, 20])
+@pytest.mark.parametrize(("epochs", "steps_per_epoch"), [(2, 500), (12, 50), (40, 10), (300, 5)])
+def test_whoever_asks_for_several_trials_gets_them_in_however_little_time(
+    n_trials, epochs, steps_per_epoch
+):
+    ahead = Horizon(epochs, steps_per_epoch, n_trials)
+    n_whole = ahead.search_share * epochs / ahead.trial_epochs
+    assert n_whole >= n_trials or ahead.trial_epochs * steps_per_epoch <= LEAST_ASKED_STEPS
+    assert Horizon(epochs, steps_per_epoch, n_trials=1).search_share == 0
+
+
+@pytest.mark.parametrize("n_trials", [2, 5, 200])
+def test_where_a_search_is_made_anyway_its_trials_are_no_shorter_for_being_asked_for(n_trials):
+    asked, ahead = Horizon(500.0, 10, n_trials), Horizon(500.0, 10)
+    assert asked.search_share == ahead.search_share > 0
+    assert asked.trial_epochs == ahead.trial_epochs
+
+
+def test_encoders_that_the_user_named_are_compared_as_soon_as_two_trials_fit():
+    """`--encoders resnet18,resnet50` tried the first alone for hours, and nothing said so."""
+    times = [Horizon(epochs, 10) for epochs in TIMES]
+    searches = [ahead for ahead in times if ahead.search_share > 0]
+    assert all(replace(ahead, names_encoders=True).compares_encoders for ahead in searches)
+    assert not searches[0].compares_encoders or searches[0].epochs < 1000
+    assert not Horizon(10.0, 10, names_encoders=True).compares_encoders
+
+
+@pytest.mark.parametrize("epochs", [99.99999999999999, 100.0, 999.9999999999999, 2 / 3 * 1e3])
+def test_a_length_next_to_a_power_of_ten_is_on_the_grid(epochs):
+    length = Horizon(epochs / 0.03, 1000).trial_epochs
+    assert 0.6 * epochs < length <= 1.001 * epochs
 
 
 @pytest.mark.parametrize("steps_per_epoch", [0.5, 10.0, 500.0])
@@ -119,20 +149,20 @@ def test_nearly_equal_timings_plan_equally():
     assert Horizon(203.0, 20).trial_epochs == Horizon(215.0, 20).trial_epochs
 
 
-@pytest.mark.parametrize("search_s", [0.0, 1.0, 60.0, 1e6])
+@pytest.mark.parametrize("limit_s", [0.0, 100.0, 600.0, 1e6])
 @pytest.mark.parametrize("first", ["big", "middle", "small"])
-def test_the_reference_is_always_admissible_and_first_whatever_it_costs(first, search_s):
+def test_the_reference_is_always_admissible_and_first_whatever_it_costs(first, limit_s):
     """The cheapest by its timing was, so the default recipe changed from run to run."""
     steps = {"big": 4.0, "small": 0.5, "middle": 1.0}
     costs = {name: cost(steps[name]) for name in dict.fromkeys([first, *steps])}
-    names = admissible(costs, n_train=100, epochs=4, search_s=search_s)
+    names = admissible(costs, n_train=100, epochs=4, limit_s=limit_s)
     assert names[0] == first
     assert names[1:] == [n for n in ("small", "middle", "big") if n in names[1:]]
     for name in names[1:]:
-        assert costs[name].step_s * 100 * 4 <= 0.12 * search_s
+        assert costs[name].step_s * 100 * 4 <= limit_s
 
 
 def test_more_time_admits_more_encoders():
     costs = {str(k): cost(0.1 * 2**k) for k in range(8)}
-    counts = [len(admissible(costs, 50, 4, search_s)) for search_s in np.geomspace(1, 1e6, 40)]
+    counts = [len(admissible(costs, 50, 4, limit_s)) for limit_s in np.geomspace(1, 1e6, 40)]
     assert counts == sorted(counts) and counts[0] == 1 and counts[-1] == 8
