@@ -14,7 +14,7 @@ from autoseg.search.journal import Journal
 from autoseg.training.hardware import telling_of_memory
 
 _SPARE = 0.05
-"""Share of the folds' time kept back for building their networks."""
+"""Share of the folds' time kept back for what cannot be foreseen."""
 
 
 class OutOfFold:
@@ -60,8 +60,7 @@ class OutOfFold:
         None: not every fold could be trained. The model is then scored on the validation images.
         """
         missing = self._missing()
-        training_s = self._training_s(missing)
-        if missing and training_s is None:
+        if missing and self._training_s() is None:
             return None
         if missing and self._times is not None:
             self._results.begin(self._times)
@@ -69,7 +68,7 @@ class OutOfFold:
         bench = replace(self._bench, keep_going=self._keep_going)
         known = self._results.known()
         trained = train_folds(
-            bench, self._recipe, self._folds, training_s or 0.0, self._journal.progress, known
+            bench, self._recipe, self._folds, self._training_s, self._journal.progress, known
         )
         try:
             with telling_of_memory(bench.device):
@@ -90,17 +89,17 @@ class OutOfFold:
         known = self._results.known()
         return tuple(fold for fold in self._folds if fold not in known)
 
-    def _training_s(self, missing: Folds) -> float | None:
-        """Training one of the missing folds in the time left, in seconds; None if it is too little.
+    def _training_s(self) -> float | None:
+        """Time to train the next fold, in seconds; None if it is too little.
 
         What an earlier fold was given is enough, and half of it says something still.
         """
-        if self._times is None or not missing:
+        missing, times = self._missing(), self._times
+        if times is None or not missing:
             return None
-        judging_s = self._times.sum_s(missing) - self._times.training_s * len(missing)
-        spare_s = (1 - _SPARE) * (self._time_left() - judging_s)
-        training_s = min(self._times.training_s, spare_s / len(missing))
-        return training_s if training_s >= self._times.training_s / 2 else None
+        spare_s = (1 - _SPARE) * (self._time_left() - times.beside_s(missing))
+        training_s = min(times.training_s, spare_s / len(missing))
+        return training_s if training_s >= times.training_s / 2 else None
 
     def _keep_going(self) -> bool:
         return self._bench.keep_going() and self._time_left() > 0

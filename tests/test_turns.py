@@ -170,9 +170,8 @@ def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path
     assert trained > first and 0 < len(folds) < 5
 
     seen: list[dict[str, int]] = []
-    thread = once(lambda: len(judged_folds(run)) == 5, lambda: seen.append(judged_folds(run)))
+    once(lambda: len(judged_folds(run)) == 5, lambda: seen.append(judged_folds(run)))
     result = run_search(source, asked, run.path)
-    thread.join()
     assert len(seen) == 1 and folds.items() <= seen[0].items()
     assert {trial.number for trial in run.trials()} == {0} and scored(run, "final") == trained
     assert run.state().status == "done" and result.report["split"] == "folds"
@@ -183,9 +182,8 @@ def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path
 def test_a_stop_while_folds_are_trained_gives_the_model_that_is_trained(run, tmp_path):
     """They came first, and there was none."""
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
-    thread = once(lambda: phase_of(run) == "training folds", run.request_stop)
+    once(lambda: phase_of(run) == "training folds", run.request_stop)
     result = run_search(source, config(50.0, max_side=32, n_trials=1), run.path)
-    thread.join()
     assert run.state().status == "done" and result.report["split"] == "validation"
     load_bundle(run.model)
 

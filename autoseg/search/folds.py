@@ -15,6 +15,9 @@ FOLD_SHARE = 0.35
 LEAST_STEPS = 20
 """Optimizer steps below which a fold's network says nothing of the recipe."""
 
+OPENING_S = 0.5
+"""Building a fold's network and writing what it predicts, in seconds."""
+
 _DECODER_SHARE = 0.25
 """Share of a fold's time that goes to its decoder phase."""
 
@@ -41,9 +44,13 @@ class FoldTimes:
     judging_s: float
     """Predicting an image that was left out, in seconds."""
 
+    def beside_s(self, folds: Folds) -> float:
+        """Time of some folds beside their training, in seconds."""
+        return sum(OPENING_S + self.judging_s * len(left_out) for left_out in folds)
+
     def sum_s(self, folds: Folds) -> float:
         """Time of some folds, in seconds."""
-        return sum(self.training_s + self.judging_s * len(left_out) for left_out in folds)
+        return self.training_s * len(folds) + self.beside_s(folds)
 
 
 def fold_times(bench: Bench, recipe: Recipe, folds: Folds, left_s: float) -> FoldTimes | None:
@@ -58,8 +65,8 @@ def fold_times(bench: Bench, recipe: Recipe, folds: Folds, left_s: float) -> Fol
     plan = bench.plan
     cost = plan.costs[recipe.encoder_name]
     judging_s = EVALUATION_MARGIN * (plan.judging_s + cost.time_with(recipe.decoder_name))
-    spare_s = FOLD_SHARE * left_s - judging_s * sum(map(len, folds))
-    training_s = spare_s / len(folds)
+    beside_s = FoldTimes(0.0, judging_s).beside_s(folds)
+    training_s = (FOLD_SHARE * left_s - beside_s) / len(folds)
     enough = training_s > LEAST_STEPS * cost.step_s * recipe.batch_size
     return FoldTimes(training_s, judging_s) if enough else None
 
@@ -68,7 +75,7 @@ def train_folds(
     bench: Bench,
     recipe: Recipe,
     folds: Folds,
-    seconds: float,
+    training_s: Callable[[], float | None],
     on_progress: Callable[[float, float], None],
     known: Collection[tuple[int, ...]] = (),
 ) -> Iterator[FoldModel]:
@@ -82,7 +89,7 @@ def train_folds(
         bench: Data and costs.
         recipe: What to train.
         folds: Images of each fold.
-        seconds: Time of each fold.
+        training_s: Time of the next fold, in seconds; None: there is too little.
         on_progress: Told after every fold.
         known: Folds that need no training any more.
     """
@@ -90,7 +97,8 @@ def train_folds(
     for k, left_out in enumerate(folds):
         if left_out in known:
             continue
-        if not bench.keep_going():
+        seconds = training_s()
+        if seconds is None or not bench.keep_going():
             return
         train = tuple(i for i in everything if i not in set(left_out))
         fold_bench = replace(bench, data=replace(bench.data, train=train, val=left_out))
