@@ -52,7 +52,7 @@ from autoseg.search.speed import remember_costs
 from autoseg.search.stop_request import StopRequest
 from autoseg.search.study import Study
 from autoseg.sources import check
-from autoseg.training.hardware import choose_device, gpu_uuid
+from autoseg.training.hardware import choose_device, gpu_uuid, telling_of_memory
 from autoseg.training.trial import TrainingData
 
 _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
@@ -126,7 +126,9 @@ class Stages:
             self.run, self.config, self.clock, self.journal, dataset, splits, bench, final,
             self.start, self._stopped_after_s(),
         )  # fmt: skip
-        return finish.work(out_of_fold, candidates, meter)
+        bench.give_back()  # Images are judged at their own size.
+        with telling_of_memory(device):
+            return finish.work(out_of_fold, candidates, meter)
 
     def _keep_going(self) -> bool:
         """Whether training may go on; asked before every step."""

@@ -22,7 +22,14 @@ from search_helpers import (
 )
 
 from autoseg.bundle import load_bundle
-from autoseg.errors import BudgetError, EncoderError, RunError, RunLockedError, StoppedEarlyError
+from autoseg.errors import (
+    BudgetError,
+    EncoderError,
+    RunError,
+    RunLockedError,
+    StoppedEarlyError,
+    TrainingError,
+)
 from autoseg.pipeline import SearchResult, run_search
 from autoseg.predictor import Predictor
 from autoseg.search.run_folder import RunFolder
@@ -235,6 +242,24 @@ def test_a_stop_before_anything_was_trained_keeps_the_run_resumable(photos, tmp_
     run = RunFolder(folder)
     assert run.state().status == "interrupted" and not run.model.exists()
     assert run.json("splits.json")
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_while_images_are_judged_is_told_and_the_model_is_kept(
+    photos, tmp_path, monkeypatch
+):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    run, asked = RunFolder(tmp_path / "photos-1"), config(30.0, n_trials=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("autoseg.judging.predict_split", full)
+        with pytest.raises(TrainingError, match="Memory ran out on cpu"):
+            run_search(photos, asked, run.path)
+    assert run.state().status == "failed" and not run.model.exists()
+    trained = run.trials()[0].curve
+    assert run_search(photos, asked, run.path).report["split"] == "test"
+    assert run.trials()[0].curve == trained
 
 
 def test_a_folder_of_other_things_is_no_run(photos, tmp_path):

@@ -76,9 +76,14 @@ class Bench:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            self._pixels.give_back()
-            free_memory(self.device)
+            self.give_back()
         return self._pixels
+
+    def give_back(self) -> None:
+        """Keep no images on the device from now on: what comes needs the memory more."""
+        assert self._pixels is not None
+        self._pixels.give_back()
+        free_memory(self.device)
 
     def decoder_schedule(self, encoder_name: str) -> Schedule:
         """The decoder phase every trial of an encoder starts from."""
