@@ -230,10 +230,14 @@ class Horizon:
     """Whether the user named the encoders: then each is tried if one of its trials fits at all."""
 
     @property
+    def steps(self) -> float:
+        """Optimizer steps of the reference recipe."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
     def _searches(self) -> bool:
         """Whether a search is worth its time."""
-        steps = self.epochs * self.steps_per_epoch
-        return self.epochs >= SEARCH_FROM_EPOCHS and steps >= SEARCH_FROM_STEPS
+        return self.epochs >= SEARCH_FROM_EPOCHS and self.steps >= SEARCH_FROM_STEPS
 
     @property
     def search_share(self) -> float:
@@ -242,14 +246,11 @@ class Horizon:
         Source: Monte-Carlo on synthetic learning curves (the project's notes on the algorithm): at
         15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
         """
-        steps = self.epochs * self.steps_per_epoch
-        holds_two = (
-            self.epochs >= FROZEN_ONLY_EPOCHS and LEAST_SHARE * steps >= 2 * LEAST_ASKED_STEPS
-        )
-        is_asked = self.n_trials is not None and holds_two
+        holds_two = LEAST_SHARE * self.steps >= 2 * LEAST_ASKED_STEPS
+        is_asked = self.n_trials is not None and self.epochs >= FROZEN_ONLY_EPOCHS and holds_two
         if self.n_trials == 1 or not (self._searches or is_asked):
             return 0.0
-        if self.epochs < 150 or steps < 4 * SEARCH_FROM_STEPS:
+        if self.epochs < 150 or self.steps < 4 * SEARCH_FROM_STEPS:
             return LEAST_SHARE
         return 0.5 if self.epochs < 1500 else 0.6
 

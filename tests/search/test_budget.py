@@ -119,7 +119,6 @@ def test_encoders_that_the_user_named_are_compared_as_soon_as_two_trials_fit():
     times = [Horizon(epochs, 10) for epochs in TIMES]
     searches = [ahead for ahead in times if ahead.search_share > 0]
     assert all(replace(ahead, names_encoders=True).compares_encoders for ahead in searches)
-    assert not searches[0].compares_encoders or searches[0].epochs < 1000
     assert not Horizon(10.0, 10, names_encoders=True).compares_encoders
 
 

@@ -194,6 +194,19 @@ def test_decoders_are_not_measured_where_they_are_not_searched(limited, decoders
     assert plan.costs[FAST].time_with("unet") == plan.costs[FAST].image_s
 
 
+@pytest.mark.parametrize(
+    ("limit_ms", "kept"), [(None, ("fpn", "unet", "segformer")), (30.0, ("fpn",))]
+)
+def test_once_the_time_for_measuring_is_up_no_decoder_is_measured(
+    limited, decoders, monkeypatch, limit_ms, kept
+):
+    """Twelve pairs took half a minute off the search; one that might break a limit stays out."""
+    monkeypatch.setattr(calibration, "CALIBRATION_SHARE", -1.0)
+    plan = limited({FAST: 8.0}, limit_ms, 1200.0)
+    assert plan.space.expected_trials >= MANY_TRIALS and decoders == []
+    assert plan.space.decoder_names == kept
+
+
 def test_a_decoder_too_large_for_the_memory_is_not_searched(limited, monkeypatch):
     def measure_decoder(encoder: str, decoder: str, *_: object) -> float:
         if decoder == "unet" and encoder == SLOW:
