@@ -1,7 +1,6 @@
 """Scores of a model whose images are too few for a test split, by networks of the same recipe."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from autoseg.config import Recipe
 from autoseg.data.dataset import CheckedDataset
@@ -23,7 +22,7 @@ class OutOfFold:
     Args:
         journal: The run's records.
         dataset: The data set.
-        bench: Measured costs, and whether to go on.
+        bench: Measured costs, and whether to go on, whatever the time.
         recipe: What the folds train.
         folds: Images of each fold.
         time_left: Seconds until the evaluation.
@@ -65,8 +64,7 @@ class OutOfFold:
         if missing and self._times is not None:
             self._results.begin(self._times)
             self._journal.enter("training folds")
-        bench = replace(self._bench, keep_going=self._keep_going)
-        known = self._results.known()
+        bench, known = self._bench, self._results.known()
         trained = train_folds(
             bench, self._recipe, self._folds, self._training_s, self._journal.progress, known
         )
@@ -100,6 +98,3 @@ class OutOfFold:
         spare_s = (1 - _SPARE) * (self._time_left() - times.beside_s(missing))
         training_s = min(times.training_s, spare_s / len(missing))
         return training_s if training_s >= times.training_s / 2 else None
-
-    def _keep_going(self) -> bool:
-        return self._bench.keep_going() and self._time_left() > 0

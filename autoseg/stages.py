@@ -116,7 +116,9 @@ class Stages:
         self.clock.reserve_s = self._reserve_s(plan, number, recipe)
         folds = None
         if not splits.test and splits.folds:
-            folds = OutOfFold(self.journal, dataset, bench, recipe, splits.folds, self.clock.left)
+            # A fold has its own time; cut short a moment before its end, it would cost them all.
+            untimed = replace(bench, keep_going=self._not_stopped)
+            folds = OutOfFold(self.journal, dataset, untimed, recipe, splits.folds, self.clock.left)
         time_left = self.clock.left if folds is None else folds.time_left_before
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, time_left)
@@ -132,13 +134,17 @@ class Stages:
 
     def _keep_going(self) -> bool:
         """Whether training may go on; asked before every step."""
+        return self._not_stopped() and self.clock.left() > 0
+
+    def _not_stopped(self) -> bool:
+        """Whether nobody asked to stop; a pause leaves."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self.journal.leave_if_paused()
             if self.stop:
                 return False
-        return not self.stop.asked and self.clock.left() > 0
+        return not self.stop.asked
 
     def _stopped_after_s(self) -> float | None:
         """Time of the run at which training was asked to stop, in seconds; None: it was not."""

@@ -160,3 +160,24 @@ def test_images_that_take_long_to_judge_leave_their_time_to_the_training(room):
         assert clock.left() > 98.0
     finally:
         journal.close("interrupted", "")
+
+
+def test_time_that_ends_inside_the_last_fold_costs_no_fold(room):
+    """Cut short a moment before its end, the last lost the training of all of them."""
+    clock = Clock(8.0, time.monotonic())
+    journal = Journal(room.run, clock, pid=1)
+    asked: list[bool] = []
+
+    def time_is_up() -> bool:
+        """From the second step of the last fold on; it is asked once before the fold."""
+        asked.append(len(room.times()) == len(FOLDS) - 1)
+        if asked.count(True) == 3:
+            clock.spent_before_s += clock.left()
+        return True
+
+    try:
+        bench = replace(room.bench, keep_going=time_is_up)
+        folds = OutOfFold(journal, room.dataset, bench, RECIPE, FOLDS, clock.left)
+        assert folds.judged().split == "folds" and clock.left() <= 0
+    finally:
+        journal.close("interrupted", "")
