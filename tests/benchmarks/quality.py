@@ -28,7 +28,7 @@ from pathlib import Path
 
 from measuring import keep_to_cores
 from quality_results import append_result, plot, print_report, read_results
-from quality_sides import SIDES, Cell, Data, commit, machine, measure, prepared
+from quality_sides import OWN_SIDES, SIDES, Cell, Data, commit, machine, measure, prepared
 
 from autoseg.config import parse_duration
 
@@ -39,7 +39,7 @@ def wanted_cells(args: argparse.Namespace) -> list[Cell]:
     """All cells asked for, by data and seed, then by budget."""
     budgets = [parse_duration(text) for text in args.budget]
     return [
-        Cell(side, dataset, subset, budget_s, seed, args.threads, args.device)
+        Cell(side, dataset, subset, budget_s, seed, args.threads, args.device, args.max_side)
         for seed, dataset, subset, budget_s, side in product(
             args.seeds, args.datasets, args.subset, budgets, args.sides
         )
@@ -117,12 +117,15 @@ def parse() -> argparse.Namespace:
     add("--again", type=words, default=[], help="sides that are run again where there are results")
     add("--threads", type=int, default=2, help="threads and cores of each side")
     add("--device", default="cpu", help="torch device of all sides")
+    add("--max-side", type=int, help="of images as autoseg works on them: more steps in one budget")
     add("--results", type=Path, required=True, help="JSONL file that results are added to")
     add("--report", action="store_true", help="run nothing: print the table of what is there")
     add("--plot", type=Path, help="file for the plot of score against budget (.svg, .png)")
     args = parser.parse_args()
     if unknown := {*args.sides, *args.again} - set(SIDES):
         parser.error(f"no such side: {', '.join(sorted(unknown))}")
+    if args.max_side is not None and (others := set(args.sides) - set(OWN_SIDES)):
+        parser.error(f"--max-side means nothing to {', '.join(sorted(others))}")
     return args
 
 

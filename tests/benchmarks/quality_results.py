@@ -10,13 +10,13 @@ from typing import Any
 
 import matplotlib
 from measuring import print_table
-from quality_sides import SIDES, Cell
+from quality_sides import OWN_SIDES, SIDES, Cell
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - after its backend was chosen
 
 OURS = "autoseg"
-PEERS = tuple(side for side in SIDES if side not in (OURS, "default"))
+PEERS = tuple(side for side in SIDES if side not in OWN_SIDES)
 SCORES = {"macro_iou": "macro IoU", "macro_imagewise_iou": "imagewise"}
 """Keys of a line, as the table calls them."""
 
@@ -25,7 +25,7 @@ Line = dict[str, Any]
 
 def cell_of(line: Line) -> Cell:
     """What a line is the result of."""
-    return Cell(**{field.name: line[field.name] for field in fields(Cell)})
+    return Cell(**{f.name: line[f.name] for f in fields(Cell) if f.name in line})
 
 
 def read_results(file: Path) -> dict[Cell, Line]:
@@ -62,7 +62,8 @@ def spread(values: Sequence[float], signed: bool = False) -> str:
 def title_of(cell: Cell) -> str:
     """The data of a cell, and the machine it was measured on."""
     subset = "" if cell.subset is None else f", {cell.subset} labelled images"
-    return f"{cell.dataset}{subset}, {cell.threads} threads, {cell.device}"
+    side = "" if cell.max_side is None else f", at most {cell.max_side} pixels"
+    return f"{cell.dataset}{subset}{side}, {cell.threads} threads, {cell.device}"
 
 
 def grouped(results: dict[Cell, Line]) -> dict[str, dict[Cell, Line]]:

@@ -46,6 +46,8 @@ class Cell:
     """Threads and cores."""
     device: str
     """torch device."""
+    max_side: int | None = None
+    """Longer side of an image as autoseg works on it, in pixels; None: as it chooses."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ def _run_autoseg(options: list[str], data: Data, cell: Cell, folder: Path) -> Ou
 
     It knows nothing of earlier runs: no side does.
     """
+    if cell.max_side is not None:
+        options = [*options, "--max-side", str(cell.max_side)]
     run = folder / "run"
     wall_s, memory = run_child(
         ["-m", "autoseg", "search", str(data.source), "--budget", f"{cell.budget_s}s"]
@@ -209,6 +213,9 @@ SIDES: dict[str, Side] = {
     "autoseg": partial(_run_autoseg, []),
 }
 """How each side is run; autoseg itself last."""
+
+OWN_SIDES = ("default", "autoseg")
+"""Those that are autoseg."""
 
 
 def score(data: Data, masks: list[np.ndarray]) -> dict[str, Any]:
