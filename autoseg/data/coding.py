@@ -1,7 +1,7 @@
 """Raw mask values -> class indices, and what a whole set's raw values are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -171,6 +171,13 @@ class Totals:
     def example_of(self, place: int) -> str:
         """Name of the sample that holds most of the value at a place."""
         return self.names[int(self.fullest[place])]
+
+    def without(self, values: Collection[int]) -> "Totals":
+        """The same but for some values."""
+        kept = ~np.isin(self.values, list(values))
+        counted = ("values", "pixels", "images", "edges", "first", "fullest")
+        palette = {value: color for value, color in self.palette.items() if value not in values}
+        return replace(self, palette=palette, **{n: getattr(self, n)[kept] for n in counted})
 
     @property
     def shares(self) -> np.ndarray:

@@ -33,6 +33,20 @@ def from_declared_values(
     return meaning
 
 
+def only_ignores(mapping: Mapping[str, str | int]) -> bool:
+    """Whether the user said no more than which values to ignore."""
+    return "*" not in mapping and all(map(_is_ignore, mapping.values()))
+
+
+def ignored_values(mapping: Mapping[str, str | int], totals: Totals) -> set[int]:
+    """The raw values of a mapping that names no class."""
+    return {raw for key in mapping if (raw := _parse_raw(key, totals)) is not None}
+
+
+def _is_ignore(target: str | int) -> bool:
+    return target == IGNORE_INDEX or (isinstance(target, str) and target.lower() == "ignore")
+
+
 def from_mapping(
     totals: Totals, declared: DeclaredClasses | None, mapping: Mapping[str, str | int]
 ) -> Meaning:
@@ -45,7 +59,7 @@ def from_mapping(
     places = {name: place for place, name in enumerate(names)}
 
     def index(target: str | int) -> int:
-        if isinstance(target, str) and target.lower() == "ignore":
+        if _is_ignore(target):
             return IGNORE_INDEX
         return target if isinstance(target, int) else places[target]
 

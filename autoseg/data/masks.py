@@ -1,12 +1,17 @@
 """What each raw mask value means. What can be meant in two ways is asked, never guessed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoseg.config import IGNORE_INDEX, MAX_CLASSES, ClassInfo, Color
 from autoseg.data.class_files import DeclaredClasses
 from autoseg.data.coding import MaskCoding, Totals, format_raw, sum_up, unpack_color
-from autoseg.data.mapping import from_declared_values, from_mapping
+from autoseg.data.mapping import (
+    from_declared_values,
+    from_mapping,
+    ignored_values,
+    only_ignores,
+)
 from autoseg.data.meaning import MAX_ROWS, Meaning, listed, looks_like_instances, one_class
 from autoseg.data.palette import default_palette
 from autoseg.data.rules import read_colors, read_gray
@@ -43,7 +48,8 @@ def read_values(
         files: Name of each mask, for errors.
         declared: The class list, if there is one.
         mapping: The user's answer, raw value or colour to class name, index or "ignore"; "*"
-            stands for every other value. It overrides everything else.
+            stands for every other value. It overrides everything else; if all it says is what to
+            ignore, the other values are read as they would be without those.
         names: Name of each sample; None: the names of the masks.
 
     Raises:
@@ -51,18 +57,43 @@ def read_values(
         DatasetError: One class only, or a value without a class.
     """
     totals = sum_up(facts, files, names)
-    if mapping:
+    if mapping and only_ignores(mapping):
+        meaning = _read_others(totals, facts, declared, ignored_values(mapping, totals))
+    elif mapping:
         meaning = from_mapping(totals, declared, mapping)
-    elif len(totals.values) == 1 and not totals.other_pixels:
-        raise one_class(totals)
-    elif declared is not None and declared.values is not None and totals.space == "values":
-        meaning = from_declared_values(totals, declared, declared.values)
-    elif totals.space == "colors":
-        meaning = read_colors(totals, declared)
     else:
-        meaning = read_gray(totals, facts, None if declared is None else declared.names)
+        meaning = _read_by_rules(totals, facts, declared)
     _check_known(totals, meaning)
     return _finish(totals, meaning, declared)
+
+
+def _read_by_rules(
+    totals: Totals, facts: Sequence[PairFacts], declared: DeclaredClasses | None
+) -> Meaning:
+    """What the values mean by the class list and the rules."""
+    if len(totals.values) == 1 and not totals.other_pixels:
+        raise one_class(totals)
+    if declared is not None and declared.values is not None and totals.space == "values":
+        return from_declared_values(totals, declared, declared.values)
+    if totals.space == "colors":
+        return read_colors(totals, declared)
+    return read_gray(totals, facts, None if declared is None else declared.names)
+
+
+def _read_others(
+    totals: Totals,
+    facts: Sequence[PairFacts],
+    declared: DeclaredClasses | None,
+    ignored: Collection[int],
+) -> Meaning:
+    """What the values mean where the user said no more than which of them to ignore."""
+    others = totals.without(ignored)
+    if not len(others.values):
+        raise one_class(totals)
+    meaning = _read_by_rules(others, [fact.without(ignored) for fact in facts], declared)
+    meaning.targets.update(dict.fromkeys(ignored, IGNORE_INDEX))
+    meaning.whys.update(dict.fromkeys(ignored, "as you said"))
+    return meaning
 
 
 def _check_known(totals: Totals, meaning: Meaning) -> None:

@@ -1,7 +1,8 @@
 """One pair decoded once: the facts from which values are read, splits made and sizes planned."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,18 @@ class PairFacts:
     """Grey (`THUMBNAIL_SIDE`, `THUMBNAIL_SIDE`) uint8."""
     dhash: int
     """Difference hash of 64 bits."""
+
+    def without(self, values: Collection[int]) -> "PairFacts":
+        """The same but for some raw values."""
+        kept = ~np.isin(self.values, list(values))
+        return replace(
+            self,
+            values=self.values[kept],
+            counts=self.counts[kept],
+            edges=self.edges[kept],
+            pair_edges=None if self.pair_edges is None else self.pair_edges[kept][:, kept],
+            palette=None if self.palette is None else self.palette[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True)

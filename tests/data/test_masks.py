@@ -225,12 +225,44 @@ def test_the_users_mapping_may_name_colours_and_class_numbers(write_set):
 
 
 @pytest.mark.parametrize(
+    ("values", "classes", "names", "ignored"),
+    [
+        ([0, 1, 2, 255], "soil\nleaf\nrust\n", ("soil", "leaf", "rust"), 255),
+        ([0, 1, 2, 7], "soil\nleaf\nrust\n", ("soil", "leaf", "rust"), 7),
+        ([0, 100, 200], None, ("background", "foreground"), 100),
+        ([0, 1, 2, 255], None, ("class_0", "class_1", "class_2"), 255),
+        ([0, 7, 9, 30], "9: car\n0: road\n7: tree\n", ("road", "tree", "car"), 30),
+    ],
+)
+def test_a_mapping_that_only_says_what_to_ignore_leaves_the_rest_to_the_rules(
+    write_set, values, classes, names, ignored
+):
+    """It was refused, as the other values had no class: the README's own example."""
+    root = write_set(stripes(values), **({} if classes is None else {"classes": classes}))
+    dataset = check_dataset(root, mapping={str(ignored): "ignore"})
+    assert dataset.classes.names == names
+    expected = np.full(len(values), IGNORE_INDEX)
+    expected[[value != ignored for value in values]] = range(len(names))
+    np.testing.assert_array_equal(dataset.mask(0), expected[blocks(range(len(values)))])
+    whys = {row.raw: row.why for row in dataset.verdict.rows}
+    assert whys[str(ignored)] == "as you said"
+
+
+def test_colours_may_be_ignored_without_naming_the_others(write_set):
+    dataset = check_dataset(write_set(colored([BLACK, RED, BLUE])), mapping={"0,0,255": "ignore"})
+    expected = np.array([0, 1, IGNORE_INDEX])[blocks([0, 1, 2])]
+    np.testing.assert_array_equal(dataset.mask(0), expected)
+
+
+@pytest.mark.parametrize(
     ("mapping", "message"),
     [
         ({"0": "a"}, "holds the value 1, which has no class"),
         ({"zero": "a", "*": "b"}, "'zero' in the mapping is no mask value"),
         ({"#000000": "a", "*": "b"}, "masks hold numbers"),
         ({"0": "a", "*": "a"}, "one class only"),
+        ({"0": "ignore", "1": "ignore"}, "one class only"),
+        ({"0": "ignore", "1": "ignore", "2": "ignore"}, "one class only"),
         ({"0": 0, "*": 2}, "must be 0, 1, 2"),
         ({"0": 0, "*": "a"}, "both class names and class numbers"),
     ],
