@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoseg.config import (
@@ -89,10 +90,12 @@ def search(
         weights_files=tuple((weights_files or {}).items()),
         mapping=tuple((mapping or {}).items()),
         colors=tuple((colors or {}).items()),
-        start_from=None if start_from is None else locate_start(start_from),
+        start_from=None if start_from is None else str(start_from),
         warm_start=warm_start,
     )
     refuse_idle_options(config)
+    if start_from is not None:
+        config = replace(config, start_from=locate_start(start_from))
     workspace = Workspace()
     path = local_source(source)
     folder = workspace.run(run).path if run else workspace.name_run(path, config)

@@ -1,5 +1,6 @@
 """The command that searches."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -109,10 +110,12 @@ def search(
         ),
         mapping=tuple(parse_choice(text) for text in mapping or ()),
         colors=tuple(parse_pair(text, "--color", "CLASS=#RRGGBB") for text in color or ()),
-        start_from=_locate(start_from) if start_from else None,
+        start_from=start_from or None,
         warm_start=not no_warm_start,
     )
-    refuse_idle_options(config)
+    refuse_idle_options(config, as_options=True)
+    if start_from:
+        config = replace(config, start_from=_locate(start_from))
     from autoseg import console  # noqa: PLC0415 - torch, optuna
     from autoseg.workspace import Workspace  # noqa: PLC0415 - numpy, Pillow
 

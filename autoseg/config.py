@@ -201,7 +201,7 @@ class SearchConfig:
     """torch device, or "auto": the first GPU, else the CPU."""
     encoders: tuple[str, ...] = ()
     """Encoders or families to search; empty: those of `default_encoders` and
-    `few_images_encoders` (`search.calibration`)."""
+    `few_images_encoders` (`search.encoder_choice`)."""
     n_trials: int | None = None
     """Most trials, failed ones not counted; None: as many as the budget holds, and one recipe where
     comparing several would cost more than it finds (`search.budget.Horizon`)."""
@@ -239,30 +239,35 @@ class SearchConfig:
             raise ConfigError(f"`max_latency_ms > 0` must hold, but got {self.max_latency_ms}.")
 
 
-def refuse_idle_options(config: SearchConfig) -> None:
+def refuse_idle_options(config: SearchConfig, *, as_options: bool = False) -> None:
     """Refuse what a user asked of a search where a former model is trained on instead.
 
     Its encoder, decoder, rates and working size stay.
+
+    Args:
+        config: What was asked.
+        as_options: Whether arguments are called as on the command line.
 
     Raises:
         ConfigError: With the options that have no use.
     """
     if config.start_from is None:
         return
-    asked = {
-        "encoders": config.encoders,
-        "weights": config.weights_files,
-        "trials": config.n_trials,
-        "max_side": config.max_side,
-        "allow_noncommercial": config.allow_noncommercial,
-        "no_warm_start": not config.warm_start,
-    }
-    idle = [name for name, value in asked.items() if value]
+    asked = (
+        ("encoders", "--encoders", config.encoders),
+        ("weights_files", "--weights", config.weights_files),
+        ("n_trials", "--trials", config.n_trials),
+        ("max_side", "--max-side", config.max_side),
+        ("allow_noncommercial", "--allow-noncommercial", config.allow_noncommercial),
+        ("warm_start", "--no-warm-start", not config.warm_start),
+    )
+    idle = [option if as_options else argument for argument, option, value in asked if value]
     if idle:
+        start = "--start-from" if as_options else "start_from"
         raise ConfigError(
-            f"Training a model on (start_from) searches nothing and keeps the model's encoder and "
+            f"Training a model on ({start}) searches nothing and keeps the model's encoder and "
             f"working size, so there is no use for {', '.join(idle)}. Leave that away, or search "
-            f"without start_from."
+            f"without {start}."
         )
 
 

@@ -14,8 +14,9 @@ from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
 from autoseg.errors import RunError
 from autoseg.machine_load import Load, current_load
 from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough, rungs
-from autoseg.search.calibration import DEFAULT_ENCODERS, few_images_encoders, frozen_may_fit
+from autoseg.search.calibration import frozen_may_fit
 from autoseg.search.devices import runs_in_line
+from autoseg.search.encoder_choice import DEFAULT_ENCODERS, few_images_encoders
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.measuring import judging_limit_s
 from autoseg.search.planning import (

@@ -19,6 +19,7 @@ from autoseg.continuing import StartModel, inherit_splits, load_start, refuse_ot
 from autoseg.corrected_data import read_manifest
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, write_verdict
+from autoseg.data.duplicates import group_near_duplicates
 from autoseg.data.splits import Splits, make_splits
 from autoseg.earlier_winners import with_earlier_winners
 from autoseg.energy import EnergyMeter
@@ -33,13 +34,12 @@ from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
     affordable_pixels,
-    default_encoders,
-    few_images_encoders,
     make_plan,
     measure_again,
     plan_training_on,
 )
 from autoseg.search.devices import device_key
+from autoseg.search.encoder_choice import default_encoders, few_images_encoders
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
 from autoseg.search.geometry import object_widths, plan_geometry
@@ -47,7 +47,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.measuring import Workload
 from autoseg.search.run_folder import RunFolder, RunInfo
-from autoseg.search.selection import Candidate, choose_winner
+from autoseg.search.selection import Candidate, choose_winner, within_latency
 from autoseg.search.speed import remember_costs
 from autoseg.search.stop_request import StopRequest
 from autoseg.search.study import Study
@@ -112,7 +112,7 @@ class Stages:
         self.journal.on_result = pictures.offer
         study = Study(self.run.study, plan.space, self.config.seed)
         candidates = self._search(study, bench)
-        number, recipe, weights = self._choose(study, bench, candidates)
+        number, recipe, weights = self._choose(study, dataset, bench, candidates)
         self.clock.reserve_s = self._reserve_s(plan, number, recipe)
         folds = None
         if not splits.test and splits.folds:
@@ -275,7 +275,7 @@ class Stages:
         """
         config, clock = self.config, self.clock
         if former is not None:
-            plan = measure_again(former, work, device, clock, config.seed, recipe)
+            plan = measure_again(former, work, device, clock, config, recipe)
             self.journal.tell_times(plan)
         elif self.start is None or recipe is None:
             plan = make_plan(work, config, device, clock, self.journal.progress)
@@ -304,18 +304,25 @@ class Stages:
         for number, record in self.journal.trials.items():
             confusions = self.journal.confusions(number)
             if record.status in candidates and confusions is not None:
-                cost = plan.costs[record.recipe.encoder_name].validation_s
-                candidates[record.status][number] = Candidate(number, confusions, cost)
+                cost = plan.costs[record.recipe.encoder_name]
+                image_s = cost.time_with(record.recipe.decoder_name)
+                candidates[record.status][number] = Candidate(number, confusions, image_s)
         return candidates["complete"] or candidates["pruned"]
 
     def _choose(
-        self, study: Study, bench: Bench, candidates: dict[int, Candidate]
+        self,
+        study: Study,
+        dataset: CheckedDataset,
+        bench: Bench,
+        candidates: dict[int, Candidate],
     ) -> tuple[int, Recipe, Weights | None]:
         """The trial to continue: the winner, or the one recipe there is time for."""
         finalists = self.journal.finalists()
         kept = {n: c for n, c in candidates.items() if n in finalists}
         if kept:
-            number = choose_winner(kept, default_number(self.journal), self.config.seed)
+            kept = within_latency(kept, self.config.max_latency_ms)
+            groups = group_near_duplicates(dataset)[0][list(bench.data.val)]
+            number = choose_winner(kept, default_number(self.journal), self.config.seed, groups)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)
         elif self.start is not None:
             number, recipe, weights = *self._start_trial(self.start, bench.plan), self.start.weights

@@ -40,7 +40,7 @@ from autoseg.search.budget import Plan
 from autoseg.search.front import FINISHED, kept_front, pareto_front
 from autoseg.search.run_folder import Phase, RunFolder, RunInfo, RunState, TrialRecord
 from autoseg.sources import check, local_source
-from autoseg.taking_faults import reading, sound_weights, telling_of_memory, writing
+from autoseg.taking_faults import reading, sound_weights, telling_of_memory_to_predict, writing
 from autoseg.training.hardware import Precision, choose_device, has_fast_bf16, limit_threads
 
 OnProgress = Callable[[Phase, int, int], None]
@@ -237,7 +237,11 @@ class _Taking:
     def write(self, out: RunFolder) -> dict[str, Any]:
         """Judge the trial, and write the run that holds its model; the report."""
         recipe = self.record.recipe
-        with reading(self.source), telling_full_disk(self.run.path), telling_of_memory(self.device):
+        with (
+            reading(self.source),
+            telling_full_disk(self.run.path),
+            telling_of_memory_to_predict(self.device),
+        ):
             dataset = self._read()
             splits = from_dict(Splits, self.run.json("splits.json"), "splits.json")
             weights = sound_weights(self.run, self.record, dataset.classes.num_classes)

@@ -53,7 +53,7 @@ def writing(folder: Path, way_out: str) -> Iterator[None]:
 
 
 @contextmanager
-def telling_of_memory(device: torch.device) -> Iterator[None]:
+def telling_of_memory_to_predict(device: torch.device) -> Iterator[None]:
     """Tell that memory ran out inside this block.
 
     Raises:

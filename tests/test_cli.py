@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bundle_helpers import make_bundle, make_info, make_model
 from PIL import Image
+from safetensors.torch import save_file
 from smp_helpers import make_smp
 
 import autoseg
 from autoseg import cli
 from autoseg.bundle import save_bundle
-from autoseg.search.calibration import DEFAULT_ENCODERS
+from autoseg.search.encoder_choice import DEFAULT_ENCODERS
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +147,8 @@ def test_a_wrong_argument_is_explained(run, arguments, text):
 @pytest.mark.parametrize(
     ("options", "idle"),
     [
-        (("--encoders", "resnet18", "--trials", "3"), "encoders, trials"),
-        (("--max-side", "256", "--no-warm-start"), "max_side, no_warm_start"),
+        (("--encoders", "resnet18", "--trials", "3"), "--encoders, --trials"),
+        (("--max-side", "256", "--no-warm-start"), "--max-side, --no-warm-start"),
     ],
 )
 def test_options_of_a_search_are_refused_where_a_model_is_trained_on(
@@ -164,6 +166,21 @@ def test_an_unknown_encoder_is_refused_before_the_data_is_read(run, dataset, tmp
         "search", dataset, "--budget", "60s", "--encoders", "resnet99", "--run", run_folder
     )
     assert status == 1 and "no encoder 'resnet99'" in err
+    assert not run_folder.exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "broken", "another's"])
+def test_a_wrong_weights_file_is_refused_before_the_data_is_read(run, dataset, tmp_path, kind):
+    file, run_folder = tmp_path / "weights.safetensors", tmp_path / "run"
+    if kind == "broken":
+        file.write_bytes(b"no tensors")
+    if kind == "another's":
+        save_file({"conv.weight": torch.zeros(3)}, file)
+    status, _, err = run(
+        "search", dataset, "--budget", "60s", "--weights", f"resnet18.a1_in1k={file}",
+        "--run", run_folder,
+    )  # fmt: skip
+    assert status == 1 and str(file) in " ".join(err.split()) and "resnet18" in err
     assert not run_folder.exists()
 
 

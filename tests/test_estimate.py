@@ -17,8 +17,8 @@ from autoseg.dataset_facts import Facts
 from autoseg.errors import BudgetError, ConfigError, DatasetError, EncoderError
 from autoseg.estimate import estimate_search
 from autoseg.pipeline import run_search
-from autoseg.search.calibration import FEW_IMAGES_ENCODER
 from autoseg.search.devices import turn_on
+from autoseg.search.encoder_choice import FEW_IMAGES_ENCODER
 from autoseg.search.run_folder import RunFolder, RunState
 from autoseg.search.speed import Speed, known_speeds, measure_on_noise, remember_speeds
 

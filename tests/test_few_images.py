@@ -46,8 +46,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Sea
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOSEG_HOME", str(folder / "home"))
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-        patch.setattr("autoseg.search.calibration.DEFAULT_ENCODERS", {"cpu": (ENCODER,)})
-        patch.setattr("autoseg.search.calibration.FEW_IMAGES_ENCODER", VIT)
+        patch.setattr("autoseg.search.encoder_choice.DEFAULT_ENCODERS", {"cpu": (ENCODER,)})
+        patch.setattr("autoseg.search.encoder_choice.FEW_IMAGES_ENCODER", VIT)
         patch.setattr("autoseg.search.final.MAX_EVALUATIONS", 100)  # The first one comes soon.
         run = RunFolder(folder / "few-1")
         config = SearchConfig(600.0, device="cpu", n_trials=4, max_side=64)

@@ -7,7 +7,7 @@ from torch import nn
 
 from autoseg.config import Geometry, Recipe
 from autoseg.model import build_model, decoders_for
-from autoseg.search.calibration import DEFAULT_ENCODERS
+from autoseg.search.encoder_choice import DEFAULT_ENCODERS
 from autoseg.training.trial import build_network
 from autoseg.unfilled import unfilled
 

@@ -1,20 +1,14 @@
-"""Which encoders are searched, and the plan that follows from what they cost on this machine."""
+"""The plan that follows from what encoders cost on this machine."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig
-from autoseg.encoders import (
-    available_encoders,
-    find_encoder,
-    use_weights_file,
-    weights_at_hand,
-)
+from autoseg.encoders import find_encoder
 from autoseg.errors import TrainingError
 from autoseg.model import decoders_for
 from autoseg.search.budget import (
@@ -36,7 +30,6 @@ from autoseg.search.measuring import (
     measure_recipe,
 )
 from autoseg.search.planning import (
-    FEW_IMAGES,
     check_latency,
     choose_batch_size,
     decoder_phase,
@@ -172,7 +165,7 @@ def measure_again(
     work: Workload,
     device: torch.device,
     clock: Clock,
-    seed: int,
+    config: SearchConfig,
     recipe: Recipe | None = None,
 ) -> Plan:
     """A plan that was made on another device or machine, with what it costs on this one.
@@ -186,15 +179,17 @@ def measure_again(
         work: Data.
         device: Where the run goes on.
         clock: The run's.
-        seed: Of the windows that are timed.
+        config: What the user asked.
         recipe: What a run without a search trains; None: the run searches.
 
     Raises:
         TrainingError: The reference encoder does not fit into memory here.
+        ConfigError: No encoder is as fast here as asked.
     """
     n_train, searches = len(work.data.train), plan.search_s > 0
     reference, *_ = plan.costs
-    costs = _costs_again(plan, work, device, clock, seed, recipe)
+    costs = _costs_again(plan, work, device, clock, config.seed, recipe)
+    check_latency(costs, config.max_latency_ms)
     cost = costs[reference]
     first = recipe or first_recipe(reference, work, plan.space.batch_size)
     drawn = drawn_weights(first, work.data.num_classes)
@@ -334,69 +329,3 @@ def plan_training_on(
         evaluation_images=task.n_test,
         judging_s=task.judging_s,
     )
-
-
-DEFAULT_ENCODERS = {
-    "cpu": (
-        "tf_efficientnet_lite0.in1k",
-        "tf_efficientnet_lite1.in1k",
-        "tf_efficientnet_lite2.in1k",
-        "resnet18.a1_in1k",
-    ),
-    "cuda": (
-        "tf_efficientnet_lite0.in1k",
-        "tf_efficientnet_lite1.in1k",
-        "tf_efficientnet_lite2.in1k",
-        "resnet18.a1_in1k",
-        "resnet50.a1_in1k",
-        "convnext_tiny.in12k_ft_in1k",
-    ),
-}
-"""Encoders searched when none are named, the reference first, then by rising size."""
-
-FEW_IMAGES_ENCODER = "vit_small_patch14_dinov2.lvd142m"
-"""Joins those where images are few, wholly frozen.
-
-A light decoder on a ViT that learnt without labels is strong there: on a benchmark of few-shot
-segmentation a linear layer on DINOv2 kept 97 % of what fine-tuning it scored (the project's notes
-on the algorithm, 1.2). Its licence is Apache-2.0; that of DINOv3 has terms of its own.
-"""
-
-
-def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, ...]:
-    """The encoders of a search: those asked for, else those of this device with weights here.
-
-    The first is the reference: of those asked for the smallest. Where it is slower for one image
-    than `--max-latency` allows, the next one that is not takes its place (`make_plan`).
-
-    Nothing is downloaded for a default, on a GPU neither: one whose weights are not installed,
-    given or in the Hub's cache is left out (`weights_at_hand`).
-
-    Raises:
-        EncoderError: A name is unknown, or weights cannot be had or used.
-    """
-    for name, path in config.weights_files:
-        use_weights_file(find_encoder(name), Path(path))
-    if config.encoders:
-        asked = available_encoders(config.allow_noncommercial, config.encoders)
-        return tuple(e.name for e in sorted(asked, key=lambda e: e.params))
-    given = tuple(find_encoder(name).name for name, _ in config.weights_files)
-    names = dict.fromkeys(DEFAULT_ENCODERS.get(device.type, DEFAULT_ENCODERS["cpu"]) + given)
-    return tuple(name for name in names if weights_at_hand(find_encoder(name)))
-
-
-def few_images_encoders(config: SearchConfig, n_train: int) -> tuple[str, ...]:
-    """The encoder that joins wholly frozen where images are few and its weights are here; or none.
-
-    As a default it is never downloaded. Where the user named encoders there are no others, and one
-    whose weights the user gave is searched like any other. A former model keeps its own encoder.
-
-    Args:
-        config: What the user asked.
-        n_train: Images to train on.
-    """
-    given = {find_encoder(name).name for name, _ in config.weights_files}
-    is_open = not config.encoders and config.start_from is None
-    if not is_open or n_train >= FEW_IMAGES or FEW_IMAGES_ENCODER in given:
-        return ()
-    return (FEW_IMAGES_ENCODER,) if weights_at_hand(find_encoder(FEW_IMAGES_ENCODER)) else ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.errors import ConfigError
 from autoseg.metrics import (
     bootstrap_weights,
     iou,
@@ -36,7 +37,36 @@ class Candidate:
         return float(macro_imagewise(iou, self.confusions))
 
 
-def choose_winner(candidates: Mapping[int, Candidate], default: int | None, seed: int) -> int:
+def within_latency(
+    candidates: Mapping[int, Candidate], max_latency_ms: float | None
+) -> dict[int, Candidate]:
+    """Those that are as fast as asked: all, unless the run began on another device.
+
+    Args:
+        candidates: Finished trials by number.
+        max_latency_ms: Longest time of one image, in milliseconds; None: any.
+
+    Raises:
+        ConfigError: None is, with the fastest one's time.
+    """
+    limit_s = float("inf") if max_latency_ms is None else max_latency_ms / 1000
+    within = {n: candidate for n, candidate in candidates.items() if candidate.cost_s <= limit_s}
+    if candidates and not within:
+        fastest_s = min(candidate.cost_s for candidate in candidates.values())
+        raise ConfigError(
+            f"None of the {len(candidates)} finished trials takes at most {max_latency_ms:g} ms "
+            f"for one image on this machine: the fastest takes {1000 * fastest_s:.1f} ms. Go on "
+            f"where the run began, or start a new run here."
+        )
+    return within
+
+
+def choose_winner(
+    candidates: Mapping[int, Candidate],
+    default: int | None,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> int:
     """Number of the winning trial.
 
     In about a tenth of searches the best validation score belongs to a recipe that generalises
@@ -49,13 +79,15 @@ def choose_winner(candidates: Mapping[int, Candidate], default: int | None, seed
         candidates: Finished trials by number; at least one.
         default: Number of the default's trial, if it is among them.
         seed: Seed of the bootstrap.
+        groups: Group of each image, (n,): near-duplicates are one piece of evidence. None: every
+            image is one.
     """
     best = max(candidates.values(), key=lambda candidate: candidate.score)
-    n_images = len(best.confusions)
+    n_images = len(best.confusions) if groups is None else len(np.unique(groups))
     if surest(n_images) <= SWITCH_PROBABILITY:
         # Nothing can be told apart: there is no reason to leave the default, or the best for cost.
         return default if default is not None and default in candidates else best.number
-    weights = bootstrap_weights(n_images, seed=seed, draws=DRAWS)
+    weights = bootstrap_weights(len(best.confusions), groups, seed=seed, draws=DRAWS)
 
     def beats(one: Candidate, other: Candidate) -> bool:
         ours, theirs = (macro_imagewise(iou, c.confusions, weights) for c in (one, other))

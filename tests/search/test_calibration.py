@@ -15,11 +15,11 @@ from autoseg.errors import BudgetError, ConfigError, TrainingError
 from autoseg.model import model_config
 from autoseg.search import calibration
 from autoseg.search.budget import EVALUATION_MARGIN, TRIAL_SHARE, Clock, EncoderCost, Plan
-from autoseg.search.calibration import (
+from autoseg.search.calibration import make_plan
+from autoseg.search.encoder_choice import (
     FEW_IMAGES_ENCODER,
     default_encoders,
     few_images_encoders,
-    make_plan,
 )
 from autoseg.search.measuring import Workload
 from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, frozen_trial

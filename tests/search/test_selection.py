@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from autoseg.search.selection import Candidate, choose_winner, selection_corrected
+from autoseg.errors import ConfigError
+from autoseg.search.selection import (
+    Candidate,
+    choose_winner,
+    selection_corrected,
+    within_latency,
+)
 
 
 def candidate(number: int, ious: np.ndarray, cost_s: float = 1.0) -> Candidate:
@@ -81,6 +87,22 @@ def test_one_or_two_images_are_no_reason_to_leave_the_default(images, n_images):
     assert choose_winner(pool(default, better), 0, seed=0) == (1 if n_images == 3 else 0)
     cheap = candidate(2, few - 0.3, cost_s=1)
     assert choose_winner(pool(better, cheap), 0, seed=0) == 1  # Cost does not decide alone.
+
+
+def test_near_duplicates_are_one_piece_of_evidence(images):
+    """Forty frames of two films agree as easily as two images do."""
+    default, better = candidate(0, images), candidate(1, images + 0.1)
+    films = np.arange(40) // 20
+    assert choose_winner(pool(default, better), 0, seed=0, groups=films) == 0
+    assert choose_winner(pool(default, better), 0, seed=0, groups=np.arange(40)) == 1
+
+
+def test_trials_that_are_too_slow_where_the_run_goes_on_cannot_win(images):
+    trials = pool(candidate(0, images, cost_s=0.02), candidate(1, images, cost_s=0.05))
+    assert within_latency(trials, None) == trials
+    assert set(within_latency(trials, 20.0)) == {0}
+    with pytest.raises(ConfigError, match=r"2 finished trials .* 10 ms .* 20\.0 ms"):
+        within_latency(trials, 10.0)
 
 
 def test_one_candidate_wins(images):
