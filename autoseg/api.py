@@ -63,6 +63,7 @@ def search(
         allow_noncommercial: Whether weights that forbid commercial use may be searched.
         weights_files: safetensors files of pretrained weights, by encoder.
         mapping: What mask values or colours mean where that is ambiguous: a class or "ignore".
+            Name all values, or only those to ignore.
         colors: Colours of classes, "#rrggbb"; the others keep theirs.
         start_from: Run or folder of a model whose recipe and weights are trained on; None: a
             search from pretrained encoders.

@@ -6,6 +6,7 @@ once.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,11 +129,16 @@ def predict(
         typer.echo(f"Computed {told if len(used) > 1 else f'by {next(iter(used))}'}.")
     for note in predictor.notes:
         typer.echo(note)
+    _tell_errors(errors)
+
+
+def _tell_errors(errors: Sequence[str]) -> None:
+    """Print why images were not predicted, and end with status 1 if any was not."""
+    for text in errors[:_MAX_ERRORS_SHOWN]:
+        _print_error(text)
+    if len(errors) > _MAX_ERRORS_SHOWN:
+        _print_error(f"{len(errors) - _MAX_ERRORS_SHOWN:,} more images were not predicted.")
     if errors:
-        for text in errors[:_MAX_ERRORS_SHOWN]:
-            _print_error(text)
-        if len(errors) > _MAX_ERRORS_SHOWN:
-            _print_error(f"{len(errors) - _MAX_ERRORS_SHOWN:,} more images were not predicted.")
         raise typer.Exit(1)
 
 

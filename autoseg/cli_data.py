@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 Mapping = Annotated[
     list[str] | None,
     typer.Option(
-        "--map", metavar="VALUE=CLASS", help="What a mask value or colour means; repeatable."
+        "--map",
+        metavar="VALUE=CLASS",
+        help="What a mask value or colour means; repeatable, for all values or those to ignore.",
     ),
 ]
 

@@ -214,8 +214,8 @@ class SearchConfig:
     weights_files: tuple[tuple[str, str], ...] = ()
     """safetensors files of pretrained weights: (encoder, path)."""
     max_latency_ms: float | None = None
-    """Longest time of one image through the network on the device, at working size and one image
-    at a time, as torch predicts there, in milliseconds; None: any."""
+    """Longest time of one image through the network on the device on which the run begins, at
+    working size and one image at a time, as torch predicts there, in milliseconds; None: any."""
     mapping: tuple[tuple[str, str], ...] = ()
     """What mask values mean where that is ambiguous: (value or colour, class or "ignore")."""
     colors: tuple[tuple[str, str], ...] = ()

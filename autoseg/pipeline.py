@@ -15,7 +15,7 @@ from autoseg.files import autoseg_home, is_disk_full, sweep_parts
 from autoseg.finishing import FORMER_KEPT
 from autoseg.search.budget import Clock
 from autoseg.search.devices import turn_on
-from autoseg.search.encoder_choice import take_weights_files
+from autoseg.search.encoder_choice import check_weights_files
 from autoseg.search.journal import Journal
 from autoseg.search.resources import ResourceMeter
 from autoseg.search.run_folder import RunFolder
@@ -67,10 +67,11 @@ def run_search(
     if started_at is not None:
         clock.started_at = started_at
     _refuse_foreign(run)
+    limit_threads()
     # A wrong name or file must not cost the time of reading the data, nor leave a failed run.
     select_encoders(config.encoders)
-    take_weights_files(config)
-    limit_threads()
+    if not run.model.exists():  # Else it is finished, or judges a model that is trained.
+        check_weights_files(config)
     try:
         with run.locked():
             finished = _check_resumable(run, source, config)

@@ -47,7 +47,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.measuring import Workload
 from autoseg.search.run_folder import RunFolder, RunInfo
-from autoseg.search.selection import Candidate, choose_winner, within_latency
+from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
 from autoseg.search.stop_request import StopRequest
 from autoseg.search.study import Study
@@ -275,7 +275,7 @@ class Stages:
         """
         config, clock = self.config, self.clock
         if former is not None:
-            plan = measure_again(former, work, device, clock, config, recipe)
+            plan = measure_again(former, work, device, clock, config.seed, recipe)
             self.journal.tell_times(plan)
         elif self.start is None or recipe is None:
             plan = make_plan(work, config, device, clock, self.journal.progress)
@@ -320,7 +320,6 @@ class Stages:
         finalists = self.journal.finalists()
         kept = {n: c for n, c in candidates.items() if n in finalists}
         if kept:
-            kept = within_latency(kept, self.config.max_latency_ms)
             groups = group_near_duplicates(dataset)[0][list(bench.data.val)]
             number = choose_winner(kept, default_number(self.journal), self.config.seed, groups)
             recipe, weights = self.journal.trials[number].recipe, self.journal.weights(number)

@@ -19,6 +19,7 @@ from smp_helpers import make_smp
 import autoseg
 from autoseg import cli
 from autoseg.bundle import save_bundle
+from autoseg.errors import ConfigError
 from autoseg.search.encoder_choice import DEFAULT_ENCODERS
 
 
@@ -158,6 +159,11 @@ def test_options_of_a_search_are_refused_where_a_model_is_trained_on(
     status, _, err = run("search", dataset, "--budget", "60s", "--start-from", model, *options)
     assert status == 1 and f"no use for {idle}." in err
     assert not (tmp_path / "home" / "runs").exists()
+
+
+def test_python_names_its_own_arguments_where_they_have_no_use(model, dataset):
+    with pytest.raises(ConfigError, match=r"\(start_from\).* no use for n_trials, warm_start\."):
+        autoseg.search(dataset, "60s", start_from=model, n_trials=3, warm_start=False)
 
 
 def test_an_unknown_encoder_is_refused_before_the_data_is_read(run, dataset, tmp_path):

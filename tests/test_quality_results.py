@@ -52,6 +52,20 @@ def test_a_line_cut_off_by_a_kill_costs_only_its_own_cell(results, sides, tmp_pa
     assert {cell.seed: found[cell]["macro_iou"] for cell in found} == {0: 0.2, 1: 0.3}
 
 
+def test_lines_of_before_working_sizes_could_be_limited_are_cells_without_a_limit(
+    results, sides, tmp_path
+):
+    file = tmp_path / "results.jsonl"
+    cell = sides.Cell("default", "leaves", None, 60.0, 0, 2, "cpu")
+    results.append_result(file, cell, line(0.1))
+    file.write_text(file.read_text().replace('"max_side": null, ', ""))
+    limited = replace(cell, max_side=128)
+    results.append_result(file, limited, line(0.2))
+    found = results.read_results(file)
+    assert found[cell]["macro_iou"] == 0.1 and found[limited]["macro_iou"] == 0.2
+    assert len(results.grouped(found)) == 2  # Not in one mean.
+
+
 def test_what_autoseg_is_ahead_by_is_paired_by_seed(results, sides):
     cell = sides.Cell("expert", "leaves", None, 60.0, 0, 2, "cpu")
     found = {

@@ -63,6 +63,14 @@ def test_a_stop_of_this_process_needs_no_look(stages):
     assert not stages._keep_going()
 
 
+def test_time_that_is_up_ends_training_but_no_fold(stages):
+    """A fold has its own time."""
+    stages.clock.spent_before_s += stages.clock.left() + 1
+    assert not stages._keep_going() and stages._not_stopped()
+    stages.stop.ask()
+    assert not stages._not_stopped()
+
+
 def test_a_pause_says_that_the_trial_that_ran_starts_again(stages):
     """It said only that the search goes on where it stood, and the trial was lost."""
     stages.journal.enter("searching")

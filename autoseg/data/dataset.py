@@ -130,7 +130,8 @@ def check_dataset(
         class_names: Names in the order of the class indices; they override a class list.
         mapping: Raw mask value or "#rrggbb" -> class name, class index or "ignore"; "*" stands
             for every other value, which may also be "nearest": the class of the nearest named
-            value. It overrides what the masks look like.
+            value. It overrides what the masks look like; where all it says is what to ignore,
+            the other values are read as if nothing was said.
         colors: Class name -> "#rrggbb"; the others keep the colours found.
         max_workers: Processes; None takes one per core.
         on_progress: Called with (pairs done, all pairs).

@@ -133,7 +133,7 @@ def _parse_raw(key: str, totals: Totals) -> int | None:
             value, is_color = int(text), False
     except ValueError:
         value, is_color = -1, False
-    if value < 0:
+    if not 0 <= value < 2**32:
         raise DatasetError(
             f"{key!r} in the mapping is no mask value. Write 17, #ff0000, 255,0,0 or * (the rest)."
         )

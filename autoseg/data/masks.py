@@ -1,6 +1,6 @@
 """What each raw mask value means. What can be meant in two ways is asked, never guessed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoseg.config import IGNORE_INDEX, MAX_CLASSES, ClassInfo, Color
@@ -12,12 +12,20 @@ from autoseg.data.mapping import (
     ignored_values,
     only_ignores,
 )
-from autoseg.data.meaning import MAX_ROWS, Meaning, listed, looks_like_instances, one_class
+from autoseg.data.meaning import (
+    MAX_ROWS,
+    Meaning,
+    found_values,
+    listed,
+    looks_like_instances,
+    one_class,
+    without_classes,
+)
 from autoseg.data.palette import default_palette
-from autoseg.data.rules import read_colors, read_gray
+from autoseg.data.rules import instance_like, read_colors, read_gray
 from autoseg.data.scan import PairFacts
 from autoseg.data.verdict import VerdictRow
-from autoseg.errors import DatasetError
+from autoseg.errors import AmbiguousMasksError, DatasetError
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ def read_values(
         files: Name of each mask, for errors.
         declared: The class list, if there is one.
         mapping: The user's answer, raw value or colour to class name, index or "ignore"; "*"
-            stands for every other value. It overrides everything else; if all it says is what to
-            ignore, the other values are read as they would be without those.
+            stands for every other value. It overrides everything else, but one that only says what
+            to ignore leaves the other values to the class list and the rules.
         names: Name of each sample; None: the names of the masks.
 
     Raises:
@@ -58,7 +66,7 @@ def read_values(
     """
     totals = sum_up(facts, files, names)
     if mapping and only_ignores(mapping):
-        meaning = _read_others(totals, facts, declared, ignored_values(mapping, totals))
+        meaning = _read_ignoring(totals, facts, declared, ignored_values(mapping, totals))
     elif mapping:
         meaning = from_mapping(totals, declared, mapping)
     else:
@@ -80,20 +88,66 @@ def _read_by_rules(
     return read_gray(totals, facts, None if declared is None else declared.names)
 
 
-def _read_others(
+def _read_ignoring(
     totals: Totals,
     facts: Sequence[PairFacts],
     declared: DeclaredClasses | None,
-    ignored: Collection[int],
+    ignored: set[int],
 ) -> Meaning:
-    """What the values mean where the user said no more than which of them to ignore."""
+    """What the values mean where the user said no more than which of them to ignore.
+
+    They are left out of what the rules make of all values, noise around them included. Where the
+    rules make nothing of them all, or numbered objects remain, the others are read by themselves.
+    """
+    here = ignored.intersection(totals.values.tolist())
+    absent = sorted(ignored - here)
+    rest = facts
+    if totals.space == "values":
+        rest = [fact.without(here) for fact in facts]
+    numbered = declared is None and totals.space == "values" and instance_like(rest)
+    meaning = None if numbered else _read_if_clear(totals, facts, declared)
+    if meaning is None:
+        meaning = _read_without(totals, rest, declared, here)
+    if declared is None:
+        meaning = without_classes(meaning, here)
+    meaning.targets.update(dict.fromkeys(here, IGNORE_INDEX))
+    meaning.whys.update(dict.fromkeys(here, "as you said"))
+    if absent and not totals.other_pixels:
+        named = ", ".join(format_raw(value, totals.space) for value in absent)
+        meaning.notes.append(f"No mask holds {named}, which you said to ignore.")
+    return meaning
+
+
+def _read_if_clear(
+    totals: Totals, facts: Sequence[PairFacts], declared: DeclaredClasses | None
+) -> Meaning | None:
+    """What the values mean by the class list and the rules; None: these cannot tell."""
+    try:
+        return _read_by_rules(totals, facts, declared)
+    except DatasetError:
+        return None
+
+
+def _read_without(
+    totals: Totals,
+    facts: Sequence[PairFacts],
+    declared: DeclaredClasses | None,
+    ignored: set[int],
+) -> Meaning:
+    """What the rules make of the values but for some of them, which `facts` do not hold."""
     others = totals.without(ignored)
     if not len(others.values):
-        raise one_class(totals)
-    meaning = _read_by_rules(others, [fact.without(ignored) for fact in facts], declared)
-    meaning.targets.update(dict.fromkeys(ignored, IGNORE_INDEX))
-    meaning.whys.update(dict.fromkeys(ignored, "as you said"))
-    return meaning
+        raise DatasetError(
+            f"The mapping ignores all that the masks hold ({listed(sorted(ignored), totals)}). A "
+            f"model needs at least two classes, background included."
+        )
+    try:
+        return _read_by_rules(others, facts, declared)
+    except AmbiguousMasksError as error:
+        known = ", ".join(f"{format_raw(value, totals.space)}=ignore" for value in sorted(ignored))
+        raise AmbiguousMasksError(
+            f"{error} Give it beside {known}.", found_values(totals)
+        ) from error
 
 
 def _check_known(totals: Totals, meaning: Meaning) -> None:

@@ -1,10 +1,11 @@
 """What values became, and the questions asked where they could be several things."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from autoseg.config import IGNORE_INDEX
 from autoseg.data.coding import Totals, format_raw
 from autoseg.errors import AmbiguousMasksError, DatasetError, FoundValue
 
@@ -34,6 +35,21 @@ def in_order(values: list[int], names: tuple[str, ...], why: str) -> Meaning:
     """Each value is one class, in order."""
     targets = {value: place for place, value in enumerate(values)}
     return Meaning(targets, names, dict.fromkeys(values, why))
+
+
+def without_classes(meaning: Meaning, values: Collection[int]) -> Meaning:
+    """The same but for some raw values, and for the classes that no other value has."""
+    targets = {raw: target for raw, target in meaning.targets.items() if raw not in values}
+    kept = sorted({*targets.values()} - {IGNORE_INDEX})
+    if meaning.rest is not None and meaning.rest != IGNORE_INDEX:
+        kept = sorted({*kept, meaning.rest})
+    places = {target: place for place, target in enumerate(kept)} | {IGNORE_INDEX: IGNORE_INDEX}
+    return replace(
+        meaning,
+        targets={raw: places[target] for raw, target in targets.items()},
+        names=tuple(meaning.names[target] for target in kept),
+        rest=None if meaning.rest is None else places[meaning.rest],
+    )
 
 
 def name_of(value: int, totals: Totals) -> str:
@@ -72,8 +88,18 @@ def looks_like_instances(totals: Totals) -> AmbiguousMasksError:
 
 def ask(totals: Totals, why: str, example: Mapping[str, str]) -> AmbiguousMasksError:
     """The question what values mean: why it is asked, and an example of an answer."""
+    shown = ", ".join(f"{key}={name}" for key, name in list(example.items())[:6])
+    return AmbiguousMasksError(
+        f"It is not clear what the mask values mean: {why}. Say what each value is, or add a "
+        f"class list (classes.txt); for example the mapping {shown} (* is every other value).",
+        found_values(totals),
+    )
+
+
+def found_values(totals: Totals) -> list[FoundValue]:
+    """The raw values of the masks, most frequent first."""
     order = np.argsort(-totals.pixels, kind="stable")[:MAX_ROWS]
-    found = [
+    return [
         FoundValue(
             format_raw(int(totals.values[place]), totals.space),
             float(totals.shares[place]),
@@ -82,9 +108,3 @@ def ask(totals: Totals, why: str, example: Mapping[str, str]) -> AmbiguousMasksE
         )
         for place in order
     ]
-    shown = ", ".join(f"{key}={name}" for key, name in list(example.items())[:6])
-    return AmbiguousMasksError(
-        f"It is not clear what the mask values mean: {why}. Say what each value is, or add a "
-        f"class list (classes.txt); for example the mapping {shown} (* is every other value).",
-        found,
-    )

@@ -37,7 +37,7 @@ def read_gray(totals: Totals, facts: Sequence[PairFacts], names: tuple[str, ...]
     void = len(others) < len(values)
     if not (small and dense) and noise is not None:
         return noise
-    if _instance_like(facts) or len(others) > MAX_CLASSES:
+    if instance_like(facts) or len(others) > MAX_CLASSES:
         raise looks_like_instances(totals)
     if small and (dense or not void or totals.palette):
         return _indices(others, tuple(f"class_{value}" for value in others), void)
@@ -163,7 +163,7 @@ def _snapped(totals: Totals, peaks: np.ndarray) -> Meaning:
     return meaning
 
 
-def _instance_like(facts: Sequence[PairFacts]) -> bool:
+def instance_like(facts: Sequence[PairFacts]) -> bool:
     """Whether masks number their objects: 1 to n in each, with an n of its own."""
     most = []
     for fact in facts:

@@ -46,7 +46,8 @@ class Bench:
     folder: Path
     """Where decoder starts are kept for a resumed run."""
     keep_going: Callable[[], bool]
-    """Whether training may go on: no stop was asked and time is left."""
+    """Whether training may go on: no stop was asked, and time is left where training has none of
+    its own."""
     _starts: dict[str, TrainResult] = field(default_factory=dict)
     _pixels: Pixels | None = None
     """Shared by all trials, and by copies of this bench with other splits."""

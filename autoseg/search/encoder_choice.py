@@ -42,20 +42,25 @@ on the algorithm, 1.2). Its licence is Apache-2.0; that of DINOv3 has terms of i
 """
 
 
-def take_weights_files(config: SearchConfig) -> None:
-    """Have encoders use the weights that the user gave as files, in this process.
+def check_weights_files(config: SearchConfig) -> None:
+    """Build each network whose weights the user gave as a file, to see that they are its own.
 
     Raises:
         EncoderError: A name is unknown, or a file is not there or does not hold its weights.
     """
+    _use_weights_files(config)
     for name, path in config.weights_files:
-        encoder = find_encoder(name)
-        use_weights_file(encoder, Path(path))
+        encoder, file = find_encoder(name), str(Path(path))
         try:
             build_model(encoder.name, decoders_for(encoder.name)[0], 2, pretrained=True)
         except EncoderError as error:
             told = str(error)
-            raise EncoderError(told if path in told else f"{path}: {told}") from error
+            raise EncoderError(told if file in told else f"{file}: {told}") from error
+
+
+def _use_weights_files(config: SearchConfig) -> None:
+    for name, path in config.weights_files:
+        use_weights_file(find_encoder(name), Path(path))
 
 
 def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, ...]:
@@ -65,11 +70,12 @@ def default_encoders(config: SearchConfig, device: torch.device) -> tuple[str, .
     than `--max-latency` allows, the next one that is not takes its place (`make_plan`).
 
     Nothing is downloaded for a default, on a GPU neither: one whose weights are not installed,
-    given (`take_weights_files`) or in the Hub's cache is left out (`weights_at_hand`).
+    given or in the Hub's cache is left out (`weights_at_hand`).
 
     Raises:
         EncoderError: A name is unknown, or weights cannot be had or used.
     """
+    _use_weights_files(config)
     if config.encoders:
         asked = available_encoders(config.allow_noncommercial, config.encoders)
         return tuple(e.name for e in sorted(asked, key=lambda e: e.params))

@@ -1,6 +1,6 @@
 """What a run has to do, in numbers, and how its time is divided once costs are known."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +56,9 @@ to 60 ns. These are high: what an estimate promises shall not be more than a pla
 
 MAX_TRIALS = 200
 
-PRUNED_SHARE, WHOLE_SHARE = 0.5, 0.9
+PRUNED_SHARE, WHOLE_SHARE = 0.5, 1.0
 """Time of trials, on average, as a share of one of the default recipe: where two of three are
-pruned, and where none is, as those that freeze much take less."""
+pruned, and where none is: larger encoders take more, those that freeze much take less."""
 
 TRAINING_SHARE = 0.7
 """Share of the time left after reading the data that training steps get, roughly."""
@@ -151,33 +151,9 @@ def divide(
         reserve_s = clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=2)
         ahead = horizon(costs[reference], task.n_train, batch_size, clock, config)
     search_s = ahead.search_share * max(0.0, clock.left())
-    epochs = ahead.trial_epochs
-    tuned = {name: cost for name, cost in costs.items() if name not in frozen_encoders}
-    limit_s = ahead.encoder_share * search_s
-    names = admissible(tuned, task.n_train, epochs, limit_s) if search_s else [reference]
-    frozen = [
-        name
-        for name, cost in costs.items()
-        if name in frozen_encoders and frozen_trial_fits(cost, task.n_train, epochs, limit_s)
-    ]
-    names += frozen
-    trial_s = epochs * task.n_train * costs[reference].step_s
-    is_pruned = len(rungs(epochs * task.n_train / batch_size)) > 1
-    expected = int(search_s / (trial_s * (PRUNED_SHARE if is_pruned else WHOLE_SHARE)))
-    vits = tuple(name for name in names if find_encoder(name).kind == "vit")
-    pyramids = [name for name in names if name not in vits]
-    space = SearchSpace(
-        encoders=tuple(names),
-        geometry=task.geometry,
-        decoder_names=decoders_for(pyramids[0] if pyramids else reference),
-        vit_encoders=vits,
-        frozen_encoders=tuple(frozen),
-        flip=task.flip,
-        augmentation=choose_augmentation(ahead.epochs * task.n_train, task.n_train),
-        batch_size=batch_size,
-        epochs=epochs,
-        expected_trials=expected,
-    )
+    names, frozen = _searched(costs, frozen_encoders, task.n_train, ahead, search_s)
+    space = _space(task, costs[reference], batch_size, ahead, search_s, names, frozen)
+    epochs = space.epochs
     decoder_windows, decoder_features = decoder_phase(
         costs[reference], task.n_train, clock.left(), epochs if search_s else None
     )
@@ -197,6 +173,55 @@ def divide(
         judging_s=task.judging_s,
         frozen_windows=frozen_windows,
         frozen_features=frozen_features,
+    )
+
+
+def _searched(
+    costs: Mapping[str, EncoderCost],
+    frozen_encoders: Collection[str],
+    n_train: int,
+    ahead: Horizon,
+    search_s: float,
+) -> tuple[list[str], list[str]]:
+    """Encoders that a search of so many seconds has time for, the reference first, and those among
+    them, at the end, that are only tried frozen."""
+    reference, limit_s = next(iter(costs)), ahead.encoder_share * search_s
+    tuned = {name: cost for name, cost in costs.items() if name not in frozen_encoders}
+    epochs = ahead.trial_epochs
+    names = admissible(tuned, n_train, epochs, limit_s) if search_s else [reference]
+    frozen = [
+        name
+        for name in costs
+        if name in frozen_encoders and frozen_trial_fits(costs[name], n_train, epochs, limit_s)
+    ]
+    return names + frozen, frozen
+
+
+def _space(
+    task: Task,
+    reference: EncoderCost,
+    batch_size: int,
+    ahead: Horizon,
+    search_s: float,
+    names: Sequence[str],
+    frozen: Sequence[str],
+) -> SearchSpace:
+    """What a search of so many seconds searches."""
+    trial_s = ahead.trial_epochs * task.n_train * reference.step_s
+    is_pruned = len(rungs(ahead.trial_epochs * task.n_train / batch_size)) > 1
+    vits = tuple(name for name in names if find_encoder(name).kind == "vit")
+    pyramids = [name for name in names if name not in vits]
+    return SearchSpace(
+        encoders=tuple(names),
+        geometry=task.geometry,
+        decoder_names=decoders_for(pyramids[0] if pyramids else names[0]),
+        vit_encoders=vits,
+        frozen_encoders=tuple(frozen),
+        flip=task.flip,
+        augmentation=choose_augmentation(ahead.epochs * task.n_train, task.n_train),
+        batch_size=batch_size,
+        epochs=ahead.trial_epochs,
+        expected_trials=int(search_s / (trial_s * (PRUNED_SHARE if is_pruned else WHOLE_SHARE))),
     )
 
 

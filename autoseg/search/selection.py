@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.errors import ConfigError
 from autoseg.metrics import (
     bootstrap_weights,
     iou,
@@ -35,30 +34,6 @@ class Candidate:
     def score(self) -> float:
         """macro-imagewise IoU."""
         return float(macro_imagewise(iou, self.confusions))
-
-
-def within_latency(
-    candidates: Mapping[int, Candidate], max_latency_ms: float | None
-) -> dict[int, Candidate]:
-    """Those that are as fast as asked: all, unless the run began on another device.
-
-    Args:
-        candidates: Finished trials by number.
-        max_latency_ms: Longest time of one image, in milliseconds; None: any.
-
-    Raises:
-        ConfigError: None is, with the fastest one's time.
-    """
-    limit_s = float("inf") if max_latency_ms is None else max_latency_ms / 1000
-    within = {n: candidate for n, candidate in candidates.items() if candidate.cost_s <= limit_s}
-    if candidates and not within:
-        fastest_s = min(candidate.cost_s for candidate in candidates.values())
-        raise ConfigError(
-            f"None of the {len(candidates)} finished trials takes at most {max_latency_ms:g} ms "
-            f"for one image on this machine: the fastest takes {1000 * fastest_s:.1f} ms. Go on "
-            f"where the run began, or start a new run here."
-        )
-    return within
 
 
 def choose_winner(

@@ -88,7 +88,7 @@ class Api:
         Args:
             file: Zip to add, with images/ beside masks/; none for a data set that is there.
             dataset: Name of a data set here, such as "sample", or a name for the file.
-            mapping: What ambiguous mask values mean, such as {"255": "ignore", "1": "leaf"}. None:
+            mapping: What ambiguous mask values mean, such as {"0": "soil", "1": "leaf"}. None:
                 as was said before, here or on the page.
 
         Returns:
@@ -307,7 +307,7 @@ def _meanings(mapping: object) -> previews.Mapping:
     ):
         raise ConfigError(
             f"`mapping` wants an object of mask values and what they mean, such as "
-            f'{{"255": "ignore", "1": "leaf"}}, but got {str(mapping)[:80]}.'
+            f'{{"0": "soil", "1": "leaf"}}, but got {str(mapping)[:80]}.'
         )
     return tuple((str(value), str(meant)) for value, meant in mapping.items())
 

@@ -54,6 +54,9 @@ _FORMS: dict[str, _Say] = {
         "Pascal VOC's colour of object borders: void"
     ),
     "Class names come from {file}.": lambda **of: tr("Class names come from {file}.", **of),
+    "No mask holds {values}, which you said to ignore.": lambda **of: tr(
+        "No mask holds {values}, which you said to ignore.", **of
+    ),
     "No pixel has the class {names}.": lambda **of: tr("No pixel has the class {names}.", **of),
     "{number} pairs do not decode and were left out.": lambda **of: tr(
         "{number} pairs do not decode and were left out.", **of

@@ -122,7 +122,7 @@ def _is_single(raw: str) -> bool:
 def answer(rows: Sequence[Row], check: Check) -> tuple[Mapping, Colors]:
     """What the user said with the edited rows: a mapping, and colours of classes.
 
-    The mapping is empty where nothing but colours differs from what was found.
+    The mapping is the one there was where nothing but colours differs from what was found.
 
     Raises:
         ConfigError: A value has no class name.
@@ -130,8 +130,8 @@ def answer(rows: Sequence[Row], check: Check) -> tuple[Mapping, Colors]:
     mapping = tuple((str(row["key"]), _target(row)) for row in rows)
     if check.coding is not None and check.coding.snap:
         mapping = (*mapping, (REST, NEAREST))
-    if not check.mapping and dict(mapping) == _found(check):
-        mapping = ()
+    if dict(mapping) == _found(check):
+        mapping = check.mapping
     named = [row for row in rows if row["meaning"] == "class"]
     return mapping, tuple({_target(row): str(row["color"]) for row in named}.items())
 

@@ -1,16 +1,18 @@
 """Searches replayed on the learning curves of `replay_table.py`: which policy wins, in seconds.
 
 A policy is what the planner decides: the share of the time that goes to search trials, their
-length, and the order in which recipes are tried. Trials, pruning at rungs, and the choice of the
-winner are those of the search; the time is counted in windows of the default recipe. The gain is
+length, and the order in which recipes are tried ("as it is" is the table's, which the portfolio had
+when the table was begun). Trials, pruning at rungs, and the choice of the winner, near-duplicates
+aside, are those of the search; the time is counted in windows of the default recipe. The gain is
 the mean over data sets and seeds of the test score (macro-imagewise IoU, in points) against the
 default recipe trained for the whole time, with its standard error.
 
 The order "warm" begins, after the default, with what won on other subsets and seeds of the same
 data set: what a search knows from this user's earlier runs. Where there are none it is as it is.
 
-Two more tables say by which score a trial should be judged, that of its averaged weights or that of
-a copy after a mini-cooldown, and what averaging the weights of several trials is worth.
+Other tables say what each recipe is worth whatever its cost, by which score a trial should be
+judged, that of its averaged weights or that of a copy after a mini-cooldown, and what averaging the
+weights of several trials is worth.
 
 What it said on 2026-11-30, of 48 rows (coffee_leaf and dsb2018, 50 and 100 images, one seed):
 within 5,000 windows a search does not pay. 30 % of the time in trials of 400 windows cost 0.35 ±
@@ -215,9 +217,30 @@ def main() -> None:
             cells[row.dataset, row.subset, row.seed].append(row)
     whole = max(map(len, cells.values()), default=0)
     cells = {key: rows for key, rows in cells.items() if len(rows) == whole}
+    print_recipes(cells)
     print_policies(cells)
     print_rung_scores(cells)
     print_soups([soup for file in args.soups for soup in read_soups(file)])
+
+
+def print_recipes(cells: Cells) -> None:
+    """What each recipe scores after the longest training, over the default's."""
+    gains: dict[int, list[float]] = defaultdict(list)
+    recipes = {row.point: row for rows in cells.values() for row in rows}
+    for rows in cells.values():
+        default = min(rows, key=lambda row: row.point)
+        for row in rows:
+            gains[row.point].append(row.test[-1] - default.test[-1])
+    lines = []
+    for point, row in sorted(recipes.items()):
+        name, *chosen = row.recipe.values()
+        told = [f"{value:.2g}" for value in (*chosen, row.cost)]
+        lines.append([str(name), *told, mean_and_error(gains[point])])
+    print_table(
+        f"Recipes after {FINAL_WINDOWS[-1]:,} windows, against the default",
+        ("encoder", "frozen depth", "decoder's rate", "encoder's share", "cost", "points"),
+        lines,
+    )
 
 
 def print_policies(cells: Cells) -> None:

@@ -61,7 +61,7 @@ AFFORDABLE_PIXELS = 15e6
 TIMED_STEPS = 5
 """Steps whose CPU time is taken."""
 SAMPLED = 4
-"""Recipes drawn at random, beside those of the portfolio."""
+"""Recipes drawn at random, beside those of `_LOOKED_AT`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Row:
     """Labelled images, validation included."""
     seed: int
     point: int
-    """Position in the portfolio, and after it among the drawn recipes."""
+    """Position in `_LOOKED_AT`, and after it among the drawn recipes."""
     recipe: dict[str, Any]
     """What the search chooses: encoder, frozen depth, rates."""
     n_train: int
@@ -185,8 +185,7 @@ _LOOKED_AT = (
     (0, 0, 2e-3, 1.0),
 )
 """Number of the EfficientNet-Lite, frozen depth, the decoder's rate and the encoder's share of it:
-the default recipe first, then what searches once tried after it. A row's point is a place here, so
-new ones come last."""
+the default recipe first, then what searches tried after it when the table was begun."""
 
 
 def recipes_for_a_look() -> Iterator[dict[str, Any]]:

@@ -229,7 +229,8 @@ def test_the_users_mapping_may_name_colours_and_class_numbers(write_set):
     [
         ([0, 1, 2, 255], "soil\nleaf\nrust\n", ("soil", "leaf", "rust"), 255),
         ([0, 1, 2, 7], "soil\nleaf\nrust\n", ("soil", "leaf", "rust"), 7),
-        ([0, 100, 200], None, ("background", "foreground"), 100),
+        ([0, 100, 200], None, ("class_0", "class_200"), 100),
+        ([0, 1, 2], None, ("class_1", "class_2"), 0),
         ([0, 1, 2, 255], None, ("class_0", "class_1", "class_2"), 255),
         ([0, 7, 9, 30], "9: car\n0: road\n7: tree\n", ("road", "tree", "car"), 30),
     ],
@@ -248,6 +249,45 @@ def test_a_mapping_that_only_says_what_to_ignore_leaves_the_rest_to_the_rules(
     assert whys[str(ignored)] == "as you said"
 
 
+def test_to_confirm_what_is_void_anyway_changes_nothing(write_set):
+    root = write_set(stripes([0, 1, 255]))
+    before, confirmed = check_dataset(root), check_dataset(root, mapping={"255": "ignore"})
+    assert confirmed.classes == before.classes and confirmed.fingerprint == before.fingerprint
+    assert meaning(confirmed) == meaning(before)
+
+
+def test_the_other_class_of_two_beside_a_void_is_not_taken_for_the_background(write_set):
+    with pytest.raises(DatasetError, match="one class only"):
+        check_dataset(write_set(stripes([0, 1, 255])), mapping={"0": "ignore"})
+
+
+def test_what_is_ignored_takes_the_noise_around_it_with_it(write_set):
+    """Values beside an ignored one of a JPEG became a class of their own."""
+    masks = stripes([0, 128, 255], height=64, width=64)
+    root = write_set(masks, suffix=".jpg")
+    assert len(np.unique(Image.open(root / "masks" / "000.jpg"))) > 3
+    dataset = check_dataset(root, mapping={"255": "ignore"})
+    assert dataset.classes.num_classes == 2
+    for index, mask in enumerate(masks):
+        np.testing.assert_array_equal(dataset.mask(index) == IGNORE_INDEX, mask == 255)
+
+
+def test_a_value_to_ignore_that_no_mask_holds_is_told(write_set):
+    dataset = check_dataset(write_set(stripes([0, 255])), mapping={"225": "ignore"})
+    assert dataset.classes.names == ("background", "foreground")
+    assert "No mask holds 225, which you said to ignore." in dataset.verdict.notes
+
+
+def test_a_question_about_the_others_lists_what_is_ignored_too(write_set):
+    """An answer by its example made an object of the void."""
+    masks = [blocks(range(n), width=40).astype(np.uint16) for n in (3, 5, 9, 12, 7, 20)]
+    for mask in masks:
+        mask[:2] = 65535
+    with pytest.raises(AmbiguousMasksError, match="beside 65535=ignore") as caught:
+        check_dataset(write_set(masks), mapping={"65535": "ignore"})
+    assert {"0", "1", "65535"} <= set(caught.value.values)
+
+
 def test_colours_may_be_ignored_without_naming_the_others(write_set):
     dataset = check_dataset(write_set(colored([BLACK, RED, BLUE])), mapping={"0,0,255": "ignore"})
     expected = np.array([0, 1, IGNORE_INDEX])[blocks([0, 1, 2])]
@@ -263,6 +303,7 @@ def test_colours_may_be_ignored_without_naming_the_others(write_set):
         ({"0": "a", "*": "a"}, "one class only"),
         ({"0": "ignore", "1": "ignore"}, "one class only"),
         ({"0": "ignore", "1": "ignore", "2": "ignore"}, "one class only"),
+        ({"99999999999999999999": "ignore"}, "is no mask value"),
         ({"0": 0, "*": 2}, "must be 0, 1, 2"),
         ({"0": 0, "*": "a"}, "both class names and class numbers"),
     ],

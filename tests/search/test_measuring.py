@@ -10,7 +10,7 @@ import torch
 from search_helpers import fill_hub_cache, tiny_data
 
 from autoseg.config import Geometry, SearchConfig
-from autoseg.errors import ConfigError, TrainingError
+from autoseg.errors import TrainingError
 from autoseg.inference import Segmentation, segment
 from autoseg.search import calibration, measuring
 from autoseg.search.budget import (
@@ -103,7 +103,6 @@ def test_timing_it_takes_a_fiftieth_of_the_budget_or_a_second(budget_s, most_s):
     assert judging_limit_s(budget_s) == most_s
 
 
-ASKED = SearchConfig(600.0)
 OTHER = "test_vit.r160_in1k"
 GPU_COST = EncoderCost(1e-7, 2e-8, 3e-8, 4e-8, True, 5e-8, decoders_s={"unet": 6e-8})
 """What no CPU can keep up with."""
@@ -129,7 +128,7 @@ def test_a_run_that_goes_on_elsewhere_keeps_what_it_searches_and_learns_what_it_
     monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: False)
     former = plan_of_a_gpu(work.data.val[:2])
     clock = Clock(600.0, time.monotonic() - 100)
-    plan = measure_again(former, work, CPU, clock, ASKED)
+    plan = measure_again(former, work, CPU, clock, seed=0)
     assert (plan.space, plan.val, plan.max_trials) == (former.space, former.val, 200)
     assert plan.decoder_length(OTHER) == former.decoder_length(OTHER)
     assert list(plan.costs) == [ENCODER, OTHER]
@@ -147,21 +146,12 @@ def test_a_run_that_goes_on_elsewhere_keeps_what_it_searches_and_learns_what_it_
 def test_a_longer_evaluation_elsewhere_comes_off_the_search(work, monkeypatch, reserve_s, off_s):
     monkeypatch.setattr(calibration, "reserve", lambda *_: 18.0)
     former = plan_of_a_gpu(work.data.val, reserve_s=reserve_s)
-    plan = measure_again(former, work, CPU, Clock(600.0, time.monotonic()), ASKED)
+    plan = measure_again(former, work, CPU, Clock(600.0, time.monotonic()), seed=0)
     assert former.search_s - plan.search_s == pytest.approx(off_s)
     assert former.search_until_s - plan.search_until_s == pytest.approx(off_s)
     short = replace(former, search_s=10.0)
-    again = measure_again(short, work, CPU, Clock(600.0, time.monotonic()), ASKED)
+    again = measure_again(short, work, CPU, Clock(600.0, time.monotonic()), seed=0)
     assert again.search_s == pytest.approx(10.0 - min(off_s, 5.0))
-
-
-def test_a_run_that_goes_on_where_no_encoder_is_as_fast_as_asked_is_refused(work):
-    """It went on, and gave a model slower than was asked for."""
-    asked = SearchConfig(600.0, max_latency_ms=1e-3)
-    with pytest.raises(ConfigError, match="No encoder takes at most"):
-        measure_again(
-            plan_of_a_gpu(work.data.val), work, CPU, Clock(600.0, time.monotonic()), asked
-        )
 
 
 @pytest.mark.parametrize("why", ["time", "memory"])
@@ -180,7 +170,7 @@ def test_encoders_that_cannot_be_measured_are_as_much_slower_as_the_reference(
     if why == "time":
         monkeypatch.setattr(calibration, "CALIBRATION_SHARE", 0.0)
     former = plan_of_a_gpu(work.data.val)
-    plan = measure_again(former, work, CPU, Clock(600.0, time.monotonic()), ASKED)
+    plan = measure_again(former, work, CPU, Clock(600.0, time.monotonic()), seed=0)
     assert measured == ([ENCODER] if why == "time" else [ENCODER, OTHER])
     was, now = former.costs[ENCODER], plan.costs[ENCODER]
     cost = plan.costs[OTHER]
