@@ -286,3 +286,9 @@ FAMILIES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
 }
 """Families in the order of the table users see, each from its smallest encoder."""
+
+WITHOUT_HALF_SIZE = (
+    "InceptionNeXt", "ConvNeXt", "ConvNeXtV2", "ConvNeXt-DINOv3", "Swin", "SwinV2", "PVTv2",
+    "CAFormer",
+)  # fmt: skip
+"""Families of pyramids whose finest map has a quarter of the image's size."""

@@ -31,7 +31,12 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from autoseg.encoder_catalogue import BUNDLED_FILES, FAMILIES, BundledFile
+from autoseg.encoder_catalogue import (
+    BUNDLED_FILES,
+    FAMILIES,
+    WITHOUT_HALF_SIZE,
+    BundledFile,
+)
 from autoseg.errors import EncoderError
 from autoseg.licences import PERMISSIVE_LICENCES
 
@@ -70,6 +75,11 @@ class Encoder:
     """Known by name only, never searched: the tests' tiny encoder."""
     create_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """What timm needs beside the name so that any size that is a multiple of 32 fits."""
+
+    @property
+    def has_half_size(self) -> bool:
+        """Whether it yields a map of half the image's size."""
+        return self.kind == "pyramid" and self.family not in WITHOUT_HALF_SIZE
 
     @property
     def bundled(self) -> bool:

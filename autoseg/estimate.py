@@ -13,6 +13,7 @@ from autoseg.dataset_facts import Facts
 from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
 from autoseg.errors import RunError
 from autoseg.machine_load import Load, current_load
+from autoseg.model import decoders_for
 from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough, rungs
 from autoseg.search.calibration import frozen_may_fit
 from autoseg.search.devices import runs_in_line
@@ -136,7 +137,8 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     encoders = [*_encoders(config, device), *map(find_encoder, frozen)]
     speeds = _speeds(encoders, device, home, busy=bool(in_line))
     clock = Clock(config.budget_s, started_at=0.0, stood_at=_preparing_s(facts))
-    geometry = _geometry(facts, config, device, pixels_in(clock, speeds[0].step_s, device.type))
+    affordable = pixels_in(clock, speeds[0].step_s, device.type)
+    geometry = _geometry(facts, config, device, affordable, encoders[0].name)
     image_pixels = _cached_pixels(facts.sizes, geometry)
     task = _task(facts, geometry)
     costs = {
@@ -213,12 +215,13 @@ def _preparing_s(facts: Facts) -> float:
 
 
 def _geometry(
-    facts: Facts, config: SearchConfig, device: torch.device, affordable: float
+    facts: Facts, config: SearchConfig, device: torch.device, affordable: float, reference: str
 ) -> Geometry:
     seen = np.concatenate([facts.train, facts.val])
     sizes = facts.sizes[seen]
     widths = object_widths(sizes, facts.class_pixels[seen], facts.class_boundary[seen])
-    return plan_geometry(sizes, widths, device.type, config.max_side, affordable)
+    decoder_name = decoders_for(reference)[0]
+    return plan_geometry(sizes, widths, device.type, config.max_side, affordable, decoder_name)
 
 
 def _task(facts: Facts, geometry: Geometry) -> Task:

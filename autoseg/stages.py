@@ -29,6 +29,7 @@ from autoseg.finishing import Finish, default_number
 from autoseg.image_roles import write_roles
 from autoseg.judging import time_judging
 from autoseg.live import LivePictures
+from autoseg.model import decoders_for
 from autoseg.out_of_fold import OutOfFold
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
@@ -232,6 +233,7 @@ class Stages:
                 device.type,
                 self.config.max_side,
                 affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
+                decoders_for(names[0])[0],
             )
         self.journal.enter("preparing data")
         cache = build_cache(

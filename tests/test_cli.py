@@ -163,7 +163,7 @@ def test_options_of_a_search_are_refused_where_a_model_is_trained_on(
 
 def test_python_names_its_own_arguments_where_they_have_no_use(model, dataset):
     with pytest.raises(ConfigError, match=r"\(start_from\).* no use for n_trials, warm_start\."):
-        autoseg.search(dataset, "60s", start_from=model, n_trials=3, warm_start=False)
+        autoseg.search(dataset, budget="60s", start_from=model, n_trials=3, warm_start=False)
 
 
 def test_an_unknown_encoder_is_refused_before_the_data_is_read(run, dataset, tmp_path):

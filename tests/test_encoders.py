@@ -306,3 +306,16 @@ def test_weights_that_arrive_damaged_are_fetched_again_and_never_kept(plain: Loo
     assert not weights_at_hand(encoder)
     plain.fail("GET .*model.safetensors", times=1, corrupt=True)
     assert load_weights(encoder)
+
+
+@pytest.mark.parametrize("encoder", SMALLEST, ids=lambda encoder: encoder.name)
+def test_encoders_without_a_map_of_half_the_size_are_known(encoder):
+    if encoder.kind == "vit":
+        assert not encoder.has_half_size
+        return
+    with torch.device("meta"):
+        network = timm.create_model(
+            encoder.name, pretrained=False, features_only=True, **encoder.create_kwargs
+        )
+    assert encoder.has_half_size == (2 in network.feature_info.reduction())
+    assert decoders_for(encoder.name)[0] == ("unet" if encoder.has_half_size else "fpn")

@@ -194,7 +194,10 @@ def _geometry(data: Data, affordable: float) -> Geometry:
     facts = data.dataset.statistics
     seen = sorted((*data.splits.train, *data.splits.val))
     widths = object_widths(facts.sizes[seen], facts.class_pixels[seen], facts.class_boundary[seen])
-    return plan_geometry(facts.sizes[seen], widths, "cpu", affordable_pixels=affordable)
+    # As for an FPN, whatever the decoder, so that rows of one length have one size.
+    return plan_geometry(
+        facts.sizes[seen], widths, "cpu", affordable_pixels=affordable, decoder_name="fpn"
+    )
 
 
 def _decoder_start(

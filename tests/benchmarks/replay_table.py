@@ -225,6 +225,7 @@ class Lab:
             object_widths(facts.sizes[seen], facts.class_pixels[seen], facts.class_boundary[seen]),
             "cpu",
             affordable_pixels=AFFORDABLE_PIXELS,
+            decoder_name="fpn",
         )
         self.cache: Cache = build_cache(data.dataset, geometry, folder)
         self.data = TrainingData(

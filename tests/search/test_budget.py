@@ -109,7 +109,7 @@ def test_whoever_asks_for_several_trials_gets_them_in_however_little_time(
 
 @pytest.mark.parametrize("n_trials", [2, 5, 200])
 def test_where_a_search_is_made_anyway_its_trials_are_no_shorter_for_being_asked_for(n_trials):
-    asked, ahead = Horizon(500.0, 10, n_trials), Horizon(500.0, 10)
+    asked, ahead = Horizon(1000.0, 10, n_trials), Horizon(1000.0, 10)
     assert asked.search_share == ahead.search_share > 0
     assert asked.trial_epochs == ahead.trial_epochs
 
