@@ -23,8 +23,8 @@ which draws finer borders in smaller images.
 Measured on coffee_leaf and dsb2018 (`tests/benchmarks/results/ablations.jsonl`, one seed each) with
 U-Nets on 40 megapixels of windows: sides of 160, 128 and 96 pixels gave 91.9, 92.2 and 92.6 % of
 macro IoU, 90.6, 92.0 and 91.6 of macro-imagewise; on 120: 224 and 160 gave 91.7 and 92.2, 91.1 and
-91.4. By the clock steps on the smallest windows are not as much cheaper: in two minutes on two cores
-dsb2018 came to 90.7 / 89.3 with sides of 128, to 90.4 / 88.9 with sides of 96.
+91.4. By the clock steps on the smallest windows are not as much cheaper: in two minutes on two
+cores dsb2018 came to 90.7 / 89.3 with sides of 128, to 90.4 / 88.9 with sides of 96.
 """
 
 LEAST_WINDOW_SIDE = 96
