@@ -151,7 +151,7 @@ def test_encoders_that_are_too_slow_are_left_out_of_the_answer(home):
         estimate_search(facts, replace(both, max_latency_ms=factor * fast_ms), home)
         for factor in (1.5, 1.2)
     )
-    assert wide == free
+    assert replace(wide, load=None) == replace(free, load=None)  # That of the machine changes.
     assert narrow.memory_bytes < free.memory_bytes
     with pytest.raises(ConfigError, match=rf"at most 1 ms .*{LITE}, takes \d"):
         estimate_search(facts, replace(both, max_latency_ms=1.0), home)

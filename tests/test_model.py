@@ -123,9 +123,10 @@ def test_a_step_moves_all_that_is_not_frozen_and_nothing_else(
     step(model, frozen_depth, train_norm)
     assert all(torch.equal(frozen[k], v) for k, v in frozen_state(model, frozen_depth).items())
     free = {name for name, p in model.named_parameters() if p.requires_grad}
-    if train_norm:
-        kept = {id(b) for s in _frozen_stages(model, frozen_depth) for m in s for b in m.buffers()}
-        free |= {n for n, b in model.named_buffers() if "running" in n and id(b) not in kept}
+    kept = {id(b) for s in _frozen_stages(model, frozen_depth) for m in s for b in m.buffers()}
+    if not train_norm:  # The decoder's statistics are always learnt.
+        kept |= {id(buffer) for buffer in model.encoder.buffers()}
+    free |= {n for n, b in model.named_buffers() if "running" in n and id(b) not in kept}
     moved = {n for n, t in model.state_dict().items() if not torch.equal(before[n], t)}
     assert {name for name in moved if "num_batches" not in name} == free
 
@@ -201,7 +202,7 @@ def test_split_forward_equals_the_model_in_bfloat16_channels_last(encoder_name: 
 
 
 def test_split_forward_keeps_only_what_the_decoder_reads() -> None:
-    model = build("test_resnet.r160_in1k").eval()
+    model = build("test_resnet.r160_in1k", "fpn").eval()
     for depth in range(1, 5):
         kept = split_forward(model, depth)[0](images())
         assert [SHAPE[0] // k.shape[-2] for k in kept] == [

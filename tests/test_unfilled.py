@@ -47,7 +47,7 @@ def test_a_network_built_from_weights_computes_what_a_loaded_one_does(encoder_na
 def test_the_weights_given_are_copied():
     weights = build("test_resnet.r160_in1k").state_dict()
     before = {name: tensor.clone() for name, tensor in weights.items()}
-    model = build_network(recipe("test_resnet.r160_in1k", "fpn", 0.0), 3, weights)
+    model = build_network(recipe("test_resnet.r160_in1k", "unet", 0.0), 3, weights)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
@@ -58,7 +58,7 @@ def test_weights_that_are_not_complete_are_refused():
     weights = build("test_resnet.r160_in1k").state_dict()
     del weights["segmentation_head.0.bias"]
     with pytest.raises(RuntimeError, match="segmentation_head.0.bias"):
-        build_network(recipe("test_resnet.r160_in1k", "fpn", 0.0), 3, weights)
+        build_network(recipe("test_resnet.r160_in1k", "unet", 0.0), 3, weights)
 
 
 @pytest.mark.parametrize("encoder_name", SCHEMES)

@@ -301,13 +301,17 @@ def with_frozen(monkeypatch):
     measured = []
 
     def plan(
-        budget_s: float, cost: EncoderCost = FROZEN_COST, limit_ms=None, n_trials=None
+        budget_s: float,
+        cost: EncoderCost = FROZEN_COST,
+        limit_ms=None,
+        n_trials=None,
+        reference: EncoderCost = CHEAP,
     ) -> Plan:
         def measure_frozen(name: str, *_: object) -> EncoderCost:
             measured.append(name)
             return cost
 
-        monkeypatch.setattr(calibration, "measure", lambda *_: CHEAP)
+        monkeypatch.setattr(calibration, "measure", lambda *_: reference)
         monkeypatch.setattr(calibration, "measure_frozen", measure_frozen)
         data = SimpleNamespace(train=tuple(range(50)), val=tuple(range(50, 60)))
         work = Workload(
@@ -355,7 +359,8 @@ def test_it_is_admitted_by_what_its_decoder_phase_takes(with_frozen):
 
 
 def test_where_there_is_no_time_for_it_it_is_not_even_measured(with_frozen):
-    plan = with_frozen.plan(5.0, n_trials=2)
+    slow = replace(CHEAP, head_s=CHEAP.step_s, decoder_s=CHEAP.step_s)
+    plan = with_frozen.plan(5.0, n_trials=2, reference=slow)
     assert plan.search_s > 0 and plan.space.frozen_encoders == () and with_frozen.measured == []
 
 

@@ -163,7 +163,7 @@ def test_a_diverged_trial_fails_and_comes_back_slower_once(make_loop, monkeypatc
     monkeypatch.undo()
     loop.run()
     third = loop.journal.trials[2]
-    assert third.status == "complete" and third.recipe.frozen_depth == MAX_FROZEN_DEPTH
+    assert third.status == "complete" and third.recipe.encoder_lr_ratio == 1.0
 
 
 def test_a_stop_ends_the_trial_at_once_with_its_score(make_loop):

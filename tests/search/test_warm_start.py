@@ -422,7 +422,8 @@ def test_winners_come_after_the_default_and_before_the_rest(home):
 
 def test_a_winner_that_is_almost_in_the_portfolio_moves_it_forward(home):
     last = space().portfolio()[-1]
-    home.add(recipe(frozen_depth=0, decoder_lr=1.1 * last["decoder_lr"], encoder_lr_ratio=0.95))
+    lr, ratio = 1.1 * last["decoder_lr"], 0.95 * last["encoder_lr_ratio"]
+    home.add(recipe(frozen_depth=last["frozen_depth"], decoder_lr=lr, encoder_lr_ratio=ratio))
     points = warm_started(space(), NEW, home.runs, home.new).first_points()
     assert points[1].params == last and points[1].origin == "earlier run"
     assert [point.params for point in points[2:]] == space().portfolio()[1:-1]
