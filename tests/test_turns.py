@@ -158,7 +158,7 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
 def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path):
     """One in the final training, and one between the folds."""
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
-    asked = config(90.0, max_side=32, n_trials=1)  # Each attempt takes seconds to begin.
+    asked = config(150.0, max_side=32, n_trials=1)  # Each attempt takes seconds to begin.
     search_paused(source, asked, run, lambda: scored(run, "final") > 0)
     assert run.state().phase == "final training"
     first = scored(run, "final")
