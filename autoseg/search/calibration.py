@@ -137,7 +137,7 @@ def with_decoders(
             decoder where there is no limit, and is not searched where there is one.
     """
     space, limit_s = plan.space, float("inf") if limit_ms is None else limit_ms / 1000
-    names = [name for name in space.encoders if name not in space.vit_encoders]
+    names = [name for name in space.encoders if space.searches_decoders_of(name)]
     if space.expected_trials < MANY_TRIALS or not names:
         return plan  # Decoders are not searched.
     default, *others = space.decoder_names

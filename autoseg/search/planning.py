@@ -211,11 +211,14 @@ def _space(
     is_pruned = len(rungs(ahead.trial_epochs * task.n_train / batch_size)) > 1
     vits = tuple(name for name in names if find_encoder(name).kind == "vit")
     pyramids = [name for name in names if name not in vits]
+    searched = decoders_for(pyramids[0] if pyramids else names[0])
+    defaults = {name: decoders_for(name)[0] for name in pyramids}
     return SearchSpace(
         encoders=tuple(names),
         geometry=task.geometry,
-        decoder_names=decoders_for(pyramids[0] if pyramids else names[0]),
+        decoder_names=searched,
         vit_encoders=vits,
+        own_decoders={k: own for k, own in defaults.items() if own != searched[0]},
         frozen_encoders=tuple(frozen),
         flip=task.flip,
         augmentation=choose_augmentation(ahead.epochs * task.n_train, task.n_train),

@@ -1,7 +1,7 @@
 """The search space: which recipes there are, which come first, and how a study suggests one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
@@ -69,6 +69,9 @@ class SearchSpace:
     """Decoders, the default first."""
     vit_encoders: tuple[str, ...] = ()
     """Those of `encoders` that take the "dpt" decoder only."""
+    own_decoders: dict[str, DecoderName] = field(default_factory=dict)
+    """The only decoder of others of `encoders`: their default, where that of the reference is
+    another."""
     frozen_encoders: tuple[str, ...] = ()
     """Those of `encoders` that are only tried wholly frozen; never the first."""
     flip: FlipName = "horizontal"
@@ -88,6 +91,10 @@ class SearchSpace:
     def default(self) -> Recipe:
         """The recipe to beat: the reference encoder, fully tuned, with rates from practice."""
         return self.recipe(self.portfolio()[0])
+
+    def searches_decoders_of(self, encoder: str) -> bool:
+        """Whether an encoder may have any of `decoder_names` once decoders are searched."""
+        return encoder not in self.vit_encoders and encoder not in self.own_decoders
 
     def first_points(self) -> list[FirstPoint]:
         """What is tried first: the default, what won earlier runs, the rest of the portfolio.
@@ -136,7 +143,7 @@ class SearchSpace:
             params["encoder_lr_ratio"] = ratio
         if self.expected_trials >= MANY_TRIALS:
             params["augmentation"] = self.augmentation
-            if encoder not in self.vit_encoders:
+            if self.searches_decoders_of(encoder):
                 params["decoder"] = self.decoder_names[0]
         if self.expected_trials >= VERY_MANY_TRIALS and encoder not in self.frozen_encoders:
             params["drop_path"] = 0.0
@@ -198,7 +205,7 @@ class SearchSpace:
             )
         if self.expected_trials >= MANY_TRIALS:
             params["augmentation"] = trial.suggest_categorical("augmentation", AUGMENTATIONS)
-            if encoder not in self.vit_encoders:
+            if self.searches_decoders_of(encoder):
                 params["decoder"] = trial.suggest_categorical("decoder", self.decoder_names)
         if self.expected_trials >= VERY_MANY_TRIALS and is_tuned:
             params["drop_path"] = trial.suggest_categorical("drop_path", DROP_PATHS)
@@ -208,12 +215,13 @@ class SearchSpace:
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
         """The complete recipe of one point."""
-        is_vit = params["encoder"] in self.vit_encoders
+        encoder = params["encoder"]
+        own = "dpt" if encoder in self.vit_encoders else self.own_decoders.get(encoder)
         return Recipe(
-            encoder_name=params["encoder"],
+            encoder_name=encoder,
             geometry=self.geometry,
             frozen_depth=params["frozen_depth"],
-            decoder_name="dpt" if is_vit else params.get("decoder", self.decoder_names[0]),
+            decoder_name=own or params.get("decoder", self.decoder_names[0]),
             decoder_lr=params["decoder_lr"],
             encoder_lr_ratio=params.get("encoder_lr_ratio", 0.0),
             layer_decay=params.get("layer_decay", 1.0),

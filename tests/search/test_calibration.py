@@ -12,7 +12,7 @@ import torch
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry, SearchConfig, from_dict, to_dict
 from autoseg.errors import BudgetError, ConfigError, TrainingError
-from autoseg.model import model_config
+from autoseg.model import decoders_for, model_config
 from autoseg.search import calibration
 from autoseg.search.budget import EVALUATION_MARGIN, TRIAL_SHARE, Clock, EncoderCost, Plan
 from autoseg.search.calibration import make_plan
@@ -186,6 +186,35 @@ def test_no_pair_that_is_searched_is_slower_than_the_limit(
 def sampled(space: SearchSpace) -> list[dict[str, object]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     return [space.suggest(study.ask()) for _ in range(40)]
+
+
+CONVNEXT = "convnext_atto.d2_in1k"
+
+
+@pytest.mark.parametrize("reference", [FAST, CONVNEXT])
+@pytest.mark.parametrize("budget_s", [600.0, 1200.0])
+def test_beside_encoders_of_another_kind_each_is_trained_with_the_decoder_that_was_measured(
+    limited, monkeypatch, reference, budget_s
+):
+    """A ConvNeXt was measured with its FPN and trained with the reference's U-Net."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        calibration, "measure_decoder", lambda name, *_: asked.append(name) or 0.008
+    )
+    other = next(name for name in (FAST, CONVNEXT) if name != reference)
+    plan = limited({reference: 8.0, other: 8.0}, None, budget_s)
+    space = from_dict(SearchSpace, json.loads(json.dumps(to_dict(plan.space))), "plan.json")
+    assert space == plan.space
+    measured = {name: decoders_for(name)[0] for name in (FAST, CONVNEXT)}
+    assert {space.recipe(params).encoder_name for params in space.portfolio()} == set(measured)
+    for recipe in map(space.recipe, space.portfolio()):
+        assert recipe.decoder_name == measured[recipe.encoder_name]
+    recipes = [space.recipe(params) for params in sampled(space)]
+    assert {r.decoder_name for r in recipes if r.encoder_name == other} == {measured[other]}
+    others = {r.decoder_name for r in recipes if r.encoder_name == reference}
+    searched = space.expected_trials >= MANY_TRIALS
+    assert len(others) == (3 if searched else 1)
+    assert set(asked) == ({reference} if searched else set())
 
 
 def test_decoders_are_not_measured_where_they_are_not_searched(limited, decoders):

@@ -74,6 +74,15 @@ def test_a_plain_vit_keeps_its_own_decoder():
         assert (of.recipe(params).decoder_name == "dpt") == (params["encoder"] == "vit")
 
 
+def test_an_encoder_with_a_decoder_of_its_own_keeps_it():
+    of = space(MANY_TRIALS, ("a", "b"), own_decoders={"b": "segformer"})
+    for params in [*sample(of), *of.portfolio()]:
+        assert ("decoder" in params) == (params["encoder"] == "a")
+        if params["encoder"] == "b":
+            assert of.recipe(params).decoder_name == "segformer"
+    assert of.default.decoder_name == "fpn"
+
+
 FROZEN = {"vit_encoders": ("vit",), "frozen_encoders": ("vit",)}
 
 
