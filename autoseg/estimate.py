@@ -38,7 +38,7 @@ from autoseg.search.speed import (
     known_speeds,
     measure_on_noise,
     remember_speeds,
-    saved_bytes,
+    step_memory,
 )
 from autoseg.training.hardware import choose_device, limit_threads
 
@@ -57,11 +57,9 @@ BASE_BYTES = 700 * 2**20
 STEP_OVERHEAD = 1.6
 """Gradients, workspace and the batch itself, relative to what the backward pass keeps."""
 
-FEATURE_BYTES = 8.0
-"""Cached features of the frozen encoder, in bytes per pixel."""
-
 VIT_FEATURE_BYTES = 24.0
-"""The same of a small ViT: four maps of 384 channels in float32, one pixel for 16x16."""
+"""Cached features of a small frozen ViT, in bytes per pixel: four maps of 384 channels in float32,
+one pixel for 16x16."""
 
 COPIES_OF_WEIGHTS = 8
 """Weights, gradients, AdamW's two moments, the average, the best so far and two starts."""
@@ -197,8 +195,8 @@ def _speeds(
     if first is None or (first.measured_on == "noise while busy" and not busy):
         first = measure_on_noise(encoders[0].name, device, busy=busy)
         remember_speeds(home, device, {encoders[0].name: first})
-    elif first.saved_bytes is None:
-        first = replace(first, saved_bytes=saved_bytes(encoders[0].name))
+    elif first.memory is None:
+        first = replace(first, memory=step_memory(encoders[0].name))
         remember_speeds(home, device, {encoders[0].name: first})
     speeds = [first]
     for encoder in encoders[1:]:
@@ -221,7 +219,9 @@ def _geometry(
     sizes = facts.sizes[seen]
     widths = object_widths(sizes, facts.class_pixels[seen], facts.class_boundary[seen])
     decoder_name = decoders_for(reference)[0]
-    return plan_geometry(sizes, widths, device.type, config.max_side, affordable, decoder_name)
+    return plan_geometry(
+        sizes, widths, device.type, config.max_side, affordable, decoder_name=decoder_name
+    )
 
 
 def _task(facts: Facts, geometry: Geometry) -> Task:
@@ -312,15 +312,19 @@ def _memory(plan: Plan, encoders: list[Encoder], speeds: list[Speed], device: to
     """Peak memory of the largest encoder that is searched, in bytes."""
     height, width = plan.space.geometry.window
     pixels = float(height * width)
-    most, features = 0.0, FEATURE_BYTES * plan.decoder_features * pixels
+    most, features, memory = 0.0, 0.0, speeds[0].memory
+    assert memory is not None  # `_speeds` counts it.
     for encoder, speed in zip(encoders, speeds, strict=True):
         copies = COPIES_OF_WEIGHTS
         if encoder.name in plan.space.frozen_encoders:
             copies = COPIES_OF_FROZEN_WEIGHTS
             features = max(features, VIT_FEATURE_BYTES * plan.frozen_features * pixels)
+        else:
+            feature_bytes = (speed.memory or memory).feature_bytes
+            features = max(features, feature_bytes * plan.decoder_features * pixels)
         if encoder.name in plan.space.encoders:
-            saved = speed.saved_bytes or speeds[0].saved_bytes or 0.0
-            step = STEP_OVERHEAD * saved * plan.space.batch_size * pixels
+            kept = speed.memory or memory
+            step = STEP_OVERHEAD * kept.saved_bytes * plan.space.batch_size * pixels
             most = max(most, step + copies * 4.0 * encoder.params)
     if device.type == "cuda":
         return int(most)

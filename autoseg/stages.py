@@ -233,7 +233,7 @@ class Stages:
                 device.type,
                 self.config.max_side,
                 affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
-                decoders_for(names[0])[0],
+                decoder_name=decoders_for(names[0])[0],
             )
         self.journal.enter("preparing data")
         cache = build_cache(

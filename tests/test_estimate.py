@@ -20,12 +20,18 @@ from autoseg.pipeline import run_search
 from autoseg.search.devices import turn_on
 from autoseg.search.encoder_choice import FEW_IMAGES_ENCODER
 from autoseg.search.run_folder import RunFolder, RunState
-from autoseg.search.speed import Speed, known_speeds, measure_on_noise, remember_speeds
+from autoseg.search.speed import (
+    Speed,
+    StepMemory,
+    known_speeds,
+    measure_on_noise,
+    remember_speeds,
+)
 
 CPU = torch.device("cpu")
 ENCODER = "test_resnet.r160_in1k"
 LITE = "tf_efficientnet_lite0.in1k"
-SPEED = Speed(4e-6, 1e-6, 8e-7, 1.5e-6, 1800.0, "noise")
+SPEED = Speed(4e-6, 1e-6, 8e-7, 1.5e-6, StepMemory(1800.0, 20.0), "noise", "unet")
 """That of Lite0 on two cores."""
 
 
@@ -216,7 +222,7 @@ def test_a_damaged_table_of_speeds_is_made_anew(tmp_path, content):
 @pytest.mark.alone
 def test_what_a_step_keeps_grows_with_the_network():
     tiny, lite = (measure_on_noise(name, CPU) for name in (ENCODER, LITE))
-    assert 0 < tiny.saved_bytes < lite.saved_bytes
+    assert 0 < tiny.memory.saved_bytes < lite.memory.saved_bytes
     assert 0 < tiny.step_s < lite.step_s
 
 

@@ -21,7 +21,7 @@ ROWS = [
     ("preprocessing", "resizing"),
     ("data", "data.*"),
     ("encoders", "encoder_catalogue", "encoder_*"),
-    ("model", "freezing", "smp_config", "smp_models", "unfilled"),
+    ("model", "freezing", "depthwise", "smp_config", "smp_models", "unfilled"),
     ("inference",),
     ("checkpoint", "training", "training.*"),
     ("engines",),
@@ -62,7 +62,8 @@ ROWS = [
 
 HOMES = {
     "optuna": ("search.*",),
-    "timm": ("encoders", "encoder_*", "freezing"),  # The stages are those of timm's wrappers.
+    # The stages are those of timm's wrappers, and its convolutions have a padding of their own.
+    "timm": ("encoders", "encoder_*", "freezing", "depthwise"),
     "segmentation_models_pytorch": ("model", "freezing", "smp_config", "smp_models"),
     "gradio": ("ui.*",),
     "typer": ("cli", "cli_*"),

@@ -10,7 +10,6 @@ from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe, SearchConfig
 from autoseg.encoders import find_encoder
 from autoseg.errors import TrainingError
-from autoseg.model import decoders_for
 from autoseg.search.budget import (
     MIN_STEPS_ON,
     Clock,
@@ -46,14 +45,6 @@ from autoseg.search.speed import time_noise
 
 CALIBRATION_SHARE = 0.05
 """Share of the budget after which no further encoder is measured."""
-
-_LEAST_FROZEN_FACTOR = 1.0
-"""How much slower an encoder that is only tried frozen is than the reference, at least.
-
-Measured with DINOv2's smallest and EfficientNet-Lite0 at 128x128, in CPU time: the forward pass
-takes 1.9 times as long, the decoder's step 3.7 times that of an FPN, whose own is shorter than the
-step of a U-Net.
-"""
 
 
 def affordable_pixels(
@@ -191,7 +182,7 @@ def measure_again(
     reference, *_ = plan.costs
     costs = _costs_again(plan, work, device, clock, seed, recipe)
     cost = costs[reference]
-    first = recipe or first_recipe(reference, work, plan.space.batch_size)
+    first = recipe or _first_recipe_of(plan, reference, work)
     drawn = drawn_weights(first, work.data.num_classes)
     task = work.task(measure_judging(first, work, cost, device, clock.budget_s, drawn))
     n_models = 2 if searches or recipe is not None else 1
@@ -250,14 +241,23 @@ def _cost_again(
     not be here any more.
     """
     if recipe is None:
-        recipe = first_recipe(name, work, plan.space.batch_size)
+        recipe = _first_recipe_of(plan, name, work)
         if name in plan.space.frozen_encoders:
             recipe = replace(recipe, frozen_depth=MAX_FROZEN_DEPTH)
     drawn = drawn_weights(recipe, work.data.num_classes)
     cost = measure_recipe(recipe, work, device, seed, drawn)
-    others = [d for d in decoders_for(name) if d in plan.costs[name].decoders_s]
+    others = [d for d in plan.space.decoder_names if d in plan.costs[name].decoders_s]
     times_s: dict[str, float] = {d: measure_decoder(name, d, work, device) for d in others}
     return replace(cost, decoders_s=times_s)
+
+
+def _first_recipe_of(plan: Plan, name: str, work: Workload) -> Recipe:
+    """`first_recipe` with the decoder that the plan's run began with: the default may have changed
+    since."""
+    space = plan.space
+    began_with = space.recipe({"encoder": name, "frozen_depth": 0, "decoder_lr": 1e-3})
+    recipe = first_recipe(name, work, space.batch_size)
+    return replace(recipe, decoder_name=began_with.decoder_name)
 
 
 def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float, ahead: Horizon) -> bool:
@@ -270,12 +270,8 @@ def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float, ahead: H
         ahead: How much training that is.
     """
     limit_s = ahead.encoder_share * ahead.search_share * max(0.0, left_s)
-    slower = replace(
-        reference,
-        head_s=_LEAST_FROZEN_FACTOR * reference.head_s,
-        decoder_s=_LEAST_FROZEN_FACTOR * reference.decoder_s,
-    )
-    return frozen_trial_fits(slower, n_train, ahead.trial_epochs, limit_s)
+    # It is slower than the reference, and measured only if it might fit.
+    return frozen_trial_fits(reference, n_train, ahead.trial_epochs, limit_s)
 
 
 def plan_training_on(

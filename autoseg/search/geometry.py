@@ -16,15 +16,18 @@ SCALE_RANGE = (0.125, 2.0)
 WINDOW_PIXELS = {"cpu": 256 * 256, "cuda": 512 * 512, "mps": 384 * 384}
 """Size of a training window, by device."""
 
-LEAST_WINDOWS, LEAST_WINDOWS_UNET = 1200, 2400
-"""Windows a budget should hold before they grow to full size: 150 steps of 8, and 300 with a U-Net,
+LEAST_WINDOWS, LEAST_WINDOWS_UNET = 1200, 6000
+"""Windows a budget should hold before they grow to full size: 150 steps of 8, and 750 with a U-Net,
 which draws finer borders in smaller images.
 
-Measured on coffee_leaf and dsb2018 (`tests/benchmarks/results/ablations.jsonl`, one seed each) with
-U-Nets on 40 megapixels of windows: sides of 160, 128 and 96 pixels gave 91.9, 92.2 and 92.6 % of
-macro IoU, 90.6, 92.0 and 91.6 of macro-imagewise; on 120: 224 and 160 gave 91.7 and 92.2, 91.1 and
-91.4. By the clock steps on the smallest windows are not as much cheaper: in two minutes on two
-cores dsb2018 came to 90.7 / 89.3 with sides of 128, to 90.4 / 88.9 with sides of 96.
+Measured with U-Nets on coffee_leaf and dsb2018 at equal pixels of windows, one seed each, macro /
+macro-imagewise IoU (`tests/benchmarks/results/ablations.jsonl`): on 40 million, sides of 160, 128
+and 96 pixels gave 91.9 / 90.8, 92.3 / 93.3, 92.8 / 92.8 and 92.0 / 90.4, 92.2 / 90.6, 92.4 / 90.4;
+on 120 million, 256, 224 and 160 gave 92.8 / 91.6, 92.6 / 92.5, 93.3 / 92.9 on coffee_leaf, the
+latter two 90.9 / 89.7 and 91.2 / 89.8 on dsb2018; on 220 million, 224, 160 and 128 gave 93.8 /
+93.4, 93.9 / 94.8, 94.1 / 94.8 and 91.8 / 90.3, 91.9 / 90.4, 92.1 / 90.5. By the clock the smallest
+are not as much cheaper: on two cores a step trains on 0.8, 1.0, 1.1 and 1.2 megapixels a second at
+sides of 96, 128, 160 and 256.
 """
 
 LEAST_WINDOW_SIDE = 96
@@ -88,7 +91,8 @@ def plan_geometry(
     device_type: str,
     max_side: int | None = None,
     affordable_pixels: float = float("inf"),
-    decoder_name: DecoderName = "unet",
+    *,
+    decoder_name: DecoderName,
 ) -> Geometry:
     """Choose working size and window.
 

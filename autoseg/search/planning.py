@@ -40,8 +40,9 @@ LEAST_DECODER_WINDOWS = 160
 FEW_IMAGES = 100
 """Training images below which augmentation is strong and a frozen self-supervised encoder joins."""
 
-LIGHT_UP_TO_WINDOWS = 4000
-"""Windows of a budget up to which images are flipped and recoloured, but not turned and zoomed."""
+LIGHT_UP_TO_WINDOWS, LIGHT_UP_TO_EPOCHS = 16_000, 150
+"""Windows of a budget, and windows of each training image, up to which images are flipped and
+recoloured, but not turned and zoomed."""
 
 JUDGING_IMAGE_S = 0.01
 """What judging an image takes beside the network, however small it is, in seconds."""
@@ -248,15 +249,18 @@ def choose_augmentation(windows: float, n_train: int) -> AugmentationName:
     """Strength of the augmentation for a budget of so many windows.
 
     Augmentation slows learning down before it helps, and turning and zooming resamples, which
-    blurs. In a short training that decides, however few the images are. Measured, macro IoU of
-    "light" less that of "medium", coffee_leaf and dsb2018: 1,300 windows +0.8 and +1.3, the same
-    from 50 images +0.9 and +1.3 ("strong": another 0.6 and 1.7 less), 4,000 windows -0.2 and +0.3.
+    blurs. In a short training that decides, unless the images are so few that they come again and
+    again. Measured (`tests/benchmarks/results/ablations.jsonl`, windows that were trained on, of
+    which the time of a budget holds half as many again), macro IoU of "light" less that of
+    "medium", coffee_leaf and dsb2018: 1,300 windows of an FPN +0.8 and +1.3, the same from 50
+    images +0.9 and +1.3 ("strong": another 0.6 and 1.7 less); 7,300 windows of a U-Net +0.1 and
+    +0.8; 4,000 windows from 20 images of coffee_leaf -0.7.
 
     Args:
         windows: Windows that the time left holds.
         n_train: Images to train on.
     """
-    if windows <= LIGHT_UP_TO_WINDOWS:
+    if windows <= min(LIGHT_UP_TO_WINDOWS, LIGHT_UP_TO_EPOCHS * n_train):
         return "light"
     return "strong" if n_train < FEW_IMAGES else "medium"
 

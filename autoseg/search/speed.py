@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from autoseg.config import from_dict, read_json
-from autoseg.errors import ConfigError
+from autoseg.config import MAX_FROZEN_DEPTH, from_dict, read_json
+from autoseg.depthwise import ease_grouped_convolutions
+from autoseg.errors import ConfigError, EncoderError
 from autoseg.files import write_json
-from autoseg.model import build_model, decoders_for
+from autoseg.model import build_model, decoders_for, split_forward, splittable_depths
 from autoseg.search.budget import EncoderCost
 from autoseg.search.devices import device_key
-from autoseg.training.hardware import wait_for
+from autoseg.training.hardware import Precision, has_fast_bf16, wait_for
 from autoseg.training.loss import segmentation_loss
 
 _NOISE = (8, 128)
@@ -26,6 +27,16 @@ _STEPS = 4
 _HEAD_SHARE = 0.25
 _DECODER_SHARE = 0.2
 """The frozen encoder's pass and a decoder step as shares of a whole step, until a run says more."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """What training keeps in memory, in bytes per pixel of a window, in float32."""
+
+    saved_bytes: float
+    """For the backward pass of a step."""
+    feature_bytes: float
+    """Cached features of the frozen encoder; 0: they cannot be cached."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,12 @@ class Speed:
     """A decoder step on cached features, in seconds per pixel."""
     validation_s: float
     """Scoring, in seconds per pixel."""
-    saved_bytes: float | None
-    """What a step keeps for its backward pass, in bytes per pixel; None: a run has no time to
-    count it."""
+    memory: StepMemory | None
+    """What training keeps; None: a run has no time to count it."""
     measured_on: str
     """"noise", "run", or "noise while busy" if another search had the device."""
+    decoder_name: str
+    """The decoder, by default that of the encoder."""
     latency_s: float | None = None
     """One image alone, in seconds per pixel; None: not measured yet."""
 
@@ -76,10 +88,10 @@ def known_speeds(home: Path, device: torch.device) -> dict[str, Speed]:
     table = _read(home).get(_key(device), {})
     speeds = {}
     for name, values in table.items():
-        try:
-            speeds[name] = from_dict(Speed, values, "speed.json")
-        except ConfigError:
-            continue  # Of another version: it is measured again.
+        with suppress(ConfigError, EncoderError):  # Of another version: it is measured again.
+            speed = from_dict(Speed, values, "speed.json")
+            if speed.decoder_name == decoders_for(name)[0]:
+                speeds[name] = speed
     return speeds
 
 
@@ -107,21 +119,22 @@ def remember_costs(
     Args:
         home: `AUTOSEG_HOME`.
         device: Where it was measured.
-        costs: By encoder.
+        costs: By encoder, with its default decoder.
         window_pixels: Of a training window.
         image_pixels: Of the mean validation image, at working size.
     """
     known = known_speeds(home, device)
     speeds = {}
     for name, cost in costs.items():
-        saved = known[name].saved_bytes if name in known else None
+        memory = known[name].memory if name in known else None
         speeds[name] = Speed(
             cost.step_s / window_pixels,
             cost.head_s / window_pixels,
             cost.decoder_s / window_pixels,
             cost.validation_s / image_pixels,
-            saved,
+            memory,
             "run",
+            decoders_for(name)[0],
             cost.image_s / image_pixels,
         )
     remember_speeds(home, device, speeds)
@@ -135,28 +148,41 @@ def measure_on_noise(encoder_name: str, device: torch.device, *, busy: bool = Fa
         _HEAD_SHARE * step_s,
         _DECODER_SHARE * step_s,
         (_HEAD_SHARE + _DECODER_SHARE / 2) * step_s,
-        saved_bytes(encoder_name),
+        step_memory(encoder_name),
         "noise while busy" if busy else "noise",
+        decoders_for(encoder_name)[0],
     )
 
 
 def time_noise(encoder_name: str, num_classes: int, device: torch.device) -> float:
-    """Seconds per pixel of a training step on noise, best of a few."""
+    """Seconds per pixel of a training step on noise, best of a few, in the precision that is
+    faster."""
     model = _network(encoder_name, num_classes).to(device)
+    is_cpu, fast = device.type == "cpu", has_fast_bf16(device)
+    if is_cpu:
+        ease_grouped_convolutions(model)
     images, masks = _noise(*_NOISE, device)
     times = []
-    for _ in range(_STEPS):  # The first ones warm up.
-        started = time.monotonic()
-        segmentation_loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
-        wait_for(device)
-        times.append(time.monotonic() - started)
+    for bf16 in sorted({fast and not is_cpu, fast}):
+        for _ in range(_STEPS):  # The first ones warm up.
+            started = time.monotonic()
+            with Precision(device, bf16).training_autocast():
+                logits = model(images)
+            segmentation_loss(logits, masks).backward()  # type: ignore[no-untyped-call]
+            wait_for(device)
+            times.append(time.monotonic() - started)
     return min(times) / masks.numel()
 
 
-def saved_bytes(encoder_name: str) -> float:
-    """What a training step keeps for its backward pass, in bytes per pixel of float32."""
+def step_memory(encoder_name: str) -> StepMemory:
+    """What training with the default decoder keeps."""
     model = _network(encoder_name, 4)
     images, masks = _noise(2, 64, torch.device("cpu"))
+    features = 0
+    if MAX_FROZEN_DEPTH in splittable_depths(model):
+        with torch.no_grad():
+            head, _ = split_forward(model, MAX_FROZEN_DEPTH)
+            features = sum(tensor.nbytes for tensor in head(images))
     own = {parameter.data_ptr() for parameter in model.parameters()}
     sizes: dict[int, int] = {}
 
@@ -165,11 +191,12 @@ def saved_bytes(encoder_name: str) -> float:
             sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
+    model.train()
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = segmentation_loss(model(images), masks)
     total = sum(sizes.values())
     del loss  # Until here, so that no address is used twice.
-    return total / masks.numel()
+    return StepMemory(total / masks.numel(), features / masks.numel())
 
 
 def _network(encoder_name: str, num_classes: int) -> torch.nn.Module:

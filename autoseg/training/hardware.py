@@ -1,7 +1,6 @@
 """Device, precision and memory: what the machine offers and how it runs out."""
 
 import contextlib
-import functools
 import gc
 import os
 import platform
@@ -145,29 +144,6 @@ def only_fp16_is_fast(device: torch.device) -> bool:
     if device.type != "cuda" or has_fast_bf16(device):
         return False
     return (7, 0) <= torch.cuda.get_device_capability(device) < (8, 0)
-
-
-def train_depthwise_in_float32(model: torch.nn.Module) -> None:
-    """Let grouped convolutions leave bfloat16 autocast where they need gradients, in place.
-
-    On a CPU the bfloat16 backward pass of a depthwise convolution is so slow that it eats what
-    the dense ones gain. Measured on EfficientNet-Lite0 with AMX, 8 windows of 256x256: a step took
-    0.71 s in float32, 0.79 s in bfloat16, 0.55 s mixed. Without gradients all stay in bfloat16.
-    """
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
-            module.forward = functools.partial(_grouped_forward, module)  # type: ignore[method-assign]
-
-
-def _grouped_forward(module: torch.nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
-    forward = type(module).forward  # timm's convolutions with "same" padding have their own.
-    needs_gradient = torch.is_grad_enabled() and (
-        images.requires_grad or module.weight.requires_grad
-    )
-    if not (needs_gradient and torch.is_autocast_enabled("cpu")):
-        return forward(module, images)
-    with torch.autocast("cpu", enabled=False):
-        return forward(module, images.float()).to(images.dtype)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -16,6 +16,7 @@ from autoseg.config import MAX_FROZEN_DEPTH, Recipe
 from autoseg.data.augmentation import Augmenter
 from autoseg.data.batches import Pixels, Windows
 from autoseg.data.cache import Cache
+from autoseg.depthwise import ease_grouped_convolutions
 from autoseg.encoders import find_encoder
 from autoseg.model import (
     build_model,
@@ -33,7 +34,6 @@ from autoseg.training.hardware import (
     free_memory,
     peak_memory_bytes,
     reset_peak_memory,
-    train_depthwise_in_float32,
     wait_for,
 )
 from autoseg.training.schedule import Schedule
@@ -169,7 +169,7 @@ class Trial:
         self._seed = seed
         model = build_network(recipe, data.num_classes, weights)
         if precision.device.type == "cpu":
-            train_depthwise_in_float32(model)
+            ease_grouped_convolutions(model)
         self.model = model.to(precision.device).to(memory_format=torch.channels_last)
         self._pixels = pixels or Pixels(data.cache, precision.device)
         self._source = WindowSource(

@@ -21,11 +21,12 @@ from autoseg.config import Geometry, Recipe
 from autoseg.data.augmentation import Augmenter
 from autoseg.data.batches import Pixels, Windows
 from autoseg.data.cache import Cache
+from autoseg.depthwise import ease_grouped_convolutions
 from autoseg.encoders import find_encoder
 from autoseg.model import build_model, parameter_groups, train_mode
 from autoseg.preprocessing import Preprocessing
 from autoseg.training.average import WeightAverage
-from autoseg.training.hardware import Precision, train_depthwise_in_float32
+from autoseg.training.hardware import Precision
 from autoseg.training.loss import segmentation_loss
 from autoseg.training.sources import WindowSource
 from autoseg.training.trainer import MAX_GRADIENT_NORM, Trainer
@@ -53,7 +54,7 @@ def make_model(recipe: Recipe, device: torch.device) -> torch.nn.Module:
     torch.manual_seed(0)
     model = build_model(recipe.encoder_name, recipe.decoder_name, NUM_CLASSES, pretrained=False)
     if device.type == "cpu":
-        train_depthwise_in_float32(model)
+        ease_grouped_convolutions(model)
     return model.to(device).to(memory_format=torch.channels_last)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -21,8 +22,15 @@ from autoseg.search.encoder_choice import (
     default_encoders,
     few_images_encoders,
 )
+from autoseg.search.geometry import ObjectWidths, plan_geometry
 from autoseg.search.measuring import Workload
-from autoseg.search.planning import LIGHT_UP_TO_WINDOWS, choose_augmentation, frozen_trial
+from autoseg.search.planning import (
+    LIGHT_UP_TO_EPOCHS,
+    LIGHT_UP_TO_WINDOWS,
+    TRAINING_SHARE,
+    choose_augmentation,
+    frozen_trial,
+)
 from autoseg.search.space import MANY_TRIALS, SearchSpace
 
 VIT = "vit_small_patch16_dinov3.lvd1689m"
@@ -271,13 +279,28 @@ def test_a_limit_that_no_encoder_keeps_names_the_fastest(limited):
 @pytest.mark.parametrize(("n_train", "at_length"), [(50, "strong"), (400, "medium")])
 def test_images_are_not_resampled_in_a_short_training_and_are_in_a_long_one(n_train, at_length):
     """Turning and zooming cost a short training a point of IoU (see `choose_augmentation`)."""
-    assert choose_augmentation(LIGHT_UP_TO_WINDOWS, n_train) == "light"
-    assert choose_augmentation(LIGHT_UP_TO_WINDOWS + 1, n_train) == at_length
+    most = min(LIGHT_UP_TO_WINDOWS, LIGHT_UP_TO_EPOCHS * n_train)
+    assert choose_augmentation(most, n_train) == "light"
+    assert choose_augmentation(most + 1, n_train) == at_length
+
+
+@pytest.mark.parametrize("decoder_name", ["unet", "fpn"])
+@pytest.mark.parametrize("n_train", [200, 400, 5000])
+def test_a_larger_budget_never_augments_less(decoder_name, n_train):
+    """Windows grow by steps, and their number falls at each."""
+    order = ["light", "medium"]
+    sizes, widths = np.full((4, 2), 2000), ObjectWidths(32.0, 0.1, 0.1)
+    chosen = []
+    for affordable in np.geomspace(1e6, 1e10, 400):
+        geometry = plan_geometry(sizes, widths, "cpu", None, affordable, decoder_name=decoder_name)
+        windows = affordable / TRAINING_SHARE / np.prod(geometry.window)
+        chosen.append(order.index(choose_augmentation(windows, n_train)))
+    assert chosen == sorted(chosen) and set(chosen) == {0, 1}
 
 
 def test_a_plan_augments_by_the_windows_that_it_has_time_for(plan_of):
     short, long = plan_of((FAST,), 4.0), plan_of((FAST,), 600.0)
-    assert short.reference_epochs * 50 < LIGHT_UP_TO_WINDOWS < long.reference_epochs * 50
+    assert short.reference_epochs < LIGHT_UP_TO_EPOCHS < long.reference_epochs
     assert (short.space.augmentation, long.space.augmentation) == ("light", "strong")
 
 

@@ -3,6 +3,8 @@ import pytest
 
 from autoseg.config import MAX_WINDOW_PX
 from autoseg.search.geometry import (
+    LEAST_WINDOWS,
+    LEAST_WINDOWS_UNET,
     OBJECT_WIDTH_PX,
     SCALE_RANGE,
     WINDOW_PIXELS,
@@ -10,6 +12,8 @@ from autoseg.search.geometry import (
     object_widths,
     plan_geometry,
 )
+
+UNET = {"decoder_name": "unet"}
 
 
 def sizes(*shapes: tuple[int, int]) -> np.ndarray:
@@ -56,13 +60,17 @@ def test_widths_without_any_boundary_are_those_of_the_images():
 
 @pytest.mark.parametrize("thinnest", [33, 64, 100, 200])
 def test_the_thinnest_class_keeps_its_width(thinnest):
-    geometry = plan_geometry(sizes(*[(600, 800)] * 5), ObjectWidths(thinnest, 0.1, 0.1), "cpu")
+    geometry = plan_geometry(
+        sizes(*[(600, 800)] * 5), ObjectWidths(thinnest, 0.1, 0.1), "cpu", **UNET
+    )
     assert thinnest * geometry.scale >= 0.98 * OBJECT_WIDTH_PX
 
 
 @pytest.mark.parametrize("thinnest", [1, 5, 32, 300, 5000])
 def test_images_are_neither_shrunk_nor_enlarged_without_measure(thinnest):
-    geometry = plan_geometry(sizes(*[(400, 300)] * 5), ObjectWidths(thinnest, 0.1, 0.1), "cpu")
+    geometry = plan_geometry(
+        sizes(*[(400, 300)] * 5), ObjectWidths(thinnest, 0.1, 0.1), "cpu", **UNET
+    )
     assert SCALE_RANGE[0] <= geometry.scale <= SCALE_RANGE[1]
 
 
@@ -74,7 +82,7 @@ def test_windows_are_multiples_of_32_and_no_larger_than_there_is_memory_for(
 ):
     for thinnest in (4, 40, 400):
         geometry = plan_geometry(
-            sizes(*[shape] * 3), ObjectWidths(thinnest, 0.1, 0.1), device, None, affordable
+            sizes(*[shape] * 3), ObjectWidths(thinnest, 0.1, 0.1), device, None, affordable, **UNET
         )
         assert all(side >= 32 and side % 32 == 0 for side in geometry.window)
         assert np.prod(geometry.window) <= 1.6 * WINDOW_PIXELS[device]
@@ -84,7 +92,7 @@ def test_windows_are_multiples_of_32_and_no_larger_than_there_is_memory_for(
 @pytest.mark.parametrize("shape", [(30, 4000), (60000, 40), (1000, 1000), (10, 9000)])
 def test_a_model_of_strips_can_be_saved(device, shape):
     """Windows of long strips were longer than a bundle takes, which showed at the search's end."""
-    window = plan_geometry(sizes(shape, shape), ObjectWidths(5.0, 0.1, 0.1), device).window
+    window = plan_geometry(sizes(shape, shape), ObjectWidths(5.0, 0.1, 0.1), device, **UNET).window
     assert max(window) <= MAX_WINDOW_PX and min(window) >= 32
 
 
@@ -97,7 +105,7 @@ def test_a_model_of_strips_can_be_saved(device, shape):
 def test_no_image_is_larger_than_max_side(max_side, spreads, shapes):
     """Half of the images were: the median had to hold it, and scales near 1 became 1."""
     widths = ObjectWidths(16, *spreads)
-    geometry = plan_geometry(sizes(*shapes), widths, "cpu", max_side)
+    geometry = plan_geometry(sizes(*shapes), widths, "cpu", max_side, **UNET)
     for shape in shapes:
         assert max(geometry.resized_shape(*shape)) <= max_side
 
@@ -105,7 +113,7 @@ def test_no_image_is_larger_than_max_side(max_side, spreads, shapes):
 def test_sizes_that_differ_go_into_a_box_where_objects_grow_with_them():
     photos = [with_squares(size, size // 10, step=size // 4) for size in (200, 400, 800)]
     of_photos = facts(photos, 2)
-    geometry = plan_geometry(of_photos[0], object_widths(*of_photos), "cpu")
+    geometry = plan_geometry(of_photos[0], object_widths(*of_photos), "cpu", **UNET)
     assert geometry.box is not None and geometry.scale is None
     heights = {geometry.resized_shape(*photo.shape)[0] for photo in photos}
     assert max(heights) - min(heights) <= 1
@@ -114,14 +122,26 @@ def test_sizes_that_differ_go_into_a_box_where_objects_grow_with_them():
 def test_sizes_that_differ_share_one_scale_where_objects_have_a_size_in_pixels():
     slides = [with_squares(size, 40) for size in (200, 400, 800)]
     of_slides = facts(slides, 2)
-    geometry = plan_geometry(of_slides[0], object_widths(*of_slides), "cpu")
+    geometry = plan_geometry(of_slides[0], object_widths(*of_slides), "cpu", **UNET)
     assert geometry.scale is not None and geometry.box is None
 
 
 def test_a_small_budget_shrinks_windows_and_a_larger_one_never_does():
     images, widths = sizes(*[(400, 500)] * 4), ObjectWidths(20, 0.1, 0.1)
     areas = [
-        np.prod(plan_geometry(images, widths, "cpu", None, affordable).window)
+        np.prod(plan_geometry(images, widths, "cpu", None, affordable, **UNET).window)
         for affordable in np.geomspace(1e6, 1e10, 20)
     ]
     assert areas == sorted(areas) and areas[0] < areas[-1]
+
+
+@pytest.mark.parametrize("pixels", [1.2e8, 1.5e8, 3e8])
+def test_a_unet_has_more_and_smaller_windows_than_an_fpn(pixels):
+    images, widths = sizes(*[(1000, 1000)] * 4), ObjectWidths(32, 0.1, 0.1)
+    unet, fpn = (
+        plan_geometry(images, widths, "cpu", None, pixels, decoder_name=name)
+        for name in ("unet", "fpn")
+    )
+    assert np.prod(unet.window) < np.prod(fpn.window) and unet.scale < fpn.scale
+    assert pixels / np.prod(unet.window) > LEAST_WINDOWS_UNET - 1
+    assert pixels / np.prod(fpn.window) > LEAST_WINDOWS - 1

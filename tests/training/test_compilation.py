@@ -17,6 +17,7 @@ from training_helpers import CPU, random_weights, tiny_recipe
 
 from autoseg.checkpoint import Weights
 from autoseg.config import Geometry
+from autoseg.depthwise import ease_grouped_convolutions
 from autoseg.training import compilation as compiling
 from autoseg.training.compilation import CACHE_FOLDER, TIMED_STEPS, Compilation
 from autoseg.training.compile_gains import (
@@ -27,7 +28,7 @@ from autoseg.training.compile_gains import (
     expected_gain,
     remember_gain,
 )
-from autoseg.training.hardware import Precision, train_depthwise_in_float32
+from autoseg.training.hardware import Precision
 from autoseg.training.schedule import Schedule
 from autoseg.training.trial import Trial
 
@@ -365,7 +366,7 @@ class Grouped(nn.Module):
         self.stem.requires_grad_(False)
         self.depthwise = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.BatchNorm2d(8))
         self.head = nn.Conv2d(8, 3, 1)
-        train_depthwise_in_float32(self)
+        ease_grouped_convolutions(self)
 
     def train(self, mode: bool = True) -> "Grouped":
         super().train(mode)

@@ -18,7 +18,6 @@ from autoseg.training.hardware import (
     limit_threads,
     only_fp16_is_fast,
     telling_of_memory,
-    train_depthwise_in_float32,
 )
 
 
@@ -53,27 +52,6 @@ def test_only_memory_that_ran_out_is_told_as_a_training_error():
 def test_precision_decides_how_a_forward_pass_computes(bf16, dtype):
     with Precision(torch.device("cpu"), bf16).autocast():
         assert torch.nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == dtype
-
-
-def test_depthwise_convolutions_leave_bfloat16_only_for_gradients():
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Conv2d(8, 2, 1)
-    )
-    images = torch.randn(2, 3, 16, 16)
-    wanted = model(images)
-    seen: list[torch.dtype] = []
-    model[1].weight.register_hook(lambda gradient: seen.append(gradient.dtype))
-    train_depthwise_in_float32(model)
-    assert torch.equal(model(images), wanted)
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(images)
-        with torch.no_grad():
-            plain = model(images)
-    mixed.float().sum().backward()
-    assert seen == [torch.float32]
-    assert mixed.dtype == plain.dtype == torch.bfloat16
-    assert torch.allclose(mixed.float(), wanted, atol=0.05)
-    assert torch.allclose(plain.float(), wanted, atol=0.05)
 
 
 @pytest.mark.parametrize("before", [False, True])
