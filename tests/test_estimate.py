@@ -26,6 +26,7 @@ from autoseg.search.speed import (
     known_speeds,
     measure_on_noise,
     remember_speeds,
+    step_memory,
 )
 
 CPU = torch.device("cpu")
@@ -217,6 +218,19 @@ def test_a_damaged_table_of_speeds_is_made_anew(tmp_path, content):
     assert known_speeds(tmp_path, CPU) == {}
     remember_speeds(tmp_path, CPU, {ENCODER: SPEED})
     assert known_speeds(tmp_path, CPU) == {ENCODER: SPEED}
+
+
+def test_a_speed_with_another_decoder_than_the_default_is_measured_again(tmp_path):
+    """The default changed, and a search was foretold by what an FPN took."""
+    remember_speeds(tmp_path, CPU, {ENCODER: replace(SPEED, decoder_name="fpn"), LITE: SPEED})
+    assert known_speeds(tmp_path, CPU) == {LITE: SPEED}
+
+
+def test_features_are_those_of_all_maps_that_the_decoder_takes():
+    """A U-Net takes the map of half size too, which is most of them."""
+    memory = step_memory("resnet18.a1_in1k")
+    maps = {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
+    assert memory.feature_bytes == 4 * sum(c / stride**2 for stride, c in maps.items())
 
 
 @pytest.mark.alone

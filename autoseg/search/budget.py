@@ -179,22 +179,19 @@ FROZEN_ONLY_EPOCHS = 1.0
 SEARCH_FROM_EPOCHS = 20.0
 """Below this many epochs a search costs as much as it finds (simulated regret 6.6 against 6.6)."""
 
-SEARCH_FROM_STEPS = 6000
+SEARCH_FROM_STEPS = 8000
 """The same in optimizer steps.
 
 Measured on coffee_leaf and dsb2018 at an eighth and a quarter of their size, where minutes hold so
 many (`tests/benchmarks/results/long_search.jsonl`): where the time held about 3,000 steps, a search
-in 30 % of it cost 0.3 and 0.2 points of macro IoU (three seeds each, the default ahead in all six);
-where it held 8,400, 14 trials in half of it found a decoder that gained 2.3 (one seed). That one is
-the default now, so that less is left to find.
+in 30 % of it cost 0.3 and 0.2 points of macro IoU (three seeds each, the default ahead in all six),
+where it held 5,800, 0.2 (one seed). Where it held 8,400, 14 trials in half of it found a decoder
+that gained 2.3 (one seed); that one is the default now, so that less is left to find.
 """
-
-_MANY_STEPS = 8000
-"""From here on half of the time and more goes to a search, if it also holds many epochs."""
 
 LEAST_TRIAL_STEPS = 150
 """Shorter trials say too little: the rank correlation of their scores with those of trainings four
-times as long is -0.1 after 50 steps and 0.4 after 150 (the same trainings)."""
+times as long is -0.1 after 50 steps and 0.4 after 150 (48 trainings: `replay.py`)."""
 
 RUNG_SHARES = (1 / 9, 1 / 3, 1.0)
 """Where trials are scored and may be pruned, as shares of their length."""
@@ -254,7 +251,7 @@ class Horizon:
         is_asked = self.n_trials is not None and self.epochs >= FROZEN_ONLY_EPOCHS and holds_two
         if self.n_trials == 1 or not (self._searches or is_asked):
             return 0.0
-        if self.epochs < 150 or self.steps < _MANY_STEPS:
+        if self.epochs < 150:
             return LEAST_SHARE
         return 0.5 if self.epochs < 1500 else 0.6
 

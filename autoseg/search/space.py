@@ -70,8 +70,8 @@ class SearchSpace:
     vit_encoders: tuple[str, ...] = ()
     """Those of `encoders` that take the "dpt" decoder only."""
     own_decoders: dict[str, DecoderName] = field(default_factory=dict)
-    """The only decoder of others of `encoders`: their default, where that of the reference is
-    another."""
+    """The only decoder of others of `encoders`: their default, where it is not the first of
+    `decoder_names`."""
     frozen_encoders: tuple[str, ...] = ()
     """Those of `encoders` that are only tried wholly frozen; never the first."""
     flip: FlipName = "horizontal"
@@ -112,12 +112,12 @@ class SearchSpace:
     def portfolio(self) -> list[Params]:
         """Recipes for any data, those that scored well before others; the first is the default.
 
-        The order follows 12 recipes trained on four subsets of coffee_leaf and dsb2018, 2,600
-        windows each, one seed (`tests/benchmarks/replay.py`): macro-imagewise IoU on test images
-        is 0.2 above the default's with a high rate for all of the network, 0.0 and 0.1 above with
-        larger encoders at other rates, all within their errors; 0.6 and 0.9 below with two stages
-        frozen at the default's rates, 0.6 to 1.0 below with all of them. So what freezes all comes
-        late, for data of which that is not true.
+        The order follows 12 recipes with FPNs, trained on four subsets of coffee_leaf and dsb2018,
+        2,600 windows each, one seed (`tests/benchmarks/replay.py`): macro-imagewise IoU on test
+        images is 0.2 above the default's with a high rate for all of the network, 0.0 and 0.1 above
+        with larger encoders at other rates, all within their errors; 0.6 and 0.9 below with two
+        stages frozen at the default's rates, 0.6 to 1.0 below with all of them. So what freezes all
+        comes late, for data of which that is not true.
         """
         tuned = [name for name in self.encoders if name not in self.frozen_encoders]
         reference, biggest = tuned[0], tuned[-1]

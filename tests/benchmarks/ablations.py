@@ -1,10 +1,11 @@
 """One choice at a time, at equal pixels: what it is worth in a training without a search.
 
-A variant is the default recipe with some choices changed, as `name=value` with commas between: any
-field of a recipe, or one of `CHOICES`. Each is trained as a run without a search trains its recipe
-(a decoder on the frozen encoder, then everything, with a cooldown) on as many pixels of windows as
-are asked for, and scored on the test images at their own size. Time does not count, so the machine
-may do other work meanwhile. Rows that the file has already are left out.
+A variant is an FPN on EfficientNet-Lite0 with the default rates, some choices changed, as
+`name=value` with commas between: any field of a recipe, or one of `CHOICES`. Each is trained as a
+run without a search trains its recipe (a decoder on the frozen encoder, then everything, with a
+cooldown) on as many pixels of windows as are asked for, and scored on the test images at their own
+size. Time does not count, so the machine may do other work meanwhile. Rows that the file has
+already are left out.
 
     python tests/benchmarks/ablations.py --dataset coffee_leaf --subset 50 \\
         augmentation=light augmentation=light,refit=1
@@ -28,7 +29,7 @@ from autoseg.judging import predict_weights
 from autoseg.metrics import iou, macro, macro_imagewise
 from autoseg.search.final import COOLDOWN_SHARE
 from autoseg.search.flips import choose_flip
-from autoseg.search.geometry import object_widths, plan_geometry
+from autoseg.search.geometry import OBJECT_WIDTH_PX, object_widths, plan_geometry
 from autoseg.search.planning import (
     DECODER_EPOCHS,
     DECODER_SHARE,
@@ -46,6 +47,7 @@ FEATURE_COST, DECODER_COST = 0.2, 0.4
 
 CHOICES: dict[str, Any] = {
     "planned": None,  # Megapixels that the working size is planned for; else all.
+    "object_width": OBJECT_WIDTH_PX,  # That the thinnest class keeps, in pixels.
     "decoder_share": DECODER_SHARE,
     "cooldown_share": COOLDOWN_SHARE,
     "refit": 0,  # Whether the validation images are trained on, too.
@@ -144,7 +146,8 @@ def train(
     """Train one variant; macro and macro-imagewise IoU in percent, windows, and their side."""
     changes, choices = parse_variant(variant)
     splits, num_classes = data.splits, data.dataset.classes.num_classes
-    geometry = _geometry(data, 1e6 * (choices["planned"] or args.megapixels))
+    affordable = 1e6 * (choices["planned"] or args.megapixels)
+    geometry = _geometry(data, affordable, choices["object_width"])
     cache = build_cache(data.dataset, geometry, folder)
     learnt = (*splits.train, *splits.val) if choices["refit"] else splits.train
     seen = TrainingData(cache, tuple(sorted(learnt)), splits.val, num_classes)
@@ -189,11 +192,12 @@ def parse_variant(variant: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return changes, choices
 
 
-def _geometry(data: Data, affordable: float) -> Geometry:
+def _geometry(data: Data, affordable: float, object_width: float) -> Geometry:
     """The working size of a run that can train on so many pixels."""
     facts = data.dataset.statistics
     seen = sorted((*data.splits.train, *data.splits.val))
     widths = object_widths(facts.sizes[seen], facts.class_pixels[seen], facts.class_boundary[seen])
+    widths = replace(widths, thinnest_px=widths.thinnest_px * OBJECT_WIDTH_PX / object_width)
     # As for an FPN, whatever the decoder, so that rows of one length have one size.
     return plan_geometry(
         facts.sizes[seen], widths, "cpu", affordable_pixels=affordable, decoder_name="fpn"

@@ -186,7 +186,11 @@ def make_setting(args: argparse.Namespace) -> Setting:
         dataset=dataset,
         cache=build_cache(dataset, geometry, autoseg_home() / "cache"),
         recipe=Recipe(
-            encoder_name=args.encoder, geometry=geometry, flip="both", augmentation="strong"
+            encoder_name=args.encoder,
+            geometry=geometry,
+            decoder_name=args.decoder,
+            flip="both",
+            augmentation="strong",
         ),
         precision=Precision(device, has_fast_bf16(device)),
         start=args.start,
@@ -213,6 +217,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=300, help="of every round")
     parser.add_argument("--scale", type=float, default=0.1875, help="of the working size")
     parser.add_argument("--encoder", default="tf_efficientnet_lite0.in1k")
+    parser.add_argument("--decoder", default="fpn", help="of the results in the README")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--log", type=Path, help="JSON lines, one per seed; goes on where it ends")
     args = parser.parse_args()

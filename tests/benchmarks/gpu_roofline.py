@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_step import make_cache, make_model, make_source, profile
 
 from autoseg.config import Geometry, Recipe
-from autoseg.model import build_model, parameter_groups, train_mode
+from autoseg.model import build_model, decoders_for, parameter_groups, train_mode
 from autoseg.smp_models import weightless
 from autoseg.training.hardware import (
     Precision,
@@ -253,6 +253,7 @@ def main() -> None:
             for batch in args.batch:
                 recipe = Recipe(
                     encoder_name=encoder,
+                    decoder_name=decoders_for(encoder)[0],
                     geometry=Geometry(window=(args.side, args.side), scale=1.0),
                     augmentation=args.augmentation,
                     batch_size=batch,

@@ -18,7 +18,7 @@ from PIL import Image
 from autoseg.bundle import Bundle, BundleInfo
 from autoseg.config import ClassInfo, Geometry, Recipe
 from autoseg.encoders import find_encoder
-from autoseg.model import build_model
+from autoseg.model import build_model, decoders_for
 from autoseg.predictor import Predictor
 from autoseg.preprocessing import Preprocessing
 from autoseg.training.hardware import Precision
@@ -39,7 +39,7 @@ def make_image(path: Path, width: int, height: int) -> None:
 
 def make_predictor(num_classes: int, geometry: Geometry) -> Predictor:
     """A predictor with random weights on the CPU."""
-    recipe = Recipe(ENCODER.name, geometry)
+    recipe = Recipe(ENCODER.name, geometry, decoder_name=decoders_for(ENCODER.name)[0])
     model = build_model(recipe.encoder_name, recipe.decoder_name, num_classes, pretrained=False)
     classes = ClassInfo(tuple(f"class {k}" for k in range(num_classes)), ((0, 0, 0),) * num_classes)
     info = BundleInfo(classes, Preprocessing(geometry, ENCODER.mean, ENCODER.std), recipe)

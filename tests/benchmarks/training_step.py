@@ -23,7 +23,7 @@ from autoseg.data.batches import Pixels, Windows
 from autoseg.data.cache import Cache
 from autoseg.depthwise import ease_grouped_convolutions
 from autoseg.encoders import find_encoder
-from autoseg.model import build_model, parameter_groups, train_mode
+from autoseg.model import build_model, decoders_for, parameter_groups, train_mode
 from autoseg.preprocessing import Preprocessing
 from autoseg.training.average import WeightAverage
 from autoseg.training.hardware import Precision
@@ -205,6 +205,7 @@ def main() -> None:
         for encoder in args.encoders:
             recipe = Recipe(
                 encoder_name=encoder,
+                decoder_name=decoders_for(encoder)[0],
                 geometry=Geometry(window=(args.side, args.side), scale=1.0),
                 augmentation=args.augmentation,
                 batch_size=args.batch,

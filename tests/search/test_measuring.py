@@ -158,10 +158,11 @@ def test_a_longer_evaluation_elsewhere_comes_off_the_search(work, monkeypatch, r
 def test_encoders_that_cannot_be_measured_are_as_much_slower_as_the_reference(
     work, monkeypatch, why
 ):
-    measured, real = [], calibration.measure_recipe
+    measured, decoders, real = [], [], calibration.measure_recipe
 
     def measure_recipe(recipe, *rest):
         measured.append(recipe.encoder_name)
+        decoders.append(recipe.decoder_name)
         if why == "memory" and recipe.encoder_name == OTHER:
             raise TrainingError("Memory ran out")
         return real(recipe, *rest)
@@ -171,6 +172,8 @@ def test_encoders_that_cannot_be_measured_are_as_much_slower_as_the_reference(
         monkeypatch.setattr(calibration, "CALIBRATION_SHARE", 0.0)
     former = plan_of_a_gpu(work.data.val)
     plan = measure_again(former, work, CPU, Clock(600.0, time.monotonic()), seed=0)
+    # The plan is of before the U-Net became the default.
+    assert decoders == ["fpn", "dpt"][: len(measured)]
     assert measured == ([ENCODER] if why == "time" else [ENCODER, OTHER])
     was, now = former.costs[ENCODER], plan.costs[ENCODER]
     cost = plan.costs[OTHER]
