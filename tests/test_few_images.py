@@ -50,7 +50,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Sea
         patch.setattr("autoseg.search.encoder_choice.FEW_IMAGES_ENCODER", VIT)
         patch.setattr("autoseg.search.final.MAX_EVALUATIONS", 100)  # The first one comes soon.
         run = RunFolder(folder / "few-1")
-        config = SearchConfig(600.0, device="cpu", n_trials=4, max_side=64)
+        config = SearchConfig(800.0, device="cpu", n_trials=4, max_side=64)
         yield run_search(
             photos, config, run.path, on_start=lambda stop: once(in_final_phase, stop.ask)
         )
