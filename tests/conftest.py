@@ -15,3 +15,9 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     """An empty Hub with Xet, whose users are those of `loopback_hub`."""
     with LoopbackHub(tmp_path / "hub") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def own_weights_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of weights that a test gives are given for it alone, not for its whole process."""
+    monkeypatch.setattr("autoseg.encoders._local_files", {})
