@@ -65,8 +65,8 @@ def run(source: Path, config: SearchConfig, folder: Path, started_at: float) -> 
 def _say_what_is_there(run_folder: RunFolder, console: Console) -> None:
     """Whether this is a new run, one that goes on, or one that is over."""
     state, _ = _read(run_folder)
-    if state is None or state.is_at_work:
-        return
+    if state is None or (state.is_at_work and run_folder.is_held()):
+        return  # Of a killed process the record is fresh for a while.
     if state.status == "done":
         console.print("It is finished; this is its result. A new search needs another run name.")
     else:

@@ -147,22 +147,32 @@ def available_encoders(
         names_or_families: Encoders or families the user asked for; empty: all.
 
     Raises:
-        EncoderError: A name is unknown; or what was asked for has a licence that needs the flag, or
-            weights that are neither here nor to be had.
+        EncoderError: A name is unknown; or an encoder that was named, or all of a family, has a
+            licence that needs the flag, or weights that are neither here nor to be had.
     """
     chosen = select_encoders(names_or_families)
+    named = _named_alone(names_or_families)
     allowed = [encoder for encoder in chosen if allow_noncommercial or encoder.commercial]
-    if chosen and not allowed:
+    refused = [e for e in chosen if e not in allowed and (e.name in named or not allowed)]
+    if refused:
         raise EncoderError(
-            f"The weights of {_listed(chosen)} come under {chosen[0].licence}, which is not a "
+            f"The weights of {_listed(refused)} come under {refused[0].licence}, which is not a "
             f"permissive licence. Allow such weights explicitly, or choose another encoder."
         )
     here = {encoder.name for encoder in allowed if weights_at_hand(encoder)}
     if len(here) == len(allowed) or hub_reachable():
         return tuple(allowed)
-    if not here:
-        raise EncoderError(_no_weights(_listed(allowed), "the Hub cannot be reached"))
+    missing = [e for e in allowed if e.name not in here and (e.name in named or not here)]
+    if missing:
+        raise EncoderError(_no_weights(_listed(missing), "the Hub cannot be reached"))
     return tuple(encoder for encoder in allowed if encoder.name in here)
+
+
+def _named_alone(names_or_families: Sequence[str]) -> set[str]:
+    """The encoders that were asked for by their own names, not as parts of a family."""
+    by_family = {family.casefold() for family in families()}
+    names = [name for name in names_or_families if name.casefold() not in by_family]
+    return {find_encoder(name).name for name in names}
 
 
 def select_encoders(names_or_families: Sequence[str]) -> list[Encoder]:

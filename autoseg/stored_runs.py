@@ -133,13 +133,7 @@ class StoredRuns(StoredDatasets):
 
     def is_held(self, run: RunFolder) -> bool:
         """Whether a process holds the run's lock at this moment."""
-        if not run.path.is_dir():
-            return False
-        try:
-            with run.locked():
-                return False
-        except RunLockedError:
-            return True
+        return run.is_held()
 
     def _is_interrupted(self, run: RunFolder) -> bool:
         """Also right after a kill, when the last record is too fresh to look stale, and after an

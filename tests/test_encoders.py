@@ -189,6 +189,18 @@ def test_encoders_are_chosen_by_name_or_family() -> None:
 
 
 @pytest.mark.usefixtures("without_hub")
+def test_an_encoder_that_is_named_is_never_left_out_in_silence() -> None:
+    """Beside one whose weights are here, it was; of a family there are those that can be had."""
+    lite = "tf_efficientnet_lite0"
+    with pytest.raises(EncoderError, match=r"convnext_atto\S* are not on this machine"):
+        available_encoders(names_or_families=[lite, "convnext_atto"])
+    with pytest.raises(EncoderError, match=r"of convnextv2_atto\S* come under cc-by-nc-4\.0"):
+        available_encoders(names_or_families=[lite, "convnextv2_atto"])
+    chosen = available_encoders(names_or_families=["efficientnet-lite", "convnext"])
+    assert list(chosen) == BUNDLED
+
+
+@pytest.mark.usefixtures("without_hub")
 def test_noncommercial_weights_need_the_flag() -> None:
     with pytest.raises(EncoderError, match=r"convnextv2_atto.*cc-by-nc-4\.0"):
         available_encoders(names_or_families=["convnextv2_atto"])

@@ -269,6 +269,16 @@ class RunFolder:
         """Record one trial."""
         write_json(self.trial(record.number) / "trial.json", to_dict(record))
 
+    def is_held(self) -> bool:
+        """Whether a process holds the run at this moment."""
+        if not self.path.is_dir():
+            return False
+        try:
+            with self.locked():
+                return False
+        except RunLockedError:
+            return True
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process; the system lets go when the process ends, however.
