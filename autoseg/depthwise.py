@@ -82,55 +82,45 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        images, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_images = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_images = _gradient_of_images(gradient, images, weight, ctx.stride, ctx.padding)
-        if ctx.needs_input_grad[1]:
-            of_weight = _gradient_of_weight(gradient, images, weight, ctx.stride, ctx.padding)
-        if ctx.needs_input_grad[2]:
-            of_bias = gradient.sum((0, 2, 3))
-        return of_images, of_weight, of_bias, None, None
+        of_images, of_weight, of_bias = ctx.needs_input_grad[:3]
+        return (
+            _gradient_of_images(ctx, gradient) if of_images else None,
+            _gradient_of_weight(ctx, gradient) if of_weight else None,
+            gradient.sum((0, 2, 3)) if of_bias else None,
+            None,
+            None,
+        )
 
 
-def _gradient_of_images(
-    gradient: torch.Tensor,
-    images: torch.Tensor,
-    weight: torch.Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> torch.Tensor:
+def _gradient_of_images(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    images, weight = ctx.saved_tensors
     dtype = images.dtype
-    if stride != (1, 1):
+    if ctx.stride != (1, 1):
         gradient, images, weight = gradient.float(), images.float(), weight.float()
-    found, _ = _backward(gradient, images, weight, stride, padding, (True, False))
+    found, _ = _backward(gradient, images, weight, ctx.stride, ctx.padding, (True, False))
     return found.to(dtype)
 
 
-def _gradient_of_weight(
-    gradient: torch.Tensor,
-    images: torch.Tensor,
-    weight: torch.Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> torch.Tensor:
+def _gradient_of_weight(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
     """That of a 3x3 part of the kernel is that of a 3x3 convolution of shifted images."""
+    images, weight = ctx.saved_tensors
     height, width = weight.shape[2:]
     if min(height, width) < _BLOCK or (height, width) == (_BLOCK, _BLOCK):
-        return _backward(gradient, images, weight, stride, padding, (False, True))[1]
-    top, left = padding
+        return _backward(gradient, images, weight, ctx.stride, ctx.padding, (False, True))[1]
+    top, left = ctx.padding
     padded = nn.functional.pad(images, (left, left, top, top))
     # What a 3x3 kernel sees of the padded images for outputs of this size.
     rows, columns = (
-        (size - 1) * step + _BLOCK for size, step in zip(gradient.shape[2:], stride, strict=True)
+        (size - 1) * step + _BLOCK
+        for size, step in zip(gradient.shape[2:], ctx.stride, strict=True)
     )
     found, part = torch.empty_like(weight), weight[:, :, :_BLOCK, :_BLOCK].contiguous()
     for row in _starts(height):
         for column in _starts(width):
             seen = padded[:, :, row : row + rows, column : column + columns]
             seen = seen.contiguous(memory_format=torch.channels_last)
-            _, block = _backward(gradient, seen, part, stride, (0, 0), (False, True))
+            _, block = _backward(gradient, seen, part, ctx.stride, (0, 0), (False, True))
             found[:, :, row : row + _BLOCK, column : column + _BLOCK] = block
     return found
 

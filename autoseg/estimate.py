@@ -315,15 +315,13 @@ def _memory(plan: Plan, encoders: list[Encoder], speeds: list[Speed], device: to
     most, features, memory = 0.0, 0.0, speeds[0].memory
     assert memory is not None  # `_speeds` counts it.
     for encoder, speed in zip(encoders, speeds, strict=True):
-        copies = COPIES_OF_WEIGHTS
+        copies, kept = COPIES_OF_WEIGHTS, speed.memory or memory
         if encoder.name in plan.space.frozen_encoders:
             copies = COPIES_OF_FROZEN_WEIGHTS
             features = max(features, VIT_FEATURE_BYTES * plan.frozen_features * pixels)
         else:
-            feature_bytes = (speed.memory or memory).feature_bytes
-            features = max(features, feature_bytes * plan.decoder_features * pixels)
+            features = max(features, kept.feature_bytes * plan.decoder_features * pixels)
         if encoder.name in plan.space.encoders:
-            kept = speed.memory or memory
             step = STEP_OVERHEAD * kept.saved_bytes * plan.space.batch_size * pixels
             most = max(most, step + copies * 4.0 * encoder.params)
     if device.type == "cuda":

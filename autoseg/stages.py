@@ -290,8 +290,14 @@ class Stages:
         if recipe is None:  # Another recipe's steps say nothing of the default's.
             window_pixels = float(np.prod(work.geometry.window))
             cached = float(work.data.cache.shapes.astype(np.float64).prod(1).mean())
-            tuned = {n: c for n, c in plan.costs.items() if n not in plan.space.frozen_encoders}
-            remember_costs(autoseg_home(), device, tuned, window_pixels, cached)
+            space = plan.space
+            told = {
+                name: cost
+                for name, cost in plan.costs.items()
+                if name not in space.frozen_encoders
+                and space.first_decoder(name) == decoders_for(name)[0]
+            }
+            remember_costs(autoseg_home(), device, told, window_pixels, cached)
         return plan
 
     def _search(self, study: Study, bench: Bench) -> dict[int, Candidate]:

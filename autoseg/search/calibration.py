@@ -254,10 +254,8 @@ def _cost_again(
 def _first_recipe_of(plan: Plan, name: str, work: Workload) -> Recipe:
     """`first_recipe` with the decoder that the plan's run began with: the default may have changed
     since."""
-    space = plan.space
-    began_with = space.recipe({"encoder": name, "frozen_depth": 0, "decoder_lr": 1e-3})
-    recipe = first_recipe(name, work, space.batch_size)
-    return replace(recipe, decoder_name=began_with.decoder_name)
+    recipe = first_recipe(name, work, plan.space.batch_size)
+    return replace(recipe, decoder_name=plan.space.first_decoder(name))
 
 
 def frozen_may_fit(reference: EncoderCost, n_train: int, left_s: float, ahead: Horizon) -> bool:

@@ -92,6 +92,12 @@ class SearchSpace:
         """The recipe to beat: the reference encoder, fully tuned, with rates from practice."""
         return self.recipe(self.portfolio()[0])
 
+    def first_decoder(self, encoder: str) -> DecoderName:
+        """The decoder of an encoder while decoders are not searched."""
+        if encoder in self.vit_encoders:
+            return "dpt"
+        return self.own_decoders.get(encoder, self.decoder_names[0])
+
     def searches_decoders_of(self, encoder: str) -> bool:
         """Whether an encoder may have any of `decoder_names` once decoders are searched."""
         return encoder not in self.vit_encoders and encoder not in self.own_decoders
@@ -215,13 +221,11 @@ class SearchSpace:
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
         """The complete recipe of one point."""
-        encoder = params["encoder"]
-        own = "dpt" if encoder in self.vit_encoders else self.own_decoders.get(encoder)
         return Recipe(
-            encoder_name=encoder,
+            encoder_name=params["encoder"],
             geometry=self.geometry,
             frozen_depth=params["frozen_depth"],
-            decoder_name=own or params.get("decoder", self.decoder_names[0]),
+            decoder_name=params.get("decoder") or self.first_decoder(params["encoder"]),
             decoder_lr=params["decoder_lr"],
             encoder_lr_ratio=params.get("encoder_lr_ratio", 0.0),
             layer_decay=params.get("layer_decay", 1.0),
