@@ -163,7 +163,7 @@ def _scored_images(report: Mapping[str, Any]) -> str:
     """The images behind the scores, in words."""
     number, split = int(report["n_images"]), str(report["split"])
     if split == "folds":
-        return f"all {count(number, 'image')}, each predicted by a model that did not train on it"
+        return f"{count(number, 'image')}, each predicted by a network that did not train on it"
     return count(number, f"{plain(split)} image")
 
 
@@ -174,6 +174,9 @@ def _seen(report: Mapping[str, Any]) -> str:
     if report["split"] == "folds":
         compared = int(report.get("trials") or 0) > 1
         return f"{'some' if compared else 'none'} of which helped to choose the recipe"
+    is_alone = compared_with(report) == "default recipe" and int(report.get("trials") or 0) == 1
+    if report["split"] == "validation" and is_alone:
+        return "on which it did not train"
     return "which also helped to choose the model, so the scores are somewhat too high"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from autoseg.config import Geometry, SearchConfig
+from autoseg.data.splits import NUM_FOLDS
 from autoseg.data.workers import cpu_count
 from autoseg.dataset_facts import Facts
 from autoseg.encoders import Encoder, families, find_encoder, weights_at_hand
@@ -18,6 +19,7 @@ from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough, rungs
 from autoseg.search.calibration import frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.encoder_choice import DEFAULT_ENCODERS, few_images_encoders
+from autoseg.search.folds import networks_in
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.measuring import judging_limit_s
 from autoseg.search.planning import (
@@ -100,7 +102,7 @@ class Estimate:
     trials_high: int
     """Trials there may be time for if many are pruned."""
     epochs: float
-    """Windows per training image that all the time would hold with the smallest encoder."""
+    """Windows per training image that the model's time would hold with the smallest encoder."""
     memory_bytes: int
     """Peak: of the GPU if there is one, else of the search's process."""
     ends_after_s: float
@@ -136,9 +138,11 @@ def estimate_search(facts: Facts, config: SearchConfig, home: Path) -> Estimate:
     speeds = _speeds(encoders, device, home, busy=bool(in_line))
     clock = Clock(config.budget_s, started_at=0.0, stood_at=_preparing_s(facts))
     affordable = pixels_in(clock, speeds[0].step_s, device.type)
-    geometry = _geometry(facts, config, device, affordable, encoders[0].name)
+    has_folds = not len(facts.test) and config.start_from is None
+    n_networks = networks_in(affordable, NUM_FOLDS if has_folds else 0)
+    geometry = _geometry(facts, config, device, affordable / n_networks, encoders[0].name)
     image_pixels = _cached_pixels(facts.sizes, geometry)
-    task = _task(facts, geometry)
+    task = _task(facts, geometry, n_networks)
     costs = {
         encoder.name: speed.cost(float(np.prod(geometry.window)), image_pixels)
         for encoder, speed in zip(encoders, speeds, strict=True)
@@ -224,7 +228,7 @@ def _geometry(
     )
 
 
-def _task(facts: Facts, geometry: Geometry) -> Task:
+def _task(facts: Facts, geometry: Geometry, n_networks: int) -> Task:
     judged = facts.test if len(facts.test) else facts.val
     return Task(
         geometry=geometry,
@@ -233,6 +237,7 @@ def _task(facts: Facts, geometry: Geometry) -> Task:
         val=tuple(facts.val.tolist()),
         n_test=len(judged),
         judging_s=rough_judging_s(facts.sizes[judged], facts.class_pixels[judged]),
+        n_networks=n_networks,
     )
 
 
@@ -260,7 +265,7 @@ def _plan(
     clock.stood_at += min(3 * (task.judging_s + first.image_s), judging_limit_s(clock.budget_s))
     measured: dict[str, EncoderCost] = {}
     for name, cost in costs.items():
-        ahead = horizon(first, task.n_train, batch_size, clock, config)
+        ahead = horizon(first, task, batch_size, clock, config)
         if name in frozen or (not ahead.compares_encoders and fast_enough(measured, limit_ms)):
             break  # Those that are tried frozen come last.
         measured[name] = cost
@@ -271,7 +276,7 @@ def _plan(
     measured = fast_enough(measured, limit_ms)
     first = next(iter(measured.values()))
     clock.reserve_s = reserve(task, first, clock.budget_s, n_models=1)
-    ahead = horizon(first, task.n_train, batch_size, clock, config)
+    ahead = horizon(first, task, batch_size, clock, config)
     if frozen_may_fit(first, task.n_train, clock.left(), ahead):
         measured |= fast_enough({name: costs[name] for name in frozen}, limit_ms)
     return divide(task, measured, batch_size, config, clock, frozen)

@@ -181,12 +181,19 @@ def number_or_none(value: float) -> float | None:
 
 
 def score_table(
-    predictions: Predictions, classes: ClassInfo, weights: np.ndarray
+    predictions: Predictions, classes: ClassInfo, weights: np.ndarray, n_groups: int
 ) -> dict[str, Any]:
-    """Scores with 95 % intervals, and a row per class, as the report stores them."""
+    """Scores with 95 % intervals, and a row per class, as the report stores them.
+
+    Args:
+        predictions: Of N images.
+        classes: Class names.
+        weights: How often each image is in each bootstrap draw, (draws, N).
+        n_groups: Images, near-duplicates counted once.
+    """
     scores = {}
     for name, score in SCORES.items():
-        low, high = interval(_draws(score, predictions, weights))
+        low, high = interval(_draws(score, predictions, weights), n_groups)
         value = float(score(predictions, None))
         scores[name] = {
             "value": number_or_none(value),
@@ -234,7 +241,7 @@ def make_report(
         model: The chosen model's predictions.
         default: The default recipe's or the former model's on the same images; None: neither's.
         classes: Class names.
-        split: "test" or "validation".
+        split: "test", "validation" or "folds".
         untouched: Whether nothing was chosen by these images.
         note: What the numbers are worth, for people.
         default_note: How that one was trained.
@@ -243,12 +250,13 @@ def make_report(
         facts: More fields, such as the number of trials.
     """
     weights = bootstrap_weights(len(model.confusions), groups, seed=seed)
+    n_groups = len(model.confusions) if groups is None else len(np.unique(groups))
+    other = None if default is None else score_table(default, classes, weights, n_groups)
     difference = None
     if default is not None:
         objective = SCORES["macro_imagewise_iou"]
         ours, theirs = _draws(objective, model, weights), _draws(objective, default, weights)
-        low, high = interval(ours - theirs)
-        n_groups = len(model.confusions) if groups is None else len(np.unique(groups))
+        low, high = interval(ours - theirs, n_groups)
         gain = float(objective(model, None)) - float(objective(default, None))
         difference = {
             "name": "macro_imagewise_iou",
@@ -265,8 +273,8 @@ def make_report(
         "note": note,
         "class_names": list(classes.names),
         "confusion": model.confusions.sum(0).tolist(),
-        "model": score_table(model, classes, weights),
-        "default_recipe": None if default is None else score_table(default, classes, weights),
+        "model": score_table(model, classes, weights, n_groups),
+        "default_recipe": other,
         "default_note": default_note,
         "difference": difference,
         "calibration_error": number_or_none(expected_calibration_error(model.calibration)),

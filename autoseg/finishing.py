@@ -31,10 +31,12 @@ from autoseg.examples import (
 from autoseg.files import write_json
 from autoseg.hub.origins import origin_of
 from autoseg.judging import (
+    FoldPredictions,
     Judged,
     ScoredOnTest,
     default_note,
     held_out,
+    joined,
     predict_images,
     predict_weights,
     report_note,
@@ -72,17 +74,17 @@ class Finish:
     """Time of the run at which somebody asked it to finish, in seconds; None: nobody did."""
 
     def work(
-        self, out_of_fold: Judged | None, candidates: dict[int, Candidate], meter: EnergyMeter
+        self, out_of_fold: FoldPredictions, candidates: dict[int, Candidate], meter: EnergyMeter
     ) -> dict[str, Any]:
         """Judge the model, write report and bundle; the report.
 
         Args:
-            out_of_fold: Predictions by other networks, where there is no test split.
+            out_of_fold: Predictions by networks beside the model, where there is no test split.
             candidates: Trials that were compared.
             meter: What the run has used.
         """
         self.journal.enter("evaluating")
-        judged = out_of_fold or self._judge()
+        judged = joined(self._judge(), out_of_fold)
         theirs, other_note = self._judge_other(judged, len(candidates))
         examples = self._draw_examples(judged)
         report = make_report(

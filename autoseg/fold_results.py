@@ -22,7 +22,7 @@ class FoldResults:
     Args:
         run: The run.
         recipe: What the folds train; results of another one are none.
-        folds: Images of each fold.
+        folds: Images of each fold; none where no network is trained beside the model.
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe, folds: Folds) -> None:
@@ -32,7 +32,7 @@ class FoldResults:
         # The final training changes the epochs; the folds are trained for a time.
         named = to_dict(replace(recipe, epochs=1.0))
         wanted = json.loads(json.dumps({"recipe": named, "folds": folds}))
-        if run.json("folds/folds.json") != wanted:
+        if folds and run.json("folds/folds.json") != wanted:
             for fold in folds:
                 self._file(fold).unlink(missing_ok=True)
             (run.path / _TIMES).unlink(missing_ok=True)

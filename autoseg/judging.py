@@ -20,6 +20,9 @@ from autoseg.training.trial import Trial, build_network, preprocessing_of, tile_
 
 Progress = Callable[[float, float], None]
 
+FoldPredictions = Mapping[tuple[int, ...], Predictions]
+"""Predictions of networks beside the model, by the images that each of them left out."""
+
 _SCORED = "scored_on_test.json"
 
 _TIMED_IMAGES = 5
@@ -181,39 +184,43 @@ def judge_folds(
     dataset: CheckedDataset,
     precision: Precision,
     recipe: Recipe,
-    wanted: tuple[tuple[int, ...], ...],
     folds: Iterable[FoldModel],
-    known: Mapping[tuple[int, ...], Predictions],
     on_judged: Callable[[tuple[int, ...], Predictions], None],
     on_progress: Progress = lambda done, total: None,
-) -> Judged | None:
-    """Every image scored by the network that never saw it; None if a fold was not trained.
+) -> None:
+    """Score each image by the network that never saw it.
 
     Args:
         dataset: The data set.
         precision: How and where the networks compute.
         recipe: What the folds trained.
-        wanted: Images of each fold.
-        folds: Networks of the folds that are not known yet.
-        known: Predictions of folds that were trained before, by the images they left out.
-        on_judged: Told of every other fold's predictions.
+        folds: Networks, one after another.
+        on_judged: Told of every fold's predictions.
         on_progress: Told after every image of a fold.
     """
-    found = dict(known)
     for fold in folds:
         made = predict_weights(dataset, fold.left_out, precision, recipe, fold.weights, on_progress)
         on_judged(fold.left_out, made)
-        found[fold.left_out] = made
-    # Scores of a part of the images are not those of the data set.
-    if any(left_out not in found for left_out in wanted):
-        return None
-    parts = [found[left_out] for left_out in wanted]
-    joined = Predictions(
+
+
+def joined(own: Judged, folds: FoldPredictions) -> Judged:
+    """The model's predictions of its validation images and those of the networks beside it.
+
+    Args:
+        own: The model's.
+        folds: Predictions of the others, by the images they left out; may be none.
+    """
+    if not folds:
+        return own
+    parts = [own.predictions, *folds.values()]
+    together = Predictions(
         np.concatenate([part.confusions for part in parts]),
         np.concatenate([part.boundaries for part in parts]),
         np.sum([part.calibration for part in parts], axis=0),
     )
-    return Judged("folds", tuple(i for left_out in wanted for i in left_out), joined)
+    indices = (*own.indices, *(i for left_out in folds for i in left_out))
+    seconds = own.seconds * len(indices) / len(own.indices)
+    return Judged("folds", indices, together, seconds)
 
 
 def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
@@ -227,15 +234,19 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
         return "Measured on the given test images; read the notes on the splits."
     if judged.split == "folds":
         return (
-            "An estimate without an untouched test, for which there are too few images: every "
-            "image was predicted by a model of the same recipe, trained for a shorter time and "
-            "without it."
+            "An estimate without an untouched test, for which there are too few images: each of "
+            "these was predicted by the model or by one of the same recipe, trained about as long, "
+            "that had not learnt from it."
             + (" The recipe was chosen with the help of some of the images." * (n_candidates > 1))
         )
-    chosen = f"{n_candidates} trials were compared" if n_candidates > 1 else "weights were chosen"
+    if n_candidates > 1:
+        return (
+            f"An estimate without an untouched test: there is no test split, and {n_candidates} "
+            f"trials were compared by these same images. Expect somewhat less on new ones."
+        )
     return (
-        f"An estimate without an untouched test: there is no test split, and {chosen} "
-        f"by these same images. Expect somewhat less on new ones."
+        "An estimate without an untouched test: there is no test split. The model has not learnt "
+        "from these images; only how long to train it may have been decided by them."
     )
 
 

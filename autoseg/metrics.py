@@ -11,6 +11,7 @@ Segmentation" (arXiv 2310.19252), mIoU^C.
 """
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -193,14 +194,49 @@ def bootstrap_weights(
     return picks.astype(np.float64)[:, index]
 
 
-def interval(draws: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of a score's draws; NaN where no draw has a score."""
+def interval(draws: np.ndarray, n_images: int, coverage: float = 0.95) -> tuple[float, float]:
+    """Expanded percentile bootstrap interval of a score's draws; NaN where no draw has a score.
+
+    The plain percentiles are those of a normal interval with the spread divided by n: of five
+    images they hold the truth in 81 of 100 cases where 95 are told. Here they lie as far out as
+    Student's interval does.
+
+    Source: Hesterberg 2015, "What Teachers Should Know About the Bootstrap" (arXiv 1411.5279),
+    section 4.3.
+
+    Args:
+        draws: The score in each bootstrap draw, (draws,).
+        n_images: Images that were drawn from, near-duplicates counted once.
+        coverage: Share of cases in which it shall hold the truth.
+    """
     known = draws[~np.isnan(draws)]
     if len(known) == 0:
         return float("nan"), float("nan")
-    tail = (1 - coverage) / 2 * 100
+    tail = 100 * _expanded_tail((1 - coverage) / 2, n_images)
     low, high = np.percentile(known, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def _expanded_tail(tail: float, n_images: int) -> float:
+    """Share of draws beyond either end of an expanded interval; of one image none are."""
+    if n_images < 2:
+        return 0.0
+    degrees, z = n_images - 1, NormalDist().inv_cdf(1 - tail)
+    # Abramowitz & Stegun 1964, 26.7.5; its error is below 1 % of t from four images on, and of
+    # fewer no draw lies beyond it.
+    t = z + sum(
+        np.polyval(terms, z) / divisor / degrees**power
+        for power, (terms, divisor) in enumerate(_STUDENT_TERMS, start=1)
+    )
+    return NormalDist().cdf(-t * np.sqrt(n_images / degrees))
+
+
+_STUDENT_TERMS = (
+    ((1, 0, 1, 0), 4),
+    ((5, 0, 16, 0, 3, 0), 96),
+    ((3, 0, 19, 0, 17, 0, -15, 0), 384),
+)
+"""Coefficients, highest power first, and divisor of the terms in 1 / degrees of freedom."""
 
 
 def surest(n_images: int) -> float:

@@ -1,12 +1,14 @@
 """Scores of a model whose images are too few for a test split, by networks of the same recipe."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from autoseg.config import Recipe
 from autoseg.data.dataset import CheckedDataset
+from autoseg.data.splits import Splits
 from autoseg.errors import TrainingError
 from autoseg.fold_results import FoldResults
-from autoseg.judging import Judged, judge_folds
+from autoseg.judging import FoldPredictions, judge_folds
 from autoseg.search.bench import Bench
 from autoseg.search.folds import Folds, fold_times, train_folds
 from autoseg.search.journal import Journal
@@ -15,16 +17,21 @@ from autoseg.training.hardware import telling_of_memory
 _SPARE = 0.05
 """Share of the folds' time kept back for what cannot be foreseen."""
 
+_LEAST_SHARE = 0.8
+"""Share of the model's training time below which no network is trained beside it."""
+
 
 class OutOfFold:
-    """The folds of a run, trained when its model is: a run that ends early has a model first.
+    """Networks beside the model, each of which leaves out a fold that the model learns from.
+
+    They are trained when the model is: a run that ends early has a model first.
 
     Args:
         journal: The run's records.
         dataset: The data set.
         bench: Measured costs, and whether to go on, whatever the time.
-        recipe: What the folds train.
-        folds: Images of each fold.
+        recipe: What they train.
+        splits: Of the run; where there is a test split, none is trained.
         time_left: Seconds until the evaluation.
     """
 
@@ -34,17 +41,18 @@ class OutOfFold:
         dataset: CheckedDataset,
         bench: Bench,
         recipe: Recipe,
-        folds: Folds,
+        splits: Splits,
         time_left: Callable[[], float],
     ) -> None:
         self._journal = journal
         self._dataset = dataset
         self._bench = bench
         self._recipe = recipe
-        self._folds = folds
+        self._all: Folds = () if splits.test else splits.folds
+        self._folds = self._all[1 : bench.plan.n_networks]  # The model leaves out the first.
         self._time_left = time_left
-        self._results = FoldResults(journal.folder, recipe, folds)
-        self._times = self._results.times() or fold_times(bench, recipe, folds, time_left())
+        self._results = FoldResults(journal.folder, recipe, self._folds)
+        self._times = self._results.times() or fold_times(bench, recipe, self._folds, time_left())
 
     def time_left_before(self) -> float:
         """Seconds until the final training must leave the rest to the folds; none once it has."""
@@ -53,48 +61,49 @@ class OutOfFold:
         reserved_s = self._times.sum_s(self._missing()) if self._times is not None else 0.0
         return self._time_left() - reserved_s
 
-    def judged(self) -> Judged | None:
-        """Every image as predicted by a network that never saw it.
+    def judged(self) -> FoldPredictions:
+        """Images as predicted by networks that never saw them, by the folds they are of.
 
-        None: not every fold could be trained. The model is then scored on the validation images.
+        Each fold counts by itself: where the time or the memory did not do for all of them, the
+        others still say what they say.
         """
-        missing = self._missing()
-        if missing and self._training_s() is None:
-            return None
-        if missing and self._times is not None:
+        if self._missing() and self._times is not None and self._training_s() is not None:
             self._results.begin(self._times)
             self._journal.enter("training folds")
+            # The report says how many images were judged.
+            with suppress(TrainingError), telling_of_memory(self._bench.device):
+                self._train_missing()
+        return self._results.known()
+
+    def _train_missing(self) -> None:
+        """Train and judge the networks that no earlier attempt has."""
         bench, known = self._bench, self._results.known()
-        trained = train_folds(
-            bench, self._recipe, self._folds, self._training_s, self._journal.progress, known
-        )
-        try:
-            with telling_of_memory(bench.device):
-                return judge_folds(
-                    self._dataset,
-                    bench.precision(self._recipe.encoder_name),
-                    self._recipe,
-                    self._folds,
-                    trained,
-                    known,
-                    self._results.keep,
-                    lambda done, total: self._journal.leave_if_paused(),
-                )
-        except TrainingError:
-            return None
+        judge_folds(
+            self._dataset,
+            bench.precision(self._recipe.encoder_name),
+            self._recipe,
+            train_folds(
+                bench, self._recipe, self._folds, self._all, self._training_s,
+                self._journal.progress, known,
+            ),
+            self._results.keep,
+            lambda done, total: self._journal.leave_if_paused(),
+        )  # fmt: skip
 
     def _missing(self) -> Folds:
         known = self._results.known()
         return tuple(fold for fold in self._folds if fold not in known)
 
     def _training_s(self) -> float | None:
-        """Time to train the next fold, in seconds; None if it is too little.
+        """Time to train the next network, in seconds; None if it is too little.
 
-        What an earlier fold was given is enough, and half of it says something still.
+        As long as the model's if there is as much, and not much less: rather fewer networks.
         """
         missing, times = self._missing(), self._times
         if times is None or not missing:
             return None
-        spare_s = (1 - _SPARE) * (self._time_left() - times.beside_s(missing))
-        training_s = min(times.training_s, spare_s / len(missing))
-        return training_s if training_s >= times.training_s / 2 else None
+        least_s = _LEAST_SHARE * times.training_s
+        left_s = (1 - _SPARE) * self._time_left()
+        shared_s = (left_s - times.beside_s(missing)) / len(missing)
+        training_s = min(times.training_s, max(least_s, shared_s))
+        return training_s if training_s <= left_s - times.beside_s(missing[:1]) else None

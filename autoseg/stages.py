@@ -43,6 +43,7 @@ from autoseg.search.devices import device_key
 from autoseg.search.encoder_choice import default_encoders, few_images_encoders
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
+from autoseg.search.folds import networks_in
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
@@ -115,16 +116,13 @@ class Stages:
         candidates = self._search(study, bench)
         number, recipe, weights = self._choose(study, dataset, bench, candidates)
         self.clock.reserve_s = self._reserve_s(plan, number, recipe)
-        folds = None
-        if not splits.test and splits.folds:
-            # A fold has its own time; cut short a moment before its end, it would cost them all.
-            untimed = replace(bench, keep_going=self._not_stopped)
-            folds = OutOfFold(self.journal, dataset, untimed, recipe, splits.folds, self.clock.left)
-        time_left = self.clock.left if folds is None else folds.time_left_before
+        # A fold has its own time; cut short a moment before its end, it would cost all of it.
+        untimed = replace(bench, keep_going=self._not_stopped)
+        folds = OutOfFold(self.journal, dataset, untimed, recipe, splits, self.clock.left)
         self.journal.enter("final training")
-        final = train_final(bench, self.journal, number, recipe, weights, time_left)
+        final = train_final(bench, self.journal, number, recipe, weights, folds.time_left_before)
         self.journal.save_result(number, final.weights, final.confusions)
-        out_of_fold = None if folds is None else folds.judged()
+        out_of_fold = folds.judged()
         finish = Finish(
             self.run, self.config, self.clock, self.journal, dataset, splits, bench, final,
             self.start, self._stopped_after_s(),
@@ -218,11 +216,15 @@ class Stages:
         names = default_encoders(self.config, device) if recipe is None else (recipe.encoder_name,)
         stored = self.run.json("plan.json")
         plan = None if stored is None else from_dict(Plan, stored, "plan.json")
+        n_networks = 1 if plan is None else plan.n_networks
         if plan is not None:
             geometry = plan.space.geometry
         elif recipe is not None:
             geometry = recipe.geometry
         else:
+            num_classes = dataset.classes.num_classes
+            affordable = affordable_pixels(names[0], num_classes, device, self.clock)
+            n_networks = networks_in(affordable, 0 if splits.test else len(splits.folds))
             # What the test images hold must not shape the model.
             seen = sorted((*splits.train, *splits.val))
             geometry = plan_geometry(
@@ -232,7 +234,7 @@ class Stages:
                 ),
                 device.type,
                 self.config.max_side,
-                affordable_pixels(names[0], dataset.classes.num_classes, device, self.clock),
+                affordable / n_networks,
                 decoder_name=decoders_for(names[0])[0],
             )
         self.journal.enter("preparing data")
@@ -251,6 +253,7 @@ class Stages:
                 encoder_names=names,
                 time_judging=partial(time_judging, dataset, splits),
                 frozen_encoders=few_images_encoders(self.config, len(splits.train)),
+                n_networks=n_networks,
             )
             plan = self._calibrate(work, recipe, device, plan, dataset, splits)
         self.clock.reserve_s = plan.reserve_s

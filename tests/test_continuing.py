@@ -182,13 +182,13 @@ def test_a_copy_of_a_test_image_that_is_learnt_from_takes_it_out_of_the_test(tmp
 
 
 def test_the_notes_are_those_of_the_division_that_is_used(tmp_path):
-    """They promised scores from five folds, of which a model trained on has none."""
+    """They promised scores from up to five networks, of which a model trained on has none."""
     dataset = check_dataset(make_sample_dataset(tmp_path / "set", 24, size=(32, 32)))
     splits, run = divided(dataset, tmp_path / "run")
-    assert any("folds" in note for note in splits.notes)
+    assert any("networks" in note for note in splits.notes)
     for roles in (read_roles(run), None):
         kept = inherit_splits(dataset, splits, roles)
-        assert not any("folds" in note for note in kept.notes)
+        assert not any("networks" in note for note in kept.notes)
         assert any("scores are those of the validation images" in note for note in kept.notes)
 
 

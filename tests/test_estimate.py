@@ -113,6 +113,16 @@ def test_at_one_size_more_time_means_more_trials(home):
         assert values[0] == 1 and values[-1] >= 20
 
 
+def test_images_too_few_for_a_test_split_share_a_long_time_with_the_networks_that_judge(home):
+    facts = many_photos(40)
+    few = replace(facts, val=np.concatenate([facts.val, facts.test]), test=facts.test[:0])
+    asked = SearchConfig(4 * 3600.0, max_side=48)
+    alone, shared = (estimate_search(one, asked, home).epochs for one in (facts, few))
+    assert shared == pytest.approx(alone / 5, rel=0.1)
+    trained_on = estimate_search(few, replace(asked, start_from="a-model"), home)
+    assert trained_on.epochs == pytest.approx(alone, rel=0.1)
+
+
 @pytest.mark.alone
 def test_the_answer_is_there_at_once_when_the_speed_is_known(home):
     facts = many_photos(2000)

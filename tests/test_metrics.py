@@ -130,18 +130,29 @@ def test_the_same_seed_draws_the_same():
     assert (bootstrap_weights(9, seed=4) != bootstrap_weights(9, seed=5)).any()
 
 
-def test_intervals_of_a_normal_mean_cover_it_in_95_of_100_cases():
+@pytest.mark.parametrize(
+    ("n_images", "quantile", "off"), [(80, 1.990, 0.1), (12, 2.201, 0.1), (5, 2.776, 0.2)]
+)
+def test_intervals_of_a_normal_mean_cover_it_in_95_of_100_cases(n_images, quantile, off):
+    """Plain percentiles of five images did in 81."""
     rng = np.random.default_rng(0)
-    weights = bootstrap_weights(80, draws=600) / 80
-    lows, highs = np.array([interval(weights @ sample) for sample in rng.normal(3, 2, (400, 80))]).T
+    weights = bootstrap_weights(n_images, draws=600) / n_images
+    samples = rng.normal(3, 2, (400, n_images))
+    lows, highs = np.array([interval(weights @ sample, n_images) for sample in samples]).T
     covered = ((lows <= 3) & (highs >= 3)).mean()
     assert 0.90 < covered < 0.98
-    # The width of a normal interval, 2 * 1.96 * sd / sqrt(n).
-    assert (highs - lows).mean() == pytest.approx(2 * 1.96 * 2 / np.sqrt(80), rel=0.08)
+    # The width of Student's interval, 2 t sd / sqrt(n).
+    width = (2 * quantile * samples.std(1, ddof=1) / np.sqrt(n_images)).mean()
+    assert (highs - lows).mean() == pytest.approx(width, rel=off)
+
+
+def test_intervals_of_so_few_images_that_none_can_be_too_wide_are_all_that_was_drawn():
+    draws = np.linspace(0.2, 0.8, 50)
+    assert interval(draws, 1) == interval(draws, 2) == (0.2, 0.8)
 
 
 def test_an_interval_of_nothing_is_nan():
-    assert np.isnan(interval(np.full(5, np.nan))).all()
+    assert np.isnan(interval(np.full(5, np.nan), 5)).all()
 
 
 def test_paired_probabilities_add_up_to_one():

@@ -155,8 +155,9 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path):
+def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path, monkeypatch):
     """One in the final training, and one between the folds."""
+    monkeypatch.setattr("autoseg.search.folds.NETWORK_PIXELS", 1.0)  # Five share any time.
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
     asked = config(150.0, max_side=32, n_trials=1)  # Each attempt takes seconds to begin.
     search_paused(source, asked, run, lambda: scored(run, "final") > 0)
@@ -167,20 +168,22 @@ def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path
     search_paused(source, asked, run, lambda: len(judged_folds(run)) > 0)
     assert run.state().phase == "training folds"
     trained, folds = scored(run, "final"), judged_folds(run)
-    assert trained > first and 0 < len(folds) < 5
+    assert trained > first and 0 < len(folds) < 4
 
     seen: list[dict[str, int]] = []
-    once(lambda: len(judged_folds(run)) == 5, lambda: seen.append(judged_folds(run)))
+    once(lambda: len(judged_folds(run)) == 4, lambda: seen.append(judged_folds(run)))
     result = run_search(source, asked, run.path)
     assert len(seen) == 1 and folds.items() <= seen[0].items()
     assert {trial.number for trial in run.trials()} == {0} and scored(run, "final") == trained
     assert run.state().status == "done" and result.report["split"] == "folds"
+    assert result.report["n_images"] == 24
     load_bundle(run.model)
 
 
 @pytest.mark.slow
-def test_a_stop_while_folds_are_trained_gives_the_model_that_is_trained(run, tmp_path):
+def test_a_stop_while_folds_are_trained_gives_the_model_that_is_trained(run, tmp_path, monkeypatch):
     """They came first, and there was none."""
+    monkeypatch.setattr("autoseg.search.folds.NETWORK_PIXELS", 1.0)  # Five share any time.
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
     once(lambda: phase_of(run) == "training folds", run.request_stop)
     result = run_search(source, config(50.0, max_side=32, n_trials=1), run.path)

@@ -109,18 +109,19 @@ def _given_parts(dataset: CheckedDataset, notes: list[str]) -> dict[str, np.ndar
 
 
 def folds_note(number: int) -> str:
-    """What is said where every image is judged by the fold that leaves it out."""
+    """What is said where images are judged by networks that leave them out."""
     return (
-        f"With {number} images there is no test split; scores are cross-validated "
-        f"estimates from {NUM_FOLDS} folds."
+        f"With {number} images there is no test split: scores are those of images kept out of "
+        f"training, of a fifth in a short search, in a longer one of more or all, by up to "
+        f"{NUM_FOLDS} networks."
     )
 
 
 def validation_note(number: int) -> str:
-    """What is said where there is neither a test split nor a model of every fold."""
+    """What is said where there is neither a test split nor a network of another fold."""
     return (
         f"With {number} images there is no test split; scores are those of the validation images, "
-        f"by which the weights are chosen."
+        f"from which the model does not learn."
     )
 
 

@@ -59,6 +59,17 @@ class Bench:
             window = self.plan.space.geometry.window
             self._pixels = Pixels(self.data.cache, self.device, max_bytes, window)
 
+    def with_splits(self, train: tuple[int, ...], val: tuple[int, ...], name: str) -> "Bench":
+        """The same for other images, with decoder starts of its own, which are kept under a name.
+
+        Args:
+            train: Images to learn from.
+            val: Images to score.
+            name: Of the folder for its decoder starts.
+        """
+        data = replace(self.data, train=train, val=val)
+        return replace(self, data=data, folder=self.folder / name, _starts={})
+
     def precision(self, encoder_name: str) -> Precision:
         """The precision that was faster for an encoder when the run was calibrated."""
         return Precision(self.device, self.plan.costs[encoder_name].bf16)

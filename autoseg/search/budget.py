@@ -122,7 +122,7 @@ class Plan:
     costs: dict[str, EncoderCost]
     """Per admissible encoder."""
     reference_epochs: float
-    """U: epochs of the reference recipe that the time after calibration would hold."""
+    """U: epochs of the reference recipe that one network's time after calibration would hold."""
     search_s: float
     """Time for search trials; 0: the budget is better spent on one recipe, in seconds."""
     search_until_s: float
@@ -149,6 +149,9 @@ class Plan:
     device: str = ""
     """Device and machine that the costs hold for (`device_key`); empty: not known, as in plans of
     before it was kept."""
+    n_networks: int = 1
+    """Networks that share the time after the search, the model included: more than one where images
+    are too few for a test split (`networks_in`)."""
 
     def decoder_length(self, encoder_name: str) -> tuple[int, int]:
         """Windows of an encoder's decoder phase, and how many have their features cached."""
@@ -222,7 +225,7 @@ class Horizon:
     """How much training a time holds, and what of it a search is worth."""
 
     epochs: float
-    """U: epochs of the reference recipe."""
+    """U: epochs of the reference recipe that the time of one network holds."""
     steps_per_epoch: float
     """Optimizer steps in which each image is seen once."""
     n_trials: int | None = None

@@ -85,7 +85,7 @@ def make_plan(
     calibration_ends = clock.elapsed() + CALIBRATION_SHARE * clock.budget_s
     for number, name in enumerate(others, start=1):
         on_progress(number, len(work.encoder_names))
-        ahead = horizon(costs[reference], n_train, batch_size, clock, config)
+        ahead = horizon(costs[reference], task, batch_size, clock, config)
         is_late = clock.elapsed() > calibration_ends
         if fast_enough(costs, limit_ms) and (is_late or not ahead.compares_encoders):
             break
@@ -98,7 +98,7 @@ def make_plan(
     reference = next(iter(costs))
     clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=1)
     for name in work.frozen_encoders:
-        ahead = horizon(costs[reference], n_train, batch_size, clock, config)
+        ahead = horizon(costs[reference], task, batch_size, clock, config)
         if frozen_may_fit(costs[reference], n_train, clock.left(), ahead):
             with suppress(TrainingError):  # Too large for the memory.
                 costs[name] = measure_frozen(name, work, device, batch_size, config.seed)
@@ -188,13 +188,13 @@ def measure_again(
     n_models = 2 if searches or recipe is not None else 1
     reserve_s = clock.reserve_s = reserve(task, cost, clock.budget_s, n_models)
     less_s = min(max(0.0, reserve_s - plan.reserve_s), plan.search_s / 2)
-    epochs_left = max(0.0, clock.left()) / (cost.step_s * n_train)
+    left_s = max(0.0, clock.left()) / plan.n_networks
     trial_epochs = plan.space.epochs if searches else None
-    windows, features = decoder_phase(cost, n_train, clock.left(), trial_epochs)
+    windows, features = decoder_phase(cost, n_train, left_s, trial_epochs)
     return replace(
         plan,
         costs=costs,
-        reference_epochs=epochs_left,
+        reference_epochs=left_s / (cost.step_s * n_train),
         search_s=plan.search_s - less_s,
         search_until_s=plan.search_until_s - less_s,
         decoder_windows=windows,

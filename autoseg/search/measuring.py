@@ -48,6 +48,8 @@ class Workload:
     size, as the final evaluation does it."""
     frozen_encoders: tuple[str, ...] = ()
     """Others, with weights at hand, that are only tried frozen."""
+    n_networks: int = 1
+    """Networks that share the time, see `Plan`."""
 
     def task(self, judging_s: float) -> Task:
         """The same in numbers.
@@ -56,7 +58,7 @@ class Workload:
             judging_s: What `measure_judging` found.
         """
         n_train, val = len(self.data.train), self.data.val
-        return Task(self.geometry, self.flip, n_train, val, self.n_test, judging_s)
+        return Task(self.geometry, self.flip, n_train, val, self.n_test, judging_s, self.n_networks)
 
 
 def first_recipe(encoder_name: str, work: Workload, batch_size: int) -> Recipe:

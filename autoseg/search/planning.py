@@ -82,6 +82,8 @@ class Task:
     judging_s: float
     """What judging one of them at its own size takes beside the network's own time, on the
     processor: reading, resizing, counting boundaries; in seconds."""
+    n_networks: int = 1
+    """Networks that share the time, see `Plan`."""
 
 
 def choose_batch_size(n_train: int, device_type: str, window: tuple[int, int]) -> int:
@@ -147,16 +149,19 @@ def divide(
     """
     reference = next(iter(costs))
     reserve_s = clock.reserve_s
-    ahead = horizon(costs[reference], task.n_train, batch_size, clock, config)
+    ahead = horizon(costs[reference], task, batch_size, clock, config)
     if ahead.search_share > 0:
         reserve_s = clock.reserve_s = reserve(task, costs[reference], clock.budget_s, n_models=2)
-        ahead = horizon(costs[reference], task.n_train, batch_size, clock, config)
+        ahead = horizon(costs[reference], task, batch_size, clock, config)
     search_s = ahead.search_share * max(0.0, clock.left())
     names, frozen = _searched(costs, frozen_encoders, task.n_train, ahead, search_s)
     space = _space(task, costs[reference], batch_size, ahead, search_s, names, frozen)
     epochs = space.epochs
     decoder_windows, decoder_features = decoder_phase(
-        costs[reference], task.n_train, clock.left(), epochs if search_s else None
+        costs[reference],
+        task.n_train,
+        clock.left() / task.n_networks,
+        epochs if search_s else None,
     )
     frozen_windows, frozen_features = frozen_trial(task.n_train, epochs) if frozen else (0, 0)
     return Plan(
@@ -174,6 +179,7 @@ def divide(
         judging_s=task.judging_s,
         frozen_windows=frozen_windows,
         frozen_features=frozen_features,
+        n_networks=task.n_networks,
     )
 
 
@@ -230,19 +236,19 @@ def _space(
 
 
 def horizon(
-    reference: EncoderCost, n_train: int, batch_size: int, clock: Clock, config: SearchConfig
+    reference: EncoderCost, task: Task, batch_size: int, clock: Clock, config: SearchConfig
 ) -> Horizon:
     """How much training the time left holds.
 
     Args:
         reference: What the reference encoder costs.
-        n_train: Images to train on.
+        task: What there is to do.
         batch_size: Windows per step.
         clock: The run's.
         config: What the user asked.
     """
-    epochs = max(0.0, clock.left()) / (reference.step_s * n_train)
-    return Horizon(epochs, n_train / batch_size, config.n_trials, bool(config.encoders))
+    epochs = max(0.0, clock.left()) / (reference.step_s * task.n_train * task.n_networks)
+    return Horizon(epochs, task.n_train / batch_size, config.n_trials, bool(config.encoders))
 
 
 def choose_augmentation(windows: float, n_train: int) -> AugmentationName:

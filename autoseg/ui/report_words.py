@@ -28,13 +28,14 @@ FIXED = (
     "Measured once, on images that neither training nor the search has seen; the interval is what "
     "other images of the same kind would do to it in 95 of 100 cases.",
     "Measured on the given test images; read the notes on the splits.",
-    "An estimate without an untouched test, for which there are too few images: every image was "
-    "predicted by a model of the same recipe, trained for a shorter time and without it. The "
-    "recipe was chosen with the help of some of the images.",
-    "An estimate without an untouched test, for which there are too few images: every image was "
-    "predicted by a model of the same recipe, trained for a shorter time and without it.",
-    "An estimate without an untouched test: there is no test split, and weights were "
-    "chosen by these same images. Expect somewhat less on new ones.",
+    "An estimate without an untouched test, for which there are too few images: each of these was "
+    "predicted by the model or by one of the same recipe, trained about as long, that had not "
+    "learnt from it. The recipe was chosen with the help of some of the images.",
+    "An estimate without an untouched test, for which there are too few images: each of these was "
+    "predicted by the model or by one of the same recipe, trained about as long, that had not "
+    "learnt from it.",
+    "An estimate without an untouched test: there is no test split. The model has not learnt from "
+    "these images; only how long to train it may have been decided by them.",
     "There was no time, or no untouched image, to score the default recipe beside it.",
     "There was no time to compare recipes: the model is the default recipe, trained for all the "
     "time there was.",

@@ -133,11 +133,11 @@ class _Wiring:
         def on_start(*given: Any) -> Placed:
             return self.placed(search_actions.started(self.workspace, self.form_of(given)))
 
-        # What is wrong with a field stops its event, and the old estimate would stay: so two.
+        # What is wrong with a field stops its event, and the old estimate would stay: so two. The
+        # validation comes last: any other event of these fields takes away what it found.
         changes = [field.change for field in self.fields.values()]
         for function, outputs, validator in (
-            (lambda *given: None, None, holds), 
-            (on_change, self.parts["estimate"], None),
+            (on_change, self.parts["estimate"], None), (lambda *given: None, None, holds),
         ):  # fmt: skip
             gr.on(
                 changes, function, list(self.fields.values()), outputs, validator=validator,
