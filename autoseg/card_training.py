@@ -10,6 +10,7 @@ from autoseg.config import Recipe, to_dict
 from autoseg.data.verdict import TABLE_HEADER, format_share
 from autoseg.energy import UNCOUNTED
 from autoseg.licences import find_licence
+from autoseg.report_facts import missing_trials
 
 _ENDINGS = {
     "complete": "seen through",
@@ -52,6 +53,8 @@ def search(report: Mapping[str, Any] | None) -> str:
         if total > 1
         else "autoseg trains the best model it can within a time budget. ",
     ]
+    if missing := missing_trials(report or {}):
+        parts[-1] += f"{missing} "
     parts[-1] += _won(winner, origin, total, report or {})
     if total > 1:
         parts += [_tried(facts)]

@@ -63,7 +63,9 @@ def _facts(trial: "FinishedTrial") -> dict[str, object]:
         "score": record.score,
         "latency_ms": record.latency_ms,
         "encoder_name": record.recipe.encoder_name,
+        "decoder_name": record.recipe.decoder_name,
         "frozen_depth": record.recipe.frozen_depth,
+        "decoder_lr": record.recipe.decoder_lr,
         "origin": record.origin,
         "from_run": record.from_run,
         "on_front": trial.on_front,
@@ -73,24 +75,27 @@ def _facts(trial: "FinishedTrial") -> dict[str, object]:
 
 
 def _table(name: str, found: "tuple[FinishedTrial, ...]") -> Table:
-    table = Table(title=f"Trials of {escape(name)}, the best first", title_justify="left")
-    for column in ("trial", "score", "ms per image"):
+    table = Table(
+        title=f"Trials of {escape(name)}, the best first",
+        title_justify="left",
+        caption="score: validation IoU, macro-imagewise, in %; ms: per image; *: none is both "
+        "faster and better",
+        caption_justify="left",
+    )
+    for column in ("trial", "score", "ms"):
         table.add_column(column, justify="right")
-    table.add_column("encoder", overflow="fold")  # Cut short, all encoders of a family look alike.
-    table.add_column("frozen depth", justify="right")
-    table.add_column("status", no_wrap=True)
-    for column in ("best at its speed", "model"):
-        table.add_column(column)
+    table.add_column("recipe", overflow="fold")  # Cut short, all encoders of a family look alike.
+    for column in ("status", "model"):
+        table.add_column(column, no_wrap=True)
     for trial in found:
-        record = trial.record
+        record, recipe = trial.record, trial.record.recipe
         table.add_row(
             str(record.number),
             "-" if record.score is None else f"{100 * record.score:.1f}",
             "-" if record.latency_ms is None else f"{record.latency_ms:.1f}",
-            escape(record.recipe.encoder_name),
-            str(record.recipe.frozen_depth),
-            record.status,
-            "yes" if trial.on_front else "",
+            f"{escape(recipe.encoder_name)}\n{recipe.decoder_name}, frozen {recipe.frozen_depth}, "
+            f"rate {recipe.decoder_lr:.1e}",
+            f"{record.status} *" if trial.on_front else record.status,
             "the run's" if trial.is_model else "can be taken" if trial.can_be_taken else "",
         )
     return table

@@ -18,12 +18,17 @@ from autoseg.config import SearchConfig
 from autoseg.errors import PausedError, RunError
 from autoseg.evaluation import compared_with
 from autoseg.pipeline import SearchResult, run_search
-from autoseg.search.run_folder import RunFolder, RunState, TrialRecord
+from autoseg.report_facts import missing_trials
+from autoseg.search.run_folder import Phase, RunFolder, RunState, TrialRecord
 from autoseg.search.stop_request import StopRequest
 from autoseg.text import printable
 
 REFRESH_PER_S = 2
 MAX_ROWS = 15
+
+_COLUMNS = ("trial", "encoder", "frozen depth", "learning rate", "epochs", "score", "status")
+_TRAINED: tuple[Phase, ...] = ("training folds", "evaluating", "finished")
+"""Phases after the final training."""
 
 _SCORE_TITLES = {
     "pixel_accuracy": "pixel accuracy (micro)",
@@ -116,9 +121,10 @@ def _live_view(run_folder: RunFolder, console: Console) -> Iterator[None]:
 
 
 def _print_changes(run_folder: RunFolder, console: Console, done: threading.Event) -> None:
-    """A line per new phase and per finished trial, for logs."""
+    """A line per new phase and per finished trial, for logs; one more where the final training has
+    made another score of it."""
     phase = waits = ""
-    told: set[int] = set()
+    told: dict[int, str] = {}
     while True:
         last = done.wait(1 / REFRESH_PER_S)
         state, trials = _read(run_folder)
@@ -129,10 +135,13 @@ def _print_changes(run_folder: RunFolder, console: Console, done: threading.Even
             phase = state.phase
             console.print(f"{_clock(state.elapsed_s):>7}  {phase}", highlight=False)
         for trial in trials:
-            if trial.status != "running" and trial.number not in told:
-                told.add(trial.number)
-                cells = " ".join(str(cell) for cell in _row(trial))
-                console.print(f"         trial {cells}", highlight=False)
+            row = "  ".join(_row(trial))
+            is_new = trial.number not in told or (phase in _TRAINED and told[trial.number] != row)
+            if trial.status != "running" and is_new:
+                if not told:
+                    console.print(f"         {'  '.join(_COLUMNS)}", highlight=False)
+                told[trial.number] = row
+                console.print(f"         {row}", highlight=False)
         if last:
             return
 
@@ -158,7 +167,7 @@ def _view(run_folder: RunFolder) -> RenderableType:
     if not trials:
         return Text(head)
     table = Table(caption="score: validation IoU, macro-imagewise, in %", caption_justify="left")
-    for name in ("trial", "encoder", "frozen depth", "learning rate", "epochs", "score", "status"):
+    for name in _COLUMNS:
         table.add_column(name, justify="left" if name in ("encoder", "status") else "right")
     ranked = sorted(trials, key=lambda t: (t.status != "running", -(t.score or 0.0)))
     for trial in ranked[:MAX_ROWS]:
@@ -199,7 +208,8 @@ def _clock(seconds: float) -> str:
 def print_result(console: Console, result: SearchResult) -> None:
     """The scores with their intervals, and where the model is."""
     report = result.report
-    judged = "images out of fold" if report["split"] == "folds" else f"{report['split']} images"
+    split = report["split"]
+    judged = "images kept out of training" if split == "folds" else f"{split} images"
     title = f"{report['n_images']} {judged}, in %, with 95 % intervals"
     table = Table(title=title, title_justify="left")
     table.add_column("score")
@@ -227,6 +237,8 @@ def print_result(console: Console, result: SearchResult) -> None:
         used = _clock(stopped_after_s)
         console.print(f"The run was stopped by request after {used}.", highlight=False)
     console.print(report["default_note"], highlight=False)
+    if missing := missing_trials(report):
+        console.print(missing, highlight=False)
     console.print(f"The model is in [bold]{escape(str(result.run.model))}[/]", soft_wrap=True)
 
 

@@ -220,7 +220,9 @@ class Finish:
     def _search_facts(self, meter: EnergyMeter) -> dict[str, Any]:
         """How the search went and what it cost."""
         return {
-            **search_facts(tuple(self.journal.trials.values()), self.final.number),
+            **search_facts(
+                tuple(self.journal.trials.values()), self.final.number, self.config.n_trials
+            ),
             "seconds": round(self.clock.elapsed(), 1),
             "budget_s": self.clock.budget_s,
             "device": device_name(self.bench.device),

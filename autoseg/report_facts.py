@@ -1,7 +1,7 @@
 """What a report says beside the scores: the data it was trained on, how the search went."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -51,6 +51,15 @@ def data_facts(
     }
 
 
+def missing_trials(report: Mapping[str, Any]) -> str:
+    """That fewer trials were made than the user asked for, in a sentence; "" if none is missing."""
+    facts = report.get("search") or {}
+    made, asked = sum((facts.get("trials") or {}).values()), int(facts.get("asked_trials") or 0)
+    if made >= asked:
+        return ""
+    return f"{made} of the {asked} trials that were asked for were made in the time there was."
+
+
 def _value_facts(row: VerdictRow) -> dict[str, Any]:
     """A row of the verdict without the name of the file that shows it."""
     facts = asdict(row)
@@ -58,17 +67,21 @@ def _value_facts(row: VerdictRow) -> dict[str, Any]:
     return facts
 
 
-def search_facts(trials: Sequence[TrialRecord], winner: int) -> dict[str, Any]:
+def search_facts(
+    trials: Sequence[TrialRecord], winner: int, n_asked: int | None = None
+) -> dict[str, Any]:
     """How the search went: trials by how they ended, what they tried, which one won.
 
     Args:
         trials: All trials of the run; those that were set aside are told by the ones after them.
         winner: Number of the trial whose recipe became the model.
+        n_asked: Trials that the user asked for; None: as many as there was time for.
     """
     trials = [trial for trial in trials if trial.status != "set aside"]
     won = next(trial for trial in trials if trial.number == winner)
     return {
         "trials": dict(Counter(trial.status for trial in trials)),
+        "asked_trials": n_asked,
         "encoders": _tried(trials, "encoder_name"),
         "frozen_depths": _tried(trials, "frozen_depth"),
         "winner": {

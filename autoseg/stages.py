@@ -61,6 +61,10 @@ _VERSIONED = ("torch", "timm", "segmentation-models-pytorch", "optuna")
 """Libraries whose version decides the result."""
 
 
+ASKED_SHARE = 0.4
+"""Share of the time planned for the final training that goes to the search first, where the user
+asked for more trials than it had time for."""
+
 LOOK_EVERY_S = 0.25
 """How often training looks whether it was told to stop or pause: a step may take a millisecond."""
 
@@ -308,9 +312,8 @@ class Stages:
         plan = bench.plan
         if plan.search_s > 0:
             self.journal.enter("searching")
-            SearchLoop(
-                study, bench, self.journal, lambda: plan.search_until_s - self.clock.elapsed()
-            ).run()
+            until_s = self._search_until_s(plan)
+            SearchLoop(study, bench, self.journal, lambda: until_s - self.clock.elapsed()).run()
         candidates: dict[str, dict[int, Candidate]] = {"complete": {}, "pruned": {}}
         for number, record in self.journal.trials.items():
             confusions = self.journal.confusions(number)
@@ -319,6 +322,15 @@ class Stages:
                 image_s = cost.time_with(record.recipe.decoder_name)
                 candidates[record.status][number] = Candidate(number, confusions, image_s)
         return candidates["complete"] or candidates["pruned"]
+
+    def _search_until_s(self, plan: Plan) -> float:
+        """Time used by the run when the search must end, in seconds; it ends before if all trials
+        are made that the user asked for, and later than planned for their sake."""
+        until_s = plan.search_until_s
+        if self.config.n_trials is None:
+            return until_s
+        final_s = self.clock.left() + self.clock.elapsed() - until_s
+        return until_s + ASKED_SHARE * max(0.0, final_s)
 
     def _choose(
         self,

@@ -2,16 +2,18 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoseg.config import Geometry, Recipe, SearchConfig
 from autoseg.errors import PausedError
-from autoseg.report_facts import search_facts
-from autoseg.search.budget import Clock
+from autoseg.report_facts import missing_trials, search_facts
+from autoseg.search.budget import Clock, Plan
 from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder, TrialRecord
+from autoseg.search.space import SearchSpace
 from autoseg.search.stop_request import StopRequest
 from autoseg.stages import LOOK_EVERY_S, Stages
 
@@ -71,6 +73,15 @@ def test_time_that_is_up_ends_training_but_no_fold(stages):
     assert not stages._not_stopped()
 
 
+def test_trials_that_were_asked_for_may_take_some_of_the_final_trainings_time(stages):
+    """Their length is planned by the default's; larger encoders take longer, and were left out."""
+    space = SearchSpace((RECIPE.encoder_name,), RECIPE.geometry, ("fpn",))
+    plan = Plan(space, {}, 100.0, 180.0, 200.0, 3, 8, 8, (0,), 30.0)
+    assert stages._search_until_s(plan) == 200.0
+    stages.config = replace(stages.config, n_trials=3)
+    assert stages._search_until_s(plan) == pytest.approx(200 + 0.4 * 400, abs=1)
+
+
 def test_a_pause_says_that_the_trial_that_ran_starts_again(stages):
     """It said only that the search goes on where it stood, and the trial was lost."""
     stages.journal.enter("searching")
@@ -91,3 +102,14 @@ def test_a_trial_that_was_set_aside_is_no_trial_of_the_report():
     facts = search_facts(trials, 0)
     assert facts["trials"] == {"complete": 1, "pruned": 1}
     assert facts["encoders"][0]["trials"] == 2
+    assert missing_trials({"search": facts}) == ""
+
+
+def test_trials_that_were_asked_for_and_not_made_are_told():
+    """Of three there were two, and nothing said so."""
+    trials = [TrialRecord(k, "complete", RECIPE, "default", score=0.5) for k in range(2)]
+    for n_asked, said in ((None, ""), (2, ""), (3, "2 of the 3 trials that were asked for")):
+        report = {"search": search_facts(trials, 0, n_asked)}
+        assert missing_trials(report).startswith(said) and bool(missing_trials(report)) == bool(
+            said
+        )

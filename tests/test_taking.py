@@ -290,7 +290,8 @@ def test_the_command_line_lists_and_takes(done, fast, tmp_path):
     rows = {row["trial"]: row for row in json.loads(listed.output)}
     assert rows[number]["can_be_taken"] and rows[number]["encoder_name"] == FAST
     assert sum(row["is_model"] for row in rows.values()) == 1
-    table = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["trials", "photos-1"])
+    table = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["trials", "photos-1"])
+    assert FAST in table.output and "fpn, frozen" in table.output  # No name is broken.
     assert "can be taken" in table.output and "autoseg take photos-1 --trial" in table.output
     out = tmp_path / "my model"
     made = CliRunner().invoke(

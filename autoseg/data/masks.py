@@ -166,7 +166,9 @@ def _check_known(totals: Totals, meaning: Meaning) -> None:
     if unknown and meaning.rest is not None:
         found.add(meaning.rest)
     if len(found - {IGNORE_INDEX}) < 2:
-        raise one_class(totals)
+        values = [int(value) for value in totals.values]
+        ignored = [value for value in values if meaning.targets.get(value) == IGNORE_INDEX]
+        raise one_class(totals, ignored)
 
 
 def _finish(totals: Totals, meaning: Meaning, declared: DeclaredClasses | None) -> Reading:

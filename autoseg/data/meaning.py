@@ -65,11 +65,21 @@ def listed(values: Sequence[int], totals: Totals | None = None) -> str:
     return f"the value{'s' if len(values) > 1 else ''} {', '.join(shown)}{more}"
 
 
-def one_class(totals: Totals) -> DatasetError:
-    """The error for masks without anything to tell apart."""
+def one_class(totals: Totals, ignored: Collection[int] = ()) -> DatasetError:
+    """The error for masks without anything to tell apart.
+
+    Args:
+        totals: Their values.
+        ignored: Those that are left out.
+    """
+    held = [value for value in totals.values.tolist() if value not in ignored]
+    told = [listed(held, totals)] if held else []
+    told += [f"{listed(list(ignored), totals)} left out"] if ignored else []
+    found = "one class only" if held else "no class"
     return DatasetError(
-        f"All masks together hold one class only ({listed(totals.values.tolist(), totals)}). A "
-        f"model needs at least two, background included. Are these the right masks?"
+        f"All masks together hold {found} ({'; '.join(told)}). A model needs at least two, "
+        f"background included. "
+        + ("Ignore fewer values." if ignored else "Are these the right masks?")
     )
 
 

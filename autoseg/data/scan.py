@@ -143,10 +143,15 @@ def fit_mask(
         return turn_mask(raw, orientation), True
     height, width = raw.values.shape
     raise DatasetError(
-        f"{sample.mask_path.name} is {width}x{height} pixels but its image "
-        f"{sample.image_path.name} is {size[1]}x{size[0]}. "
+        f"{_short(sample.mask_path)} is {width}x{height} pixels but its image "
+        f"{_short(sample.image_path)} is {size[1]}x{size[0]}. "
         f"Resize the mask with nearest-neighbour interpolation, or remove the pair."
     )
+
+
+def _short(path: Path) -> str:
+    """A file with its folder, as an image and its mask often have one name."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def count_values(

@@ -222,6 +222,7 @@ def _space(
     defaults = {name: decoders_for(name)[0] for name in pyramids}
     return SearchSpace(
         encoders=tuple(names),
+        tries_each=ahead.names_encoders,
         geometry=task.geometry,
         decoder_names=searched,
         vit_encoders=vits,

@@ -86,6 +86,8 @@ class SearchSpace:
     """Trials the budget holds: decides how many dimensions are searched."""
     earlier: tuple[EarlierWinner, ...] = ()
     """What won earlier runs on similar data, the most similar first; see `warm_start`."""
+    tries_each: bool = False
+    """Whether each encoder is tried before anything else: the user named them."""
 
     @property
     def default(self) -> Recipe:
@@ -103,15 +105,19 @@ class SearchSpace:
         return encoder not in self.vit_encoders and encoder not in self.own_decoders
 
     def first_points(self) -> list[FirstPoint]:
-        """What is tried first: the default, what won earlier runs, the rest of the portfolio.
+        """What is tried first: the default, each encoder that the user named, what won earlier
+        runs, the rest of the portfolio.
 
         The default is immune to pruning (successive halving never prunes the first trial it sees).
         """
         default, *others = self.portfolio()
-        known = [winner.params for winner in self.earlier]
+        named = self._defaults_of_others() if self.tries_each else []
+        earlier = [winner for winner in self.earlier if winner.params not in named]
+        known = [*named, *(winner.params for winner in earlier)]
         return [
             FirstPoint(default, "default"),
-            *(FirstPoint(winner.params, "earlier run", winner.run) for winner in self.earlier),
+            *(FirstPoint(params, "portfolio") for params in named),
+            *(FirstPoint(winner.params, "earlier run", winner.run) for winner in earlier),
             *(FirstPoint(params, "portfolio") for params in others if params not in known),
         ]
 
@@ -142,6 +148,14 @@ class SearchSpace:
         ]
         unique = list(dict.fromkeys(points))
         return [self._params(*point) for point in unique]
+
+    def _defaults_of_others(self) -> list[Params]:
+        """The default recipe with each other encoder."""
+        frozen = self.frozen_encoders
+        return [
+            self._params(name, MAX_FROZEN_DEPTH if name in frozen else 0, 1e-3, 0.3)
+            for name in self.encoders[1:]
+        ]
 
     def _params(self, encoder: str, depth: int, lr: float, ratio: float) -> Params:
         params: Params = {"encoder": encoder, "frozen_depth": depth, "decoder_lr": lr}

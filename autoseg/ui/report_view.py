@@ -28,7 +28,9 @@ def report(values: dict[str, Any]) -> str:
     ]
     about_default = report_words.note(values.get("default_note") or "")
     about_other = [*_difference(values), about_default]
-    sentences = [_stop(values.get("stopped_after_s")), *about_other]
+    sentences = [
+        _stop(values.get("stopped_after_s")), report_words.missing_trials(values), *about_other
+    ]  # fmt: skip
     notes = (" ".join(filter(None, sentences)), report_words.note(values.get("note") or ""))
     parts += [views.note(text) for text in notes if text]
     parts.append(_per_class(model["per_class"]))

@@ -1,7 +1,10 @@
 """The sentences of a report, which the search wrote in English, in the reader's language."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+from autoseg import report_facts
 from autoseg.ui.texts import dictionary, language, tr
 
 _EPOCHS = re.compile(
@@ -22,6 +25,10 @@ _TRIAL = re.compile(
     r"This is trial (\d+) as the search trained it, for ([\d.]+) epochs, without final training\."
     r"( The winner, trial (\d+), had its final training and takes ([\d.]+) ms for an image where "
     r"this one takes ([\d.]+) ms\.)?"
+)
+
+_MISSING = re.compile(
+    r"(\d+) of the (\d+) trials that were asked for were made in the time there was\."
 )
 
 FIXED = (
@@ -70,6 +77,18 @@ def note(text: str) -> str:
     if found := _TRIAL.fullmatch(text):
         return _trial(found)
     return dictionary(language()).get(text, text) if text in FIXED else text
+
+
+def missing_trials(report: Mapping[str, Any]) -> str:
+    """What `report_facts.missing_trials` says."""
+    found = _MISSING.fullmatch(report_facts.missing_trials(report))
+    if found is None:
+        return ""
+    return tr(
+        "{made} of the {asked} trials that were asked for were made in the time there was.",
+        made=found[1],
+        asked=found[2],
+    )
 
 
 def _taken(found: re.Match[str]) -> str:

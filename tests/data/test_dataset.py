@@ -50,7 +50,9 @@ def test_images_and_masks_come_back_as_they_were_written(write_set):
 def test_a_mask_of_another_size_is_an_error_that_names_both_sizes(write_set):
     root = write_set(stripes([0, 1]))
     Image.fromarray(photo(1, 20, 30)).save(root / "images" / "001.png")
-    message = r"001\.png is 32x24 pixels but its image 001\.png is 30x20\. Resize the mask"
+    message = (
+        r"^masks/001\.png is 32x24 pixels but its image images/001\.png is 30x20\. Resize the mask"
+    )
     with pytest.raises(DatasetError, match=message):
         check_dataset(root)
 

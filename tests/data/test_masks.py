@@ -301,8 +301,14 @@ def test_colours_may_be_ignored_without_naming_the_others(write_set):
         ({"zero": "a", "*": "b"}, "'zero' in the mapping is no mask value"),
         ({"#000000": "a", "*": "b"}, "masks hold numbers"),
         ({"0": "a", "*": "a"}, "one class only"),
-        ({"0": "ignore", "1": "ignore"}, "one class only"),
-        ({"0": "ignore", "1": "ignore", "2": "ignore"}, "one class only"),
+        (
+            {"0": "ignore", "1": "ignore"},
+            r"one class only \(the value 2; the values 0, 1 left out\).*Ignore fewer values",
+        ),
+        (
+            {"0": "ignore", "1": "ignore", "2": "ignore"},
+            r"no class \(the values 0, 1, 2 left out\)",
+        ),
         ({"99999999999999999999": "ignore"}, "is no mask value"),
         ({"0": 0, "*": 2}, "must be 0, 1, 2"),
         ({"0": 0, "*": "a"}, "both class names and class numbers"),

@@ -1,8 +1,15 @@
+from dataclasses import replace
+
 import optuna
 import pytest
 
 from autoseg.config import MAX_FROZEN_DEPTH, Geometry
-from autoseg.search.space import MANY_TRIALS, VERY_MANY_TRIALS, SearchSpace
+from autoseg.search.space import (
+    MANY_TRIALS,
+    VERY_MANY_TRIALS,
+    EarlierWinner,
+    SearchSpace,
+)
 
 GEOMETRY = Geometry(window=(64, 64), scale=1.0)
 
@@ -113,6 +120,26 @@ def test_it_is_tried_third_and_the_rest_of_the_portfolio_stays(encoders, expecte
     for point in points:
         study.enqueue_trial(point)
     assert [of.suggest(study.ask()) for _ in points] == points
+
+
+@pytest.mark.parametrize("expected", [5, MANY_TRIALS, VERY_MANY_TRIALS])
+def test_encoders_that_the_user_named_are_each_tried_before_anything_else(expected):
+    """Of two that were named and three trials, one was never tried: an earlier run's winner and
+    another rate of the first encoder came before it."""
+    plain = space(expected, ("a", "b", "c", "vit"), **FROZEN)
+    won = plain.portfolio()[1]
+    earlier = (EarlierWinner("last week", won),)
+    of = replace(plain, tries_each=True, earlier=earlier)
+    points = of.first_points()
+    assert [point.params["encoder"] for point in points[:5]] == ["a", "b", "c", "vit", "a"]
+    assert points[0].origin == "default" and points[4].params == won
+    assert [of.recipe(point.params).encoder_lr_ratio for point in points[:4]] == [0.3] * 3 + [0.0]
+    # Nothing is lost, and nothing comes twice.
+    kept = [point.params for point in points]
+    assert all(params in kept for params in plain.portfolio())
+    assert len({tuple(sorted(params.items())) for params in kept}) == len(kept)
+    twice = replace(of, earlier=(EarlierWinner("last week", points[1].params),)).first_points()
+    assert [point.params for point in twice].count(points[1].params) == 1
 
 
 def test_what_is_not_searched_is_that_of_the_space():

@@ -51,6 +51,13 @@ def chinese_reader():
     LocalContext.request.reset(before)
 
 
+def test_trials_that_were_not_made_are_told_in_chinese(chinese_reader):
+    report = {"search": {"trials": {"complete": 2}, "asked_trials": 3}}
+    said = report_words.missing_trials(report)
+    assert "2" in said and "3" in said and not said.isascii()
+    assert report_words.missing_trials({}) == ""
+
+
 @pytest.mark.parametrize("text", sorted(set(NOTES)))
 def test_what_a_search_writes_in_a_report_is_read_in_chinese(chinese_reader, text):
     said = report_words.note(text)
