@@ -9,7 +9,7 @@ from autoseg.errors import AutosegError, PredictionError
 from autoseg.ui import views
 from autoseg.ui.predict_image import Desk, Given, Options, Values, predict_one
 from autoseg.ui.predict_models import find_model, load
-from autoseg.ui.predict_showing import gallery, no_batch, problem, shown
+from autoseg.ui.predict_showing import emptied, gallery, no_batch, problem, shown
 from autoseg.ui.results import Result
 from autoseg.ui.texts import tr
 
@@ -30,7 +30,7 @@ def predicted(
     options: Options,
     compare: str | None = None,
 ) -> Values:
-    """Predict one image and show it, or say why not."""
+    """Predict one image and show it, or say why not: what another model made of it goes."""
     if not given:
         return problem(tr("There is no image. Give one, or click an example."))
     try:
@@ -38,7 +38,7 @@ def predicted(
         result = predict_one(desk, model, given[0], options)
         notes = load(model).notes
     except AutosegError as error:
-        return problem(error)
+        return {**emptied(), **problem(error)}
     return {
         **no_batch(),
         "ids": [result.id],
@@ -74,7 +74,7 @@ def predicted_batch(
         model = find_model(desk.workspace, desk.access, name)
         load(model)
     except AutosegError as error:
-        yield problem(error)
+        yield {**emptied(), **problem(error)}
         return
     results: list[Result] = []
     problems: list[str] = []

@@ -104,7 +104,9 @@ def connect_giving(desk: Desk, parts: Parts, placed: Callable[[Values], Placed])
     ):
         given.then(None, None, None, js=_TO_THE_CANVAS, **private)
     again = [parts["given"], *how, parts["order"]]
-    parts["predict"].click(on_again, again, outputs, **many)
+    parts["predict"].click(on_again, again, outputs, **many).then(
+        None, None, None, js=_TO_THE_CANVAS, **private
+    )
 
 
 def _giving_one(

@@ -23,10 +23,12 @@ def reason(workspace: Workspace, form: Form) -> str:
 
 
 def expected(workspace: Workspace, form: Form) -> str:
-    """The estimate for a form, or why there is none; nothing while another field does not hold."""
+    """The estimate for a form, or why there is none; nothing while an option does not hold."""
     problems = form.problems()
     if "budget" in problems:
         return views.error(problems["budget"])
+    if problems.keys() == {"dataset"}:
+        return views.note(tr("Choose a data set: what to expect of a search stands here then."))
     if problems:
         return ""
     try:

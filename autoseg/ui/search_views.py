@@ -184,14 +184,14 @@ def trials(records: Sequence[TrialRecord], best_trial: int | None) -> str:
         )
     ordered = ranked(records)
     header = (
-        tr("Trial"), tr("Score"), tr("Status"), tr("Encoder"), tr("Frozen depth"),
+        tr("Trial"), tr("Score"), tr("Status"), tr("Encoder"), tr("Decoder"), tr("Frozen depth"),
         tr("Learning rate"), tr("Epochs"), tr("Time"), tr("Per image"), tr("Why it ended"),
     )  # fmt: skip
     best = [k for k, trial in enumerate(ordered) if trial.number == best_trial]
     return views.table(
         header,
         [_trial_row(trial, trial.number == best_trial) for trial in ordered],
-        numbers=(0, 1, 5, 6, 7, 8),
+        numbers=(0, 1, 6, 7, 8, 9),
         caption=tr("Trials, the best first"),
         best=best,
         tall=True,
@@ -207,6 +207,7 @@ def _trial_row(trial: TrialRecord, is_best: bool) -> Sequence[str]:
         views.percent(trial.score),
         views.pill(trial.status, status_name(trial.status)),
         _encoder(trial.recipe.encoder_name),
+        escape(trial.recipe.decoder_name),
         frozen_depth(trial.recipe.frozen_depth),
         f"{trial.recipe.decoder_lr:.2g}",
         f"{trial.curve[-1].epochs:.1f}" if trial.curve else "–",

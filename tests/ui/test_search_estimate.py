@@ -71,7 +71,8 @@ def test_a_data_set_that_was_not_checked_has_none_and_says_what_to_do(workspace)
 
 def test_a_form_that_does_not_hold_has_none(workspace):
     assert search_estimate.expected(workspace, Form("photos", "6m", n_trials="many")) == ""
-    assert search_estimate.expected(workspace, Form(None, "6m")) == ""
+    assert "Choose a data set" in search_estimate.expected(workspace, Form(None, "6m"))
+    assert search_estimate.expected(workspace, Form(None, "6m", n_trials="many")) == ""
 
 
 def test_the_estimate_is_made_anew_when_anything_changed_that_it_depends_on(workspace):
