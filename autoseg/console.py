@@ -139,9 +139,10 @@ def _print_changes(run_folder: RunFolder, console: Console, done: threading.Even
             is_new = trial.number not in told or (phase in _TRAINED and told[trial.number] != row)
             if trial.status != "running" and is_new:
                 if not told:
-                    console.print(f"         {'  '.join(_COLUMNS)}", highlight=False)
+                    heading = "  ".join(_COLUMNS)
+                    console.print(f"         {heading}", highlight=False, soft_wrap=True)
                 told[trial.number] = row
-                console.print(f"         {row}", highlight=False)
+                console.print(f"         {row}", highlight=False, soft_wrap=True)
         if last:
             return
 
