@@ -52,7 +52,11 @@ class OutOfFold:
         self._folds = self._all[1 : bench.plan.n_networks]  # The model leaves out the first.
         self._time_left = time_left
         self._results = FoldResults(journal.folder, recipe, self._folds)
-        self._times = self._results.times() or fold_times(bench, recipe, self._folds, time_left())
+        self._times = self._results.times()
+        if self._times is None:
+            self._times = fold_times(bench, recipe, self._folds, time_left())
+            if self._times is not None:
+                self._results.plan(self._times)
 
     def time_left_before(self) -> float:
         """Seconds until the final training must leave the rest to the folds; none once it has."""
@@ -68,7 +72,7 @@ class OutOfFold:
         others still say what they say.
         """
         if self._missing() and self._times is not None and self._training_s() is not None:
-            self._results.begin(self._times)
+            self._results.begin()
             self._journal.enter("training folds")
             # The report says how many images were judged.
             with suppress(TrainingError), telling_of_memory(self._bench.device):

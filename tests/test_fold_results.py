@@ -1,6 +1,7 @@
 """Networks beside the model, which judge it where there is no test split."""
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -172,12 +173,27 @@ def test_every_network_has_as_long_as_the_model(room):
         journal.close("interrupted", "")
 
 
+def test_a_pause_in_the_models_training_takes_no_time_from_the_networks_beside_it(room):
+    """The time left was divided anew, and they had less than the model had in all."""
+    clock = Clock(100.0, time.monotonic())
+    journal = Journal(room.run, clock, pid=1)
+    try:
+        planned = OutOfFold(journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left)
+        model_s = planned.time_left_before()
+        clock.spent_before_s += 15.0  # Of the model's training.
+        again = OutOfFold(journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left)
+        assert again.time_left_before() == pytest.approx(model_s - 15, abs=1)
+    finally:
+        journal.close("interrupted", "")
+
+
 def test_what_judging_takes_comes_off_the_training_and_may_leave_none(room):
     """Judging 45 large photos was counted nowhere: no time was left for a model."""
     clock = Clock(100.0, time.monotonic())
     journal = Journal(room.run, clock, pid=1)
     try:
         for judging_s, model_s in ((0.0, 25.0), (3.0, 19.0), (20.0, 100.0)):
+            shutil.rmtree(room.run.path / "folds", ignore_errors=True)
             bench = replace(room.bench, plan=replace(room.bench.plan, judging_s=judging_s))
             folds = OutOfFold(journal, room.dataset, bench, RECIPE, SPLITS, clock.left)
             assert folds.time_left_before() == pytest.approx(model_s, abs=2.0)
