@@ -15,7 +15,7 @@ from autoseg.search.warm_start import warm_started
 def with_earlier_winners(
     plan: Plan, dataset: CheckedDataset, splits: Splits, run: RunFolder
 ) -> Plan:
-    """A plan that has these recipes tried right after the default one, if it searches at all.
+    """A plan that has these recipes tried early, if it searches at all.
 
     Runs that know images which test this one are left out: they may have chosen by them.
 

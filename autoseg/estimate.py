@@ -19,7 +19,6 @@ from autoseg.search.budget import Clock, EncoderCost, Plan, check_enough, rungs
 from autoseg.search.calibration import frozen_may_fit
 from autoseg.search.devices import runs_in_line
 from autoseg.search.encoder_choice import DEFAULT_ENCODERS, few_images_encoders
-from autoseg.search.folds import networks_in
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.measuring import judging_limit_s
 from autoseg.search.planning import (
@@ -29,6 +28,7 @@ from autoseg.search.planning import (
     divide,
     fast_enough,
     horizon,
+    networks_in,
     pixels_in,
     reserve,
     rough_judging_s,

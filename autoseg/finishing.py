@@ -93,7 +93,7 @@ class Finish:
             self.dataset.classes,
             split=judged.split,
             untouched=judged.split == "test" and self.splits.test_is_untouched,
-            note=report_note(judged, self.splits, len(candidates)),
+            note=report_note(judged, self.splits, len(candidates), goes_on=self.former is not None),
             default_note=other_note,
             groups=group_near_duplicates(self.dataset)[0][list(judged.indices)],
             seed=self.config.seed,

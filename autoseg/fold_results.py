@@ -15,8 +15,6 @@ from autoseg.search.run_folder import RunFolder
 
 _TIMES = "folds/times.json"
 
-_BEGUN = "folds/begun.json"
-
 
 class FoldResults:
     """Predictions of the folds of one recipe (`folds/` in the run's folder).
@@ -37,26 +35,21 @@ class FoldResults:
         if folds and run.json("folds/folds.json") != wanted:
             for fold in folds:
                 self._file(fold).unlink(missing_ok=True)
-            for name in (_TIMES, _BEGUN):
-                (run.path / name).unlink(missing_ok=True)
+            (run.path / _TIMES).unlink(missing_ok=True)
             write_json(self._folder / "folds.json", wanted)
 
-    def plan(self, times: FoldTimes) -> None:
-        """Keep what the folds take, for an attempt that goes on in the middle of the model."""
+    def begin(self, times: FoldTimes) -> None:
+        """Note what the folds take; from now on the time left is theirs."""
         write_json(self._run.path / _TIMES, to_dict(times))
 
-    def begin(self) -> None:
-        """Note that from now on the time left is theirs."""
-        write_json(self._run.path / _BEGUN, {"folds": len(self._folds)})
-
     def times(self) -> FoldTimes | None:
-        """What the folds take, as it was planned; None: it was not."""
+        """What the folds take, as they began; None: they have not."""
         stored = self._run.json(_TIMES)
         return None if stored is None else from_dict(FoldTimes, stored, _TIMES)
 
     def have_begun(self) -> bool:
         """Whether an earlier attempt has come to the folds."""
-        return (self._run.path / _BEGUN).is_file()
+        return (self._run.path / _TIMES).is_file()
 
     def known(self) -> dict[tuple[int, ...], Predictions]:
         """Those that were made, by the images that the network never saw."""

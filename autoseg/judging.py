@@ -1,4 +1,4 @@
-"""Judging the model of a run: on the test split, or out of fold where there is none."""
+"""Judging the model of a run: on the test split, or on images kept out of training."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Judged:
 
 
 def held_out(splits: Splits) -> tuple[str, tuple[int, ...]]:
-    """The split that a model is judged on where there are no folds, and its images."""
+    """The split that a model itself is judged on, and its images."""
     return ("test", splits.test) if splits.test else ("validation", splits.val)
 
 
@@ -223,8 +223,15 @@ def joined(own: Judged, folds: FoldPredictions) -> Judged:
     return Judged("folds", indices, together, seconds)
 
 
-def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
-    """What the report's numbers are worth, in one sentence or two."""
+def report_note(judged: Judged, splits: Splits, n_candidates: int, *, goes_on: bool = False) -> str:
+    """What the report's numbers are worth, in one sentence or two.
+
+    Args:
+        judged: On what the model was judged.
+        splits: Of the run.
+        n_candidates: Trials that were compared.
+        goes_on: Whether a former model was trained on, which may have seen the images.
+    """
     if judged.split == "test" and splits.test_is_untouched:
         return (
             "Measured once, on images that neither training nor the search has seen; the interval "
@@ -243,6 +250,11 @@ def report_note(judged: Judged, splits: Splits, n_candidates: int) -> str:
         return (
             f"An estimate without an untouched test: there is no test split, and {n_candidates} "
             f"trials were compared by these same images. Expect somewhat less on new ones."
+        )
+    if goes_on:
+        return (
+            "An estimate without an untouched test: there is no test split, and weights were "
+            "chosen by these same images. Expect somewhat less on new ones."
         )
     return (
         "An estimate without an untouched test: there is no test split. The model has not learnt "

@@ -12,7 +12,20 @@ from autoseg.judging import FoldPredictions, judge_folds
 from autoseg.search.bench import Bench
 from autoseg.search.folds import Folds, fold_times, train_folds
 from autoseg.search.journal import Journal
+from autoseg.search.run_folder import TrialRecord
 from autoseg.training.hardware import telling_of_memory
+
+
+def told_apart(splits: Splits) -> Folds:
+    """Folds that hold images: of few groups of near-duplicates some get none."""
+    return tuple(fold for fold in splits.folds if fold)
+
+
+def model_spent_s(trial: TrialRecord) -> float:
+    """Time that a model was trained for since its search, as far as that was scored, in seconds."""
+    searched_s = max((p.seconds for p in trial.curve if p.phase == "fine-tuning"), default=0.0)
+    return trial.curve[-1].seconds - searched_s if trial.curve else 0.0
+
 
 _SPARE = 0.05
 """Share of the folds' time kept back for what cannot be foreseen."""
@@ -33,6 +46,7 @@ class OutOfFold:
         recipe: What they train.
         splits: Of the run; where there is a test split, none is trained.
         time_left: Seconds until the evaluation.
+        spent_s: What earlier attempts have trained the model for, in seconds.
     """
 
     def __init__(
@@ -43,20 +57,21 @@ class OutOfFold:
         recipe: Recipe,
         splits: Splits,
         time_left: Callable[[], float],
+        spent_s: float = 0.0,
     ) -> None:
         self._journal = journal
         self._dataset = dataset
         self._bench = bench
         self._recipe = recipe
-        self._all: Folds = () if splits.test else splits.folds
-        self._folds = self._all[1 : bench.plan.n_networks]  # The model leaves out the first.
+        self._all: Folds = () if splits.test else told_apart(splits)
+        others = self._all[1 : bench.plan.n_networks]  # The model leaves out the first.
         self._time_left = time_left
-        self._results = FoldResults(journal.folder, recipe, self._folds)
-        self._times = self._results.times()
-        if self._times is None:
-            self._times = fold_times(bench, recipe, self._folds, time_left())
-            if self._times is not None:
-                self._results.plan(self._times)
+        self._results = FoldResults(journal.folder, recipe, others)
+        # Whatever an attempt has lost is lost by all networks alike.
+        self._times = self._results.times() or fold_times(
+            bench, recipe, others, time_left(), spent_s
+        )
+        self._folds = others[: self._times.n_folds if self._times is not None else 0]
 
     def time_left_before(self) -> float:
         """Seconds until the final training must leave the rest to the folds; none once it has."""
@@ -71,8 +86,8 @@ class OutOfFold:
         Each fold counts by itself: where the time or the memory did not do for all of them, the
         others still say what they say.
         """
-        if self._missing() and self._times is not None and self._training_s() is not None:
-            self._results.begin()
+        if self._times is not None and self._training_s() is not None and self._bench.keep_going():
+            self._results.begin(self._times)
             self._journal.enter("training folds")
             # The report says how many images were judged.
             with suppress(TrainingError), telling_of_memory(self._bench.device):

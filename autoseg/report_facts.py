@@ -54,10 +54,11 @@ def data_facts(
 def missing_trials(report: Mapping[str, Any]) -> str:
     """That fewer trials were made than the user asked for, in a sentence; "" if none is missing."""
     facts = report.get("search") or {}
-    made, asked = sum((facts.get("trials") or {}).values()), int(facts.get("asked_trials") or 0)
+    trials, asked = facts.get("trials") or {}, int(facts.get("asked_trials") or 0)
+    made = sum(trials.get(status, 0) for status in ("complete", "pruned"))
     if made >= asked:
         return ""
-    return f"{made} of the {asked} trials that were asked for were made in the time there was."
+    return f"{made} of the {asked} trials that were asked for came to their end."
 
 
 def _value_facts(row: VerdictRow) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from autoseg.image_roles import write_roles
 from autoseg.judging import time_judging
 from autoseg.live import LivePictures
 from autoseg.model import decoders_for
-from autoseg.out_of_fold import OutOfFold
+from autoseg.out_of_fold import OutOfFold, model_spent_s, told_apart
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -43,11 +43,11 @@ from autoseg.search.devices import device_key
 from autoseg.search.encoder_choice import default_encoders, few_images_encoders
 from autoseg.search.final import TRAINED_ON, train_final
 from autoseg.search.flips import choose_flip
-from autoseg.search.folds import networks_in
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.measuring import Workload
+from autoseg.search.planning import networks_in
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
@@ -122,7 +122,10 @@ class Stages:
         self.clock.reserve_s = self._reserve_s(plan, number, recipe)
         # A fold has its own time; cut short a moment before its end, it would cost all of it.
         untimed = replace(bench, keep_going=self._not_stopped)
-        folds = OutOfFold(self.journal, dataset, untimed, recipe, splits, self.clock.left)
+        folds = OutOfFold(
+            self.journal, dataset, untimed, recipe, splits, self.clock.left,
+            model_spent_s(self.journal.trials[number]),
+        )  # fmt: skip
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, folds.time_left_before)
         self.journal.save_result(number, final.weights, final.confusions)
@@ -228,7 +231,7 @@ class Stages:
         else:
             num_classes = dataset.classes.num_classes
             affordable = affordable_pixels(names[0], num_classes, device, self.clock)
-            n_networks = networks_in(affordable, 0 if splits.test else len(splits.folds))
+            n_networks = networks_in(affordable, 0 if splits.test else len(told_apart(splits)))
             # What the test images hold must not shape the model.
             seen = sorted((*splits.train, *splits.val))
             geometry = plan_geometry(

@@ -1,7 +1,6 @@
 """Networks beside the model, which judge it where there is no test split."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import pytest
 import torch
 from search_helpers import ENCODER, fill_hub_cache
 
+from autoseg.checkpoint import load_weights
 from autoseg.config import Geometry, Recipe
 from autoseg.data.cache import build_cache
 from autoseg.data.dataset import CheckedDataset, check_dataset
@@ -21,15 +21,17 @@ from autoseg.errors import PausedError, TrainingError
 from autoseg.evaluation import Predictions
 from autoseg.judging import FoldPredictions, Judged, joined, predict_weights
 from autoseg.model import build_model
-from autoseg.out_of_fold import OutOfFold
+from autoseg.out_of_fold import OutOfFold, model_spent_s
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
-from autoseg.search.folds import NETWORK_PIXELS, networks_in
 from autoseg.search.journal import Journal
-from autoseg.search.run_folder import RunFolder
+from autoseg.search.planning import NETWORK_PIXELS, NETWORK_WINDOWS, networks_in
+from autoseg.search.run_folder import CurvePoint, RunFolder, TrialRecord
 from autoseg.search.space import SearchSpace
 from autoseg.training.hardware import Precision
 from autoseg.training.trial import TrainingData, Trial
+
+pytestmark = pytest.mark.alone  # Networks have seconds, most of which another process could take.
 
 GEOMETRY = Geometry(window=(32, 32), scale=1.0)
 RECIPE = Recipe(ENCODER, GEOMETRY, decoder_name="fpn", batch_size=4)
@@ -70,6 +72,11 @@ class Room:
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     cache_folder = fill_hub_cache(tmp_path / "hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache_folder))
+    monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 1.0)
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_WINDOWS", 1)
+    # A busy computer may take most of such short times.
+    monkeypatch.setattr("autoseg.out_of_fold._LEAST_SHARE", 0.02)
     dataset = check_dataset(make_sample_dataset(tmp_path / "set", 8, size=(32, 48)))
     cache = build_cache(dataset, GEOMETRY, tmp_path / "cache")
     data = TrainingData(cache, SPLITS.train, SPLITS.val, dataset.classes.num_classes)
@@ -173,18 +180,72 @@ def test_every_network_has_as_long_as_the_model(room):
         journal.close("interrupted", "")
 
 
-def test_a_pause_in_the_models_training_takes_no_time_from_the_networks_beside_it(room):
-    """The time left was divided anew, and they had less than the model had in all."""
-    clock = Clock(100.0, time.monotonic())
+@pytest.mark.parametrize(
+    ("spent_s", "lost_s", "more_s"), [(15.0, 0.0, 0.0), (15.0, 20.0, 0.0), (24.0, 0.0, 900.0)]
+)
+def test_an_attempt_that_goes_on_gives_all_networks_the_same_time(room, spent_s, lost_s, more_s):
+    """In the middle of the model's training, after lost time, and with a larger budget."""
+    clock = Clock(100.0 + more_s, time.monotonic())
     journal = Journal(room.run, clock, pid=1)
+    clock.spent_before_s = spent_s + lost_s
     try:
-        planned = OutOfFold(journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left)
-        model_s = planned.time_left_before()
-        clock.spent_before_s += 15.0  # Of the model's training.
-        again = OutOfFold(journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left)
-        assert again.time_left_before() == pytest.approx(model_s - 15, abs=1)
+        folds = OutOfFold(
+            journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left, spent_s=spent_s
+        )
+        model_s = spent_s + folds.time_left_before()
+        beside_s = clock.left() - folds.time_left_before()
+        assert model_s == pytest.approx((100 + more_s - lost_s) / 4, rel=0.05)
+        assert beside_s / len(BESIDE) == pytest.approx(model_s, rel=0.05)
     finally:
         journal.close("interrupted", "")
+
+
+def test_what_a_model_was_trained_for_is_what_came_after_the_search():
+    points = [
+        CurvePoint(1.0, 2.0, 0.5, 0.6, "decoder"), CurvePoint(3.0, 7.0, 0.5, 0.7),
+        CurvePoint(8.0, 20.0, 0.5, 0.8, "final"),
+    ]  # fmt: skip
+    trial = TrialRecord(0, "running", RECIPE, "default")
+    assert model_spent_s(trial) == 0.0
+    assert model_spent_s(replace(trial, curve=tuple(points[:2]))) == 0.0
+    assert model_spent_s(replace(trial, curve=tuple(points))) == 13.0
+    # Without a search the decoder is the model's.
+    assert model_spent_s(replace(trial, curve=(points[0], points[2]))) == 20.0
+
+
+def test_no_network_learns_from_what_it_judges_nor_starts_from_the_models_decoder(
+    room, monkeypatch
+):
+    learnt: list[set[int]] = []
+    real = Trial.__init__
+
+    def noted(self: Trial, recipe: Recipe, data: TrainingData, *rest: object) -> None:
+        learnt.append(set(data.train))
+        real(self, recipe, data, *rest)
+
+    start = room.bench.decoder_start(RECIPE)
+    monkeypatch.setattr(Trial, "__init__", noted)
+    judged = room.train_folds(RECIPE)
+    everything = {i for fold in FOLDS for i in fold}
+    # Each opens one trial for the decoder and one for the rest.
+    assert learnt == [everything - set(fold) for fold in judged for _ in range(2)]
+    name = f"{ENCODER}+{RECIPE.decoder_name}.safetensors"
+    for k in range(1, len(FOLDS)):
+        theirs = load_weights(room.bench.folder / f"fold{k}" / name)
+        assert any((theirs[key] != start.weights[key]).any() for key in theirs)
+
+
+def test_a_fold_without_images_is_left_out(room):
+    """Of few groups of near-duplicates some folds get none, and predicting none failed."""
+    splits = replace(SPLITS, folds=((6, 7), (0, 1), (), (2, 3, 4, 5)))
+    assert tuple(room.train_folds(RECIPE, splits=splits)) == ((0, 1), (2, 3, 4, 5))
+
+
+def test_a_search_that_took_the_time_leaves_fewer_networks(room, monkeypatch):
+    """Each gets what it must have of what is left."""
+    step_s, area = 1e-4, 32 * 32
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 2.5 / step_s * area)
+    assert tuple(room.train_folds(RECIPE, budget_s=8.0)) == BESIDE[:2]
 
 
 def test_what_judging_takes_comes_off_the_training_and_may_leave_none(room):
@@ -193,7 +254,6 @@ def test_what_judging_takes_comes_off_the_training_and_may_leave_none(room):
     journal = Journal(room.run, clock, pid=1)
     try:
         for judging_s, model_s in ((0.0, 25.0), (3.0, 19.0), (20.0, 100.0)):
-            shutil.rmtree(room.run.path / "folds", ignore_errors=True)
             bench = replace(room.bench, plan=replace(room.bench.plan, judging_s=judging_s))
             folds = OutOfFold(journal, room.dataset, bench, RECIPE, SPLITS, clock.left)
             assert folds.time_left_before() == pytest.approx(model_s, abs=2.0)
@@ -203,8 +263,11 @@ def test_what_judging_takes_comes_off_the_training_and_may_leave_none(room):
         journal.close("interrupted", "")
 
 
-def test_rather_fewer_networks_than_ones_that_were_trained_for_much_less_than_the_model(room):
+def test_rather_fewer_networks_than_ones_that_were_trained_for_much_less_than_the_model(
+    room, monkeypatch
+):
     """Half of the time that was kept back for the folds is gone, say by a slow computer."""
+    monkeypatch.setattr("autoseg.out_of_fold._LEAST_SHARE", 0.8)
     clock = Clock(12.0, time.monotonic())
     journal = Journal(room.run, clock, pid=1)
     try:
@@ -245,6 +308,14 @@ def test_time_that_ends_inside_the_last_fold_costs_no_fold(room):
 ])  # fmt: skip
 def test_more_time_is_shared_by_more_networks(affordable, n_folds, n_networks):
     assert networks_in(affordable, n_folds) == n_networks
+
+
+def test_large_windows_are_counted_by_their_number():
+    """On a GPU a network that saw as many pixels as on a CPU would have had 24 steps."""
+    area = 512 * 512
+    needed = NETWORK_WINDOWS * area
+    assert needed > NETWORK_PIXELS
+    assert [networks_in(share * needed, 5, area) for share in (0.9, 1.9, 9)] == [1, 1, 5]
 
 
 def test_the_images_of_all_networks_are_judged_together(room):

@@ -153,11 +153,17 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in run.path.glob("folds/*.npz")}
 
 
+def share_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let five networks share any time."""
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 1.0)
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_WINDOWS", 1)
+
+
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path, monkeypatch):
     """One in the final training, and one between the folds."""
-    monkeypatch.setattr("autoseg.search.folds.NETWORK_PIXELS", 1.0)  # Five share any time.
+    share_any_time(monkeypatch)
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
     asked = config(150.0, max_side=32, n_trials=1)  # Each attempt takes seconds to begin.
     search_paused(source, asked, run, lambda: scored(run, "final") > 0)
@@ -183,7 +189,7 @@ def test_a_pause_in_the_last_training_repeats_no_trial_and_no_fold(run, tmp_path
 @pytest.mark.slow
 def test_a_stop_while_folds_are_trained_gives_the_model_that_is_trained(run, tmp_path, monkeypatch):
     """They came first, and there was none."""
-    monkeypatch.setattr("autoseg.search.folds.NETWORK_PIXELS", 1.0)  # Five share any time.
+    share_any_time(monkeypatch)
     source = make_sample_dataset(tmp_path / "few", 24, size=(32, 32))
     once(lambda: phase_of(run) == "training folds", run.request_stop)
     result = run_search(source, config(50.0, max_side=32, n_trials=1), run.path)

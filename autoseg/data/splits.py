@@ -30,7 +30,7 @@ class Splits:
     test: tuple[int, ...]
     """Images for the report alone; empty where images are too few."""
     folds: tuple[tuple[int, ...], ...]
-    """Parts of train and val together, each left out once; empty from `MANY_IMAGES` on."""
+    """Parts of train and val together for networks to leave out; empty from `MANY_IMAGES` on."""
     seed: int
     """Seed of the draw."""
     notes: tuple[str, ...] = ()
@@ -120,8 +120,7 @@ def folds_note(number: int) -> str:
 def validation_note(number: int) -> str:
     """What is said where there is neither a test split nor a network of another fold."""
     return (
-        f"With {number} images there is no test split; scores are those of the validation images, "
-        f"from which the model does not learn."
+        f"With {number} images there is no test split; scores are those of the validation images."
     )
 
 
@@ -132,8 +131,9 @@ def without_folds(splits: Splits, number: int) -> Splits:
         splits: The division.
         number: Images of the data set.
     """
-    outdated, true = folds_note(number), validation_note(number)
-    notes = tuple(true if note == outdated else note for note in splits.notes)
+    # Runs from before have it in other words.
+    outdated, true = f"With {number} images there is no test split", validation_note(number)
+    notes = tuple(true if note.startswith(outdated) else note for note in splits.notes)
     return replace(splits, notes=notes)
 
 

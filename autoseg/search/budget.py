@@ -232,6 +232,8 @@ class Horizon:
     """Trials that the user asked for: if several, they are made in a short time too."""
     names_encoders: bool = False
     """Whether the user named the encoders: then each is tried if one of its trials fits at all."""
+    n_networks: int = 1
+    """Networks that share the time after the search; a search has the time of all of them."""
 
     @property
     def steps(self) -> float:
@@ -250,13 +252,18 @@ class Horizon:
         Source: Monte-Carlo on synthetic learning curves (the project's notes on the algorithm): at
         15 epochs a search does not help, at 60 to 100 a share of 0.3 was best, above 150 a half.
         """
-        holds_two = LEAST_SHARE * self.steps >= 2 * LEAST_ASKED_STEPS
+        holds_two = LEAST_SHARE * self.steps * self.n_networks >= 2 * LEAST_ASKED_STEPS
         is_asked = self.n_trials is not None and self.epochs >= FROZEN_ONLY_EPOCHS and holds_two
         if self.n_trials == 1 or not (self._searches or is_asked):
             return 0.0
         if self.epochs < 150:
             return LEAST_SHARE
         return 0.5 if self.epochs < 1500 else 0.6
+
+    @property
+    def _searched_epochs(self) -> float:
+        """Epochs of the reference recipe that the time of the search holds."""
+        return self.search_share * self.epochs * self.n_networks
 
     @property
     def trial_epochs(self) -> float:
@@ -267,7 +274,7 @@ class Horizon:
         least = LEAST_TRIAL_STEPS / self.steps_per_epoch
         wanted = max(least, min(15.0, max(4.0, 0.05 * self.epochs)), _TRIAL_OF_ALL * self.epochs)
         if self.n_trials is not None and not self._searches:
-            fitting = self.search_share * self.epochs / self.n_trials
+            fitting = self._searched_epochs / self.n_trials
             wanted = min(wanted, max(fitting, LEAST_ASKED_STEPS / self.steps_per_epoch))
         power = 10.0 ** math.floor(math.log10(wanted))
         return power * max(step for step in _COARSE if step <= max(1.0, wanted / power))
@@ -280,12 +287,12 @@ class Horizon:
         if not self.names_encoders:
             return TRIAL_SHARE
         # What the first trial, of the reference, leaves.
-        return max(0.0, 1 - self.trial_epochs / (self.search_share * self.epochs))
+        return max(0.0, 1 - self.trial_epochs / self._searched_epochs)
 
     @property
     def compares_encoders(self) -> bool:
         """Whether there is time for a trial of another encoder that costs what the first does."""
-        return self.encoder_share * self.search_share * self.epochs >= self.trial_epochs
+        return self.encoder_share * self._searched_epochs >= self.trial_epochs
 
 
 def rungs(steps: float) -> tuple[float, ...]:

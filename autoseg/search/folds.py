@@ -8,23 +8,15 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from autoseg.checkpoint import Weights
 from autoseg.config import MAX_FROZEN_DEPTH, Recipe
+from autoseg.files import autoseg_home
 from autoseg.search.bench import Bench
 from autoseg.search.budget import EVALUATION_MARGIN
 from autoseg.search.final import COOLDOWN_SHARE
+from autoseg.search.planning import networks_for
 from autoseg.training.schedule import Schedule
 from autoseg.training.trial import TrainResult
-
-NETWORK_PIXELS = 100e6
-"""Pixels of windows that each network gets before one more is trained.
-
-Measured with U-Nets on 50 images (`tests/benchmarks/results/ablations.jsonl`): 55, 88 and 286
-million gave 90.7 / 91.8, 91.8 / 92.4 and 93.1 / 92.9 macro / macro-imagewise IoU on coffee_leaf,
-89.8 / 88.9, 90.8 / 89.3 and 90.9 / 89.7 on dsb2018 (one seed each).
-"""
 
 LEAST_STEPS = 20
 """Optimizer steps below which a network says nothing of the recipe."""
@@ -54,6 +46,8 @@ class FoldTimes:
     """Training one of them, in seconds; the model takes as long."""
     judging_s: float
     """Predicting an image that was left out, in seconds."""
+    n_folds: int = 0
+    """How many of them there are."""
 
     def beside_s(self, folds: Folds) -> float:
         """Time of some folds beside their training, in seconds."""
@@ -64,39 +58,32 @@ class FoldTimes:
         return self.training_s * len(folds) + self.beside_s(folds)
 
 
-def networks_in(affordable_pixels: float, n_folds: int) -> int:
-    """How many networks the time of a run is divided among, the model included.
-
-    All are trained for the same time: with less of it than the model a network is so much worse
-    that its scores say nothing of the model's. Five that had 7 % of the time each told 69 % of 24
-    images of dsb2018, where the model had 86 on unseen ones. And what the model loses by sharing
-    must be little.
-
-    Args:
-        affordable_pixels: Pixels of windows that the time can train on.
-        n_folds: Folds that may judge the model; 0 where there is a test split.
-    """
-    return int(np.clip(affordable_pixels / NETWORK_PIXELS, 1, max(1, n_folds)))
-
-
-def fold_times(bench: Bench, recipe: Recipe, folds: Folds, left_s: float) -> FoldTimes | None:
-    """Times of the networks beside the model; None where none is trained.
+def fold_times(
+    bench: Bench, recipe: Recipe, folds: Folds, left_s: float, spent_s: float = 0.0
+) -> FoldTimes | None:
+    """Times of the networks beside the model, and how many of them there is time for.
 
     Args:
         bench: Measured costs.
         recipe: What each of them trains.
-        folds: Images of each of them.
+        folds: What they may leave out, one after another.
         left_s: Time left until the evaluation, in seconds.
+        spent_s: What the model has been trained for already, in seconds.
+
+    Returns:
+        The times; None where no network is trained beside the model.
     """
-    if not folds:
-        return None
     plan = bench.plan
     cost = plan.costs[recipe.encoder_name]
     judging_s = EVALUATION_MARGIN * (plan.judging_s + cost.time_with(recipe.decoder_name))
+    all_s = left_s + spent_s
+    n_networks = networks_for(cost.step_s, recipe.geometry, all_s, 1 + len(folds))
+    folds = folds[: n_networks - 1]
     beside_s = FoldTimes(0.0, judging_s).beside_s(folds)
-    training_s = (left_s - beside_s) / (1 + len(folds))
-    enough = training_s > LEAST_STEPS * cost.step_s * recipe.batch_size
-    return FoldTimes(training_s, judging_s) if enough else None
+    training_s = (all_s - beside_s) / (1 + len(folds))
+    if not folds or training_s <= LEAST_STEPS * cost.step_s * recipe.batch_size:
+        return None
+    return FoldTimes(training_s, judging_s, len(folds))
 
 
 def train_folds(
@@ -132,7 +119,7 @@ def train_folds(
         train = tuple(i for i in everything if i not in set(left_out))
         fold_bench = bench.with_splits(train, left_out, f"fold{k}")
         result = _trained(fold_bench, recipe, bench.seed + 100 + k, seconds)
-        if result.reason != "complete":
+        if result.reason != "complete" or not result.windows:
             return
         on_progress(k, len(folds))
         yield FoldModel(left_out, result.weights)
@@ -151,6 +138,7 @@ def _trained(bench: Bench, recipe: Recipe, seed: int, seconds: float) -> TrainRe
     try:
         if is_frozen and trial.can_cache_features:
             return bench.train_decoder(trial, schedule)
-        return trial.fine_tune(schedule, keep_going=bench.keep_going)
+        compilation = trial.compilation(autoseg_home(), left_s, lambda sentence, gain: None)
+        return trial.fine_tune(schedule, keep_going=bench.keep_going, compilation=compilation)
     finally:
         trial.close()

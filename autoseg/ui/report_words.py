@@ -27,9 +27,7 @@ _TRIAL = re.compile(
     r"this one takes ([\d.]+) ms\.)?"
 )
 
-_MISSING = re.compile(
-    r"(\d+) of the (\d+) trials that were asked for were made in the time there was\."
-)
+_MISSING = re.compile(r"(\d+) of the (\d+) trials that were asked for came to their end\.")
 
 FIXED = (
     "Measured once, on images that neither training nor the search has seen; the interval is what "
@@ -43,6 +41,14 @@ FIXED = (
     "learnt from it.",
     "An estimate without an untouched test: there is no test split. The model has not learnt from "
     "these images; only how long to train it may have been decided by them.",
+    "An estimate without an untouched test: there is no test split, and weights were "
+    "chosen by these same images. Expect somewhat less on new ones.",
+    # As runs from before have it:
+    "An estimate without an untouched test, for which there are too few images: every image was "
+    "predicted by a model of the same recipe, trained for a shorter time and without it. The "
+    "recipe was chosen with the help of some of the images.",
+    "An estimate without an untouched test, for which there are too few images: every image was "
+    "predicted by a model of the same recipe, trained for a shorter time and without it.",
     "There was no time, or no untouched image, to score the default recipe beside it.",
     "There was no time to compare recipes: the model is the default recipe, trained for all the "
     "time there was.",
@@ -85,7 +91,7 @@ def missing_trials(report: Mapping[str, Any]) -> str:
     if found is None:
         return ""
     return tr(
-        "{made} of the {asked} trials that were asked for were made in the time there was.",
+        "{made} of the {asked} trials that were asked for came to their end.",
         made=found[1],
         asked=found[2],
     )

@@ -209,8 +209,8 @@ def _scored_on(report: dict[str, Any]) -> str:
     if split == "folds":
         return f"Scores on {number:,} images, each predicted by a model that had not seen it."
     return (
-        f"Scores on {number:,} images that also served to choose the model: expect somewhat less "
-        f"on new ones."
+        f"Scores on {number:,} images that may also have served to choose the model: expect "
+        f"somewhat less on new ones."
     )
 
 

@@ -31,6 +31,8 @@ NOTES = [
         for won in (True, False)
         for n in (1, 2)
     ),
+    report_note(Judged("validation", (2,), NOTHING), SPLITS, 0, goes_on=True),
+    *(text for text in report_words.FIXED if "trained for a shorter time" in text),
     default_note(None, True, 1, stopped=True),
     default_note(None, True, 1, asked_for_one=True),
     *(
