@@ -51,7 +51,7 @@ class Room:
         self,
         recipe: Recipe,
         keep_going: Callable[[], bool] = lambda: True,
-        budget_s: float = 8.0,
+        budget_s: float = 16.0,
         splits: Splits = SPLITS,
     ) -> FoldPredictions:
         """That stage of a run that goes on."""
@@ -244,8 +244,8 @@ def test_a_fold_without_images_is_left_out(room):
 def test_a_search_that_took_the_time_leaves_fewer_networks(room, monkeypatch):
     """Each gets what it must have of what is left."""
     step_s, area = 1e-4, 32 * 32
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 2.5 / step_s * area)
-    assert tuple(room.train_folds(RECIPE, budget_s=8.0)) == BESIDE[:2]
+    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 5.0 / step_s * area)
+    assert tuple(room.train_folds(RECIPE)) == BESIDE[:2]
 
 
 def test_what_judging_takes_comes_off_the_training_and_may_leave_none(room):
@@ -268,7 +268,7 @@ def test_rather_fewer_networks_than_ones_that_were_trained_for_much_less_than_th
 ):
     """Half of the time that was kept back for the folds is gone, say by a slow computer."""
     monkeypatch.setattr("autoseg.out_of_fold._LEAST_SHARE", 0.8)
-    clock = Clock(12.0, time.monotonic())
+    clock = Clock(20.0, time.monotonic())
     journal = Journal(room.run, clock, pid=1)
     try:
         folds = OutOfFold(journal, room.dataset, room.bench, RECIPE, SPLITS, clock.left)
@@ -283,7 +283,7 @@ def test_rather_fewer_networks_than_ones_that_were_trained_for_much_less_than_th
 
 def test_time_that_ends_inside_the_last_fold_costs_no_fold(room):
     """Cut short a moment before its end, the last lost all of its training."""
-    clock = Clock(8.0, time.monotonic())
+    clock = Clock(16.0, time.monotonic())
     journal = Journal(room.run, clock, pid=1)
     asked: list[bool] = []
 
