@@ -21,6 +21,7 @@ from autoseg.search.devices import runs_in_line
 from autoseg.search.encoder_choice import DEFAULT_ENCODERS, few_images_encoders
 from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.measuring import judging_limit_s
+from autoseg.search.networks import networks_in
 from autoseg.search.planning import (
     Task,
     check_latency,
@@ -28,7 +29,6 @@ from autoseg.search.planning import (
     divide,
     fast_enough,
     horizon,
-    networks_in,
     pixels_in,
     reserve,
     rough_judging_s,

@@ -1,7 +1,6 @@
 """Scores of a model whose images are too few for a test split, by networks of the same recipe."""
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from autoseg.config import Recipe
 from autoseg.data.dataset import CheckedDataset
@@ -15,23 +14,25 @@ from autoseg.search.journal import Journal
 from autoseg.search.run_folder import TrialRecord
 from autoseg.training.hardware import telling_of_memory
 
+_SPARE = 0.05
+"""Share of the folds' time kept back for what cannot be foreseen."""
 
-def told_apart(splits: Splits) -> Folds:
-    """Folds that hold images: of few groups of near-duplicates some get none."""
-    return tuple(fold for fold in splits.folds if fold)
+_LEAST_SHARE = 0.8
+"""Share of the model's training time below which no network is trained beside it."""
+
+
+def judging_folds(splits: Splits) -> Folds:
+    """Folds that networks may leave out; none where there is a test split.
+
+    Of few groups of near-duplicates some folds hold no image.
+    """
+    return () if splits.test else tuple(fold for fold in splits.folds if fold)
 
 
 def model_spent_s(trial: TrialRecord) -> float:
     """Time that a model was trained for since its search, as far as that was scored, in seconds."""
     searched_s = max((p.seconds for p in trial.curve if p.phase == "fine-tuning"), default=0.0)
     return trial.curve[-1].seconds - searched_s if trial.curve else 0.0
-
-
-_SPARE = 0.05
-"""Share of the folds' time kept back for what cannot be foreseen."""
-
-_LEAST_SHARE = 0.8
-"""Share of the model's training time below which no network is trained beside it."""
 
 
 class OutOfFold:
@@ -47,6 +48,7 @@ class OutOfFold:
         splits: Of the run; where there is a test split, none is trained.
         time_left: Seconds until the evaluation.
         spent_s: What earlier attempts have trained the model for, in seconds.
+        on_problem: Told, in a sentence, why a network could not be trained.
     """
 
     def __init__(
@@ -58,14 +60,16 @@ class OutOfFold:
         splits: Splits,
         time_left: Callable[[], float],
         spent_s: float = 0.0,
+        on_problem: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._journal = journal
         self._dataset = dataset
         self._bench = bench
         self._recipe = recipe
-        self._all: Folds = () if splits.test else told_apart(splits)
+        self._all = judging_folds(splits)
         others = self._all[1 : bench.plan.n_networks]  # The model leaves out the first.
         self._time_left = time_left
+        self._on_problem = on_problem
         self._results = FoldResults(journal.folder, recipe, others)
         # Whatever an attempt has lost is lost by all networks alike.
         self._times = self._results.times() or fold_times(
@@ -89,9 +93,11 @@ class OutOfFold:
         if self._times is not None and self._training_s() is not None and self._bench.keep_going():
             self._results.begin(self._times)
             self._journal.enter("training folds")
-            # The report says how many images were judged.
-            with suppress(TrainingError), telling_of_memory(self._bench.device):
-                self._train_missing()
+            try:
+                with telling_of_memory(self._bench.device):
+                    self._train_missing()
+            except TrainingError as error:
+                self._on_problem(f"A network beside the model could not be trained. {error}")
         return self._results.known()
 
     def _train_missing(self) -> None:

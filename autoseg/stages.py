@@ -30,7 +30,7 @@ from autoseg.image_roles import write_roles
 from autoseg.judging import time_judging
 from autoseg.live import LivePictures
 from autoseg.model import decoders_for
-from autoseg.out_of_fold import OutOfFold, model_spent_s, told_apart
+from autoseg.out_of_fold import OutOfFold, judging_folds, model_spent_s
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, Plan
 from autoseg.search.calibration import (
@@ -47,7 +47,7 @@ from autoseg.search.geometry import object_widths, plan_geometry
 from autoseg.search.journal import Journal
 from autoseg.search.loop import SearchLoop
 from autoseg.search.measuring import Workload
-from autoseg.search.planning import networks_in
+from autoseg.search.networks import networks_in
 from autoseg.search.run_folder import RunFolder, RunInfo
 from autoseg.search.selection import Candidate, choose_winner
 from autoseg.search.speed import remember_costs
@@ -124,7 +124,7 @@ class Stages:
         untimed = replace(bench, keep_going=self._not_stopped)
         folds = OutOfFold(
             self.journal, dataset, untimed, recipe, splits, self.clock.left,
-            model_spent_s(self.journal.trials[number]),
+            model_spent_s(self.journal.trials[number]), partial(self.journal.note, number),
         )  # fmt: skip
         self.journal.enter("final training")
         final = train_final(bench, self.journal, number, recipe, weights, folds.time_left_before)
@@ -231,7 +231,7 @@ class Stages:
         else:
             num_classes = dataset.classes.num_classes
             affordable = affordable_pixels(names[0], num_classes, device, self.clock)
-            n_networks = networks_in(affordable, 0 if splits.test else len(told_apart(splits)))
+            n_networks = networks_in(affordable, len(judging_folds(splits)))
             # What the test images hold must not shape the model.
             seen = sorted((*splits.train, *splits.val))
             geometry = plan_geometry(
@@ -329,8 +329,9 @@ class Stages:
     def _search_until_s(self, plan: Plan) -> float:
         """Time used by the run when the search must end, in seconds; it ends before if all trials
         are made that the user asked for, and later than planned for their sake."""
-        until_s = plan.search_until_s
-        if self.config.n_trials is None:
+        until_s, asked = plan.search_until_s, self.config.n_trials
+        # Many more than there is time for are meant as a limit.
+        if asked is None or asked > 2 * max(1, plan.space.expected_trials):
             return until_s
         final_s = self.clock.left() + self.clock.elapsed() - until_s
         return until_s + ASKED_SHARE * max(0.0, final_s)

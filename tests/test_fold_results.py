@@ -25,7 +25,7 @@ from autoseg.out_of_fold import OutOfFold, model_spent_s
 from autoseg.search.bench import Bench
 from autoseg.search.budget import Clock, EncoderCost, Plan
 from autoseg.search.journal import Journal
-from autoseg.search.planning import NETWORK_PIXELS, NETWORK_WINDOWS, networks_in
+from autoseg.search.networks import NETWORK_PIXELS, NETWORK_WINDOWS, networks_in
 from autoseg.search.run_folder import CurvePoint, RunFolder, TrialRecord
 from autoseg.search.space import SearchSpace
 from autoseg.training.hardware import Precision
@@ -53,13 +53,16 @@ class Room:
         keep_going: Callable[[], bool] = lambda: True,
         budget_s: float = 16.0,
         splits: Splits = SPLITS,
+        on_problem: Callable[[str], None] = lambda sentence: None,
     ) -> FoldPredictions:
         """That stage of a run that goes on."""
         clock = Clock(budget_s, time.monotonic())
         journal = Journal(self.run, clock, pid=1)
         try:
             bench = replace(self.bench, keep_going=keep_going)
-            return OutOfFold(journal, self.dataset, bench, recipe, splits, clock.left).judged()
+            return OutOfFold(
+                journal, self.dataset, bench, recipe, splits, clock.left, on_problem=on_problem
+            ).judged()
         finally:
             journal.close("interrupted", "")
 
@@ -73,8 +76,8 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     cache_folder = fill_hub_cache(tmp_path / "hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache_folder))
     monkeypatch.setenv("AUTOSEG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 1.0)
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_WINDOWS", 1)
+    monkeypatch.setattr("autoseg.search.networks.NETWORK_PIXELS", 1.0)
+    monkeypatch.setattr("autoseg.search.networks.NETWORK_WINDOWS", 1)
     # A busy computer may take most of such short times.
     monkeypatch.setattr("autoseg.out_of_fold._LEAST_SHARE", 0.02)
     dataset = check_dataset(make_sample_dataset(tmp_path / "set", 8, size=(32, 48)))
@@ -152,7 +155,9 @@ def test_a_fold_that_cannot_be_trained_costs_only_itself_and_those_after_it(room
 
     real = Trial.fine_tune
     monkeypatch.setattr(Trial, "fine_tune", second_fails)
-    assert tuple(room.train_folds(RECIPE)) == BESIDE[:1]
+    told: list[str] = []
+    assert tuple(room.train_folds(RECIPE, on_problem=told.append)) == BESIDE[:1]
+    assert len(told) == 1 and "The loss became not a number." in told[0]
     # A later attempt without time for the others keeps it.
     assert tuple(room.train_folds(RECIPE, budget_s=0.0)) == BESIDE[:1]
 
@@ -244,7 +249,7 @@ def test_a_fold_without_images_is_left_out(room):
 def test_a_search_that_took_the_time_leaves_fewer_networks(room, monkeypatch):
     """Each gets what it must have of what is left."""
     step_s, area = 1e-4, 32 * 32
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 5.0 / step_s * area)
+    monkeypatch.setattr("autoseg.search.networks.NETWORK_PIXELS", 5.0 / step_s * area)
     assert tuple(room.train_folds(RECIPE)) == BESIDE[:2]
 
 

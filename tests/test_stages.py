@@ -15,7 +15,7 @@ from autoseg.search.journal import Journal
 from autoseg.search.run_folder import RunFolder, TrialRecord
 from autoseg.search.space import SearchSpace
 from autoseg.search.stop_request import StopRequest
-from autoseg.stages import LOOK_EVERY_S, Stages
+from autoseg.stages import ASKED_SHARE, LOOK_EVERY_S, Stages
 
 RECIPE = Recipe("test_resnet.r160_in1k", Geometry(window=(32, 32), scale=1.0))
 
@@ -75,11 +75,13 @@ def test_time_that_is_up_ends_training_but_no_fold(stages):
 
 def test_trials_that_were_asked_for_may_take_some_of_the_final_trainings_time(stages):
     """Their length is planned by the default's; larger encoders take longer, and were left out."""
-    space = SearchSpace((RECIPE.encoder_name,), RECIPE.geometry, ("fpn",))
+    space = SearchSpace((RECIPE.encoder_name,), RECIPE.geometry, ("fpn",), expected_trials=2)
     plan = Plan(space, {}, 100.0, 180.0, 200.0, 3, 8, 8, (0,), 30.0)
     assert stages._search_until_s(plan) == 200.0
     stages.config = replace(stages.config, n_trials=3)
-    assert stages._search_until_s(plan) == pytest.approx(200 + 0.4 * 400, abs=1)
+    assert stages._search_until_s(plan) == pytest.approx(200 + ASKED_SHARE * 400, abs=1)
+    stages.config = replace(stages.config, n_trials=100)
+    assert stages._search_until_s(plan) == 200.0
 
 
 def test_a_pause_says_that_the_trial_that_ran_starts_again(stages):

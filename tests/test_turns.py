@@ -155,8 +155,8 @@ def judged_folds(run: RunFolder) -> dict[str, int]:
 
 def share_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let five networks share any time."""
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_PIXELS", 1.0)
-    monkeypatch.setattr("autoseg.search.planning.NETWORK_WINDOWS", 1)
+    monkeypatch.setattr("autoseg.search.networks.NETWORK_PIXELS", 1.0)
+    monkeypatch.setattr("autoseg.search.networks.NETWORK_WINDOWS", 1)
 
 
 @pytest.mark.alone

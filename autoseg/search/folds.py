@@ -14,7 +14,7 @@ from autoseg.files import autoseg_home
 from autoseg.search.bench import Bench
 from autoseg.search.budget import EVALUATION_MARGIN
 from autoseg.search.final import COOLDOWN_SHARE
-from autoseg.search.planning import networks_for
+from autoseg.search.networks import networks_for
 from autoseg.training.schedule import Schedule
 from autoseg.training.trial import TrainResult
 
